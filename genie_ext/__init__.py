@@ -1,0 +1,23 @@
+"""genie_ext: fused ops for diffusion samplers. Tensors in, tensors out; it knows nothing of diffusion.
+
+Each op has one definition in plain torch (``reference``) and native versions (``cpu``, ``cuda``, ``triton``) with the same bits.
+"""
+
+from ._dispatch import backends, resolve, use_backend
+from .ops.fused_step import StepResult, fused_step
+from .ops.fused_step.contract import FusedStepCall, row_columns
+from .ops.noise import Noise
+from .ops.normal_fill import normal_fill
+
+__all__ = [
+    "FusedStepCall",
+    "Noise",
+    "StepResult",
+    "backends",
+    "fused_step",
+    "normal_fill",
+    "resolve",
+    "row_columns",
+    "use_backend",
+]
+__version__ = "0.1.0"

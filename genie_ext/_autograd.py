@@ -1,0 +1,42 @@
+"""Gradients and tangents: the reference backends carry them, the native ones never see them, so they must refuse.
+
+A custom op under forward-mode differentiation gives a zero tangent without an error; nothing here relies on one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+__all__ = ["check_differentiable", "wants_gradients"]
+
+
+def wants_gradients(*values: object) -> bool:
+    """Whether any tensor among ``values`` records gradients, carries a tangent or is inside a torch.func transform."""
+    return any(isinstance(v, Tensor) and _is_tracked(v) for v in values)
+
+
+def check_differentiable(op: str, backend: str | None, written: Iterable[object]) -> None:
+    """Raise unless this call can run on the differentiable reference without writing to a given tensor."""
+    if backend not in (None, "auto", "reference"):
+        raise ValueError(
+            f"backend={backend!r} of {op} does not differentiate, but an input requires grad or carries a tangent; "
+            "use backend='reference', torch.no_grad() or .detach()"
+        )
+    if any(isinstance(target, Tensor) for target in written):
+        raise ValueError(
+            f"{op}: an input requires grad or carries a tangent, so results cannot be written into given tensors; "
+            "leave out=, aux_out=, store= and x_in= to allocate (True or a dtype), and nonfinite=None"
+        )
+
+
+def _is_tracked(tensor: Tensor) -> bool:
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        return True
+    if tensor.requires_grad and torch.is_grad_enabled():
+        return True
+    # outside a dual level unpack_dual raises; no tensor carries a tangent there
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None

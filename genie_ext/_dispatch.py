@@ -1,0 +1,136 @@
+"""Which backend runs an op, and why not another.
+
+``auto`` prefers cuda > triton > reference on a GPU and cpu > reference on the CPU; any other device runs on the reference. An
+explicit request (argument, ``with use_backend(...)``, the variable GENIE_EXT_BACKEND; in this order) works or raises.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import torch
+
+__all__ = ["BACKENDS", "OPS", "backends", "native_module", "resolve", "use_backend"]
+
+OPS = ("fused_step", "normal_fill")
+BACKENDS = ("reference", "cpu", "cuda", "triton")
+_PREFERRED = {"cpu": ("cpu",), "cuda": ("cuda", "triton")}
+_requested: ContextVar[str | None] = ContextVar("genie_ext_backend", default=None)
+
+Runner = Callable[[Any], None]
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Run every op in this block on ``name`` ('auto', 'reference', 'cpu', 'cuda' or 'triton'), or raise."""
+    _check_name(name, "use_backend")
+    token = _requested.set(name)
+    try:
+        yield
+    finally:
+        _requested.reset(token)
+
+
+def resolve(op: str, device: torch.device, backend: str | None = None) -> tuple[str, Runner]:
+    """The name and the unchecked function ``run(call)`` of the backend for tensors on ``device``."""
+    name = backend or _requested.get() or os.environ.get("GENIE_EXT_BACKEND") or "auto"
+    _check_name(name, "backend")
+    if name != "auto":
+        reason = why_not(name, device.type)
+        if reason is not None:
+            raise ValueError(f"backend={name!r} cannot run {op} on {device.type} tensors: {reason}")
+        return name, _runner(op, name)
+    for candidate in _PREFERRED.get(device.type, ()):
+        if why_not(candidate, device.type) is None:
+            return candidate, _runner(op, candidate)
+    _report_fallback(device.type)
+    return "reference", _runner(op, "reference")
+
+
+def why_not(backend: str, device_type: str) -> str | None:
+    """None if ``backend`` can run on tensors of this device type, else the reason and the fix."""
+    if backend == "reference":
+        return None
+    if backend == "triton":
+        return _why_not_triton(device_type)
+    if device_type != backend:
+        return f"it runs on {backend} tensors only; move the tensors or choose another backend"
+    module, reason = _load_native()
+    if module is None:
+        return reason
+    return None if backend == "cpu" else _why_not_cuda(module)
+
+
+def backends() -> dict[str, dict[str, str]]:
+    """op -> backend -> 'available' or the reason why not, each asked for the backend's own device type."""
+    home = {"reference": "cpu", "cpu": "cpu", "cuda": "cuda", "triton": _triton_device()}
+    state = {name: why_not(name, home[name]) or "available" for name in BACKENDS}
+    return {op: dict(state) for op in OPS}
+
+
+def native_module() -> ModuleType | None:
+    """The extension module ``genie_ext._C``, or None where it is not built."""
+    return _load_native()[0]
+
+
+@cache
+def _load_native() -> tuple[ModuleType | None, str]:
+    try:
+        return importlib.import_module("genie_ext._C"), ""
+    except ImportError as error:
+        missing = getattr(error, "name", None) == "genie_ext._C"
+        cause = "genie_ext._C is not built" if missing else f"genie_ext._C does not load ({error})"
+        return None, f"{cause}; run 'pip install .' or 'python setup.py build_ext --inplace'"
+
+
+def _why_not_cuda(module: ModuleType) -> str | None:
+    if not module.built_with_cuda():
+        return "genie_ext._C was built without CUDA; rebuild with GENIE_EXT_CUDA=on where nvcc is installed"
+    if not torch.cuda.is_available():
+        return "no device: torch sees no CUDA GPU"
+    return None
+
+
+def _why_not_triton(device_type: str) -> str | None:
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed; pip install triton"
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        return None
+    if device_type != "cuda":
+        return "it runs on cuda tensors only (or anywhere under TRITON_INTERPRET=1)"
+    return None if torch.cuda.is_available() else "no device: torch sees no CUDA GPU"
+
+
+def _triton_device() -> str:
+    return "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
+
+
+@cache
+def _runner(op: str, backend: str) -> Runner:
+    module = "native" if backend in ("cpu", "cuda") else backend
+    function = f"run_{backend}" if module == "native" else "run"
+    return getattr(importlib.import_module(f"genie_ext.ops.{op}.{module}"), function)
+
+
+@cache
+def _report_fallback(device_type: str) -> None:
+    reasons = [f"{name}: {why_not(name, device_type)}" for name in _PREFERRED.get(device_type, ())]
+    if reasons:
+        warnings.warn(
+            f"genie_ext runs on the slow reference backend for {device_type} tensors ({'; '.join(reasons)})",
+            stacklevel=4,
+        )
+
+
+def _check_name(name: str, argument: str) -> None:
+    if name not in ("auto", *BACKENDS):
+        raise ValueError(f"{argument}={name!r}; choose auto, {', '.join(BACKENDS)}")

@@ -1,0 +1,184 @@
+"""The call that every backend of ``fused_step`` receives, its row of coefficients, and the checks.
+
+Columns of a row, in this order (O outputs, H converted, K history, D draws; ``aux`` and ``aux_out`` are 0 or 1):
+
+    per converted output h:  p_h, Q[h, 0..O-1], b_h, r_h                               H * (O + 3)
+    per state s:             W_s[x, (aux), y_1..y_H, history 0..K-1], C_s[0..D-1]      (1 + aux_out) * (1 + aux + H + K + D)
+    last:                    e                                                         1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..._checks import (
+    check_dense_samples,
+    check_float,
+    check_no_overlap,
+    check_same_device,
+    check_shape,
+    same_memory,
+)
+from ..noise import Noise, check_noise
+
+__all__ = ["MAX_CONVERTED", "MAX_DRAWS", "MAX_HISTORY", "MAX_OUTPUTS", "FusedStepCall", "check", "row_columns"]
+
+MAX_OUTPUTS = 8
+MAX_CONVERTED = 2
+MAX_HISTORY = 16
+MAX_DRAWS = 2
+
+
+def row_columns(
+    *, outputs: int, converted: int, history: int, draws: int, aux: bool = False, aux_out: bool = False
+) -> int:
+    """Number of coefficients in a row of this layout (see the module's table)."""
+    convert = converted * (outputs + 3)
+    combine = 1 + aux + converted + history + draws
+    return convert + (1 + aux_out) * combine + 1
+
+
+@dataclass(slots=True)
+class FusedStepCall:
+    """One checked call. Inputs are read, ``out``, ``aux_out``, ``stored`` and ``x_in`` are written, all of one batch.
+
+    x, aux: state dtype. outputs: any float dtype. history, stored, row: compute dtype (float64 if the state is float64,
+    else float32). draws: an integer is drawn in the kernel from ``noise``, a tensor is external. Where the same tensor may
+    be read and written: out is x, aux_out is aux; nothing else overlaps.
+    """
+
+    x: Tensor
+    outputs: Sequence[Tensor]
+    history: Sequence[Tensor]
+    row: Tensor  # [n] or [B, n]
+    converted: int
+    aux: Tensor | None
+    draws: Sequence[int | Tensor]
+    noise: Noise | None
+    out: Tensor
+    aux_out: Tensor | None
+    stored: Sequence[Tensor | None]  # one per converted output
+    x_in: Tensor | None
+    nonfinite: Tensor | None  # int32 [B]; 1 is ORed in where out or aux_out holds inf or NaN
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        return compute_dtype(self.x)
+
+    @property
+    def columns(self) -> int:
+        return row_columns(
+            outputs=len(self.outputs),
+            converted=self.converted,
+            history=len(self.history),
+            draws=len(self.draws),
+            aux=self.aux is not None,
+            aux_out=self.aux_out is not None,
+        )
+
+
+def compute_dtype(x: Tensor) -> torch.dtype:
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def check(call: FusedStepCall) -> None:
+    """Raise ValueError or TypeError naming the argument, the value and the fix; see :func:`genie_ext.fused_step`."""
+    _check_counts(call)
+    _check_row(call)
+    _check_tensors(call)
+    _check_noise(call)
+    _check_aliasing(call)
+
+
+def _check_counts(call: FusedStepCall) -> None:
+    limits = (
+        ("outputs", len(call.outputs), MAX_OUTPUTS),
+        ("converted", call.converted, MAX_CONVERTED),
+        ("history", len(call.history), MAX_HISTORY),
+        ("draws", len(call.draws), MAX_DRAWS),
+    )
+    for name, count, limit in limits:
+        if not 0 <= count <= limit:
+            raise ValueError(f"{name}: {count} given; fused_step takes 0 to {limit}")
+    if len(call.stored) != call.converted:
+        raise ValueError(
+            f"store: {len(call.stored)} entries for converted={call.converted}; give one entry (tensor, True or "
+            "None) per converted output"
+        )
+    if call.x.ndim < 1 or call.x.shape[0] < 1:
+        raise ValueError(f"x: shape {tuple(call.x.shape)}; need [B, ...] with at least one sample")
+
+
+def _check_row(call: FusedStepCall) -> None:
+    row, columns = call.row, call.columns
+    if row.dtype != call.compute_dtype:
+        raise TypeError(f"row: dtype {row.dtype}; a state of {call.x.dtype} needs {call.compute_dtype}")
+    if tuple(row.shape) not in ((columns,), (call.x.shape[0], columns)):
+        raise ValueError(
+            f"row: shape {tuple(row.shape)}; this layout has {columns} columns, so pass [{columns}] or "
+            f"[{call.x.shape[0]}, {columns}] (genie_ext.row_columns counts them)"
+        )
+    if row.stride(-1) != 1 and columns > 1:
+        raise ValueError(f"row: stride {row.stride()}; make it contiguous in its last dimension")
+
+
+def _check_tensors(call: FusedStepCall) -> None:
+    check_float("x", call.x)
+    check_dense_samples("x", call.x)
+    state, compute = call.x.dtype, call.compute_dtype
+    named: list[tuple[str, Tensor | None, torch.dtype | None]] = [
+        ("aux", call.aux, state),
+        ("out", call.out, state),
+        ("aux_out", call.aux_out, state),
+        ("x_in", call.x_in, None),
+    ]
+    named += [(f"outputs[{i}]", o, None) for i, o in enumerate(call.outputs)]
+    named += [(f"history[{i}]", h, compute) for i, h in enumerate(call.history)]
+    named += [(f"store[{i}]", s, compute) for i, s in enumerate(call.stored)]
+    named += [(f"draws[{i}]", d, None) for i, d in enumerate(call.draws) if isinstance(d, Tensor)]
+    for name, tensor, dtype in named:
+        if tensor is not None:
+            check_shape(name, tensor, call.x.shape)
+            check_float(name, tensor, dtype)
+            check_dense_samples(name, tensor)
+            check_same_device(name, tensor, call.x.device)
+    check_same_device("row", call.row, call.x.device)
+
+
+def _check_noise(call: FusedStepCall) -> None:
+    drawn = [d for d in call.draws if not isinstance(d, Tensor)]
+    for draw in drawn:
+        if not 0 <= draw < 2**32:
+            raise ValueError(f"draws: {draw}; a draw number is an integer in 0..2^32-1")
+    if drawn and call.noise is None:
+        raise ValueError(f"noise: missing; the in-kernel draws {drawn} need noise=Noise(seed, sample_ids, stream)")
+    if call.noise is not None:
+        check_noise(call.noise, call.x)
+    if call.nonfinite is not None:
+        check_shape("nonfinite", call.nonfinite, call.x.shape[:1])
+        check_same_device("nonfinite", call.nonfinite, call.x.device)
+        if call.nonfinite.dtype != torch.int32 or not call.nonfinite.is_contiguous():
+            raise TypeError(f"nonfinite: dtype {call.nonfinite.dtype}; need a contiguous int32 tensor of shape [B]")
+
+
+def _check_aliasing(call: FusedStepCall) -> None:
+    written = [("out", call.out), ("aux_out", call.aux_out), ("x_in", call.x_in)]
+    written += [(f"store[{i}]", s) for i, s in enumerate(call.stored)]
+    read = [("x", call.x), ("aux", call.aux), ("row", call.row), ("nonfinite", call.nonfinite)]
+    read += [(f"outputs[{i}]", o) for i, o in enumerate(call.outputs)]
+    read += [(f"history[{i}]", h) for i, h in enumerate(call.history)]
+    read += [(f"draws[{i}]", d) for i, d in enumerate(call.draws) if isinstance(d, Tensor)]
+    if call.noise is not None:
+        read += [("noise.seed", call.noise.seed), ("noise.sample_ids", call.noise.sample_ids)]
+    in_place = {("out", "x"), ("aux_out", "aux")}
+    for i, (name, target) in enumerate(written):
+        if target is None:
+            continue
+        for other_name, other in read + written[:i]:
+            if other is None or ((name, other_name) in in_place and same_memory(target, other)):
+                continue
+            check_no_overlap(name, target, other_name, other)

@@ -1,0 +1,35 @@
+"""The noise source shared by the ops that draw."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .._checks import check_same_device, check_shape
+
+__all__ = ["Noise", "check_noise"]
+
+
+class Noise(NamedTuple):
+    """Where in-kernel draws come from; lives on the device so that a captured graph does not repeat its noise.
+
+    seed: int64 [1], the 64 bits of the Philox key. sample_ids: int64 [B], each in 0..2^32-1. stream: 0 initial state,
+    1 plan draws, 2 training, 3 forward re-noising.
+    """
+
+    seed: Tensor
+    sample_ids: Tensor
+    stream: int = 1
+
+
+def check_noise(noise: Noise, x: Tensor) -> None:
+    """Shapes, dtypes and device of the noise source; also used by normal_fill."""
+    for name, tensor, count in (("seed", noise.seed, 1), ("sample_ids", noise.sample_ids, x.shape[0])):
+        check_shape(f"noise.{name}", tensor, (count,))
+        check_same_device(f"noise.{name}", tensor, x.device)
+        if tensor.dtype != torch.int64 or not tensor.is_contiguous():
+            raise TypeError(f"noise.{name}: dtype {tensor.dtype}; need a contiguous int64 tensor of shape [{count}]")
+    if not 0 <= noise.stream < 2**32:
+        raise ValueError(f"noise.stream: {noise.stream}; need an integer in 0..2^32-1")
