@@ -1,0 +1,219 @@
+"""Arguments of ``sample``, checked and brought to the device before the loop; and the check of what a model returns."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .plan import Plan
+
+__all__ = ["Chunk", "Inputs", "check_outputs", "gather_inputs"]
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The samples of one pass through the plan, the last ones repeated up to the batch size."""
+
+    index: Tensor  # int64 [b], positions in the whole batch
+    sample_ids: Tensor  # int64 [b]
+    cond: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    shape: tuple[int, ...]  # [B, ...] of all samples
+    batch_size: int
+    device: torch.device
+    dtype: torch.dtype
+    model_dtype: torch.dtype
+    all_ids: tuple[int, ...]
+    ids: Tensor  # int64 [B]
+    seed: Tensor  # int64 [1]
+    labels: Tensor  # float32 [rows, batch_size]
+    cond: Mapping[str, object]
+    x_init: Tensor | None
+
+    @property
+    def count(self) -> int:
+        return self.shape[0]
+
+    def select(self, start: int) -> Chunk:
+        index = self._index(start)
+        return Chunk(index, self.ids[index], {k: self._rows(v, index) for k, v in self.cond.items()})
+
+    def starting_states(self, start: int) -> Tensor | None:
+        return None if self.x_init is None else self.x_init[self._index(start)]
+
+    def _index(self, start: int) -> Tensor:
+        positions = torch.arange(start, start + self.batch_size, device=self.device)
+        return positions.clamp(max=self.count - 1)
+
+    def _rows(self, value: object, index: Tensor) -> object:
+        if isinstance(value, Tensor) and value.ndim > 0 and value.shape[0] == self.count:
+            return value[index]
+        return value
+
+
+def gather_inputs(
+    model: Any,
+    plan: Plan,
+    *,
+    shape: Sequence[int] | None,
+    seed: int,
+    cond: Mapping[str, object] | None,
+    x_init: Tensor | None,
+    sample_ids: Sequence[int] | None,
+    batch_size: int | None,
+    device: torch.device | str | None,
+    dtype: torch.dtype,
+) -> Inputs:
+    """Check the arguments of :func:`genie_samplers.sample` and upload what the loop reads."""
+    _check_model(model, plan)
+    if dtype not in _FLOATS:
+        raise TypeError(f"dtype={dtype}; choose {', '.join(str(d) for d in _FLOATS)}")
+    full_shape = _resolve_shape(shape, x_init)
+    where = _resolve_device(model, x_init, device)
+    ids = _resolve_ids(sample_ids, full_shape[0])
+    size = _resolve_batch_size(batch_size, full_shape[0])
+    _check_guidance(plan, full_shape[0])
+    labels = torch.from_numpy(_labels(model, plan)).to(torch.float32)
+    return Inputs(
+        shape=full_shape,
+        batch_size=size,
+        device=where,
+        dtype=dtype,
+        model_dtype=getattr(model, "dtype", None) or dtype,
+        all_ids=ids,
+        ids=torch.tensor(ids, dtype=torch.int64).to(where),
+        seed=torch.tensor([_signed_seed(seed)], dtype=torch.int64).to(where),
+        labels=labels[:, None].expand(-1, size).contiguous().to(where),
+        cond={k: v.to(where) if isinstance(v, Tensor) else v for k, v in (cond or {}).items()},
+        x_init=None if x_init is None else x_init.to(where),
+    )
+
+
+def check_outputs(
+    outputs: object, names: Sequence[str], x: Tensor, row: int, inputs: Sequence[Tensor], copied: set[str]
+) -> tuple[Tensor, ...]:
+    """The model's outputs as a tuple of dense tensors, or an error naming row, output and what was expected."""
+    given = (outputs,) if isinstance(outputs, Tensor) else outputs
+    if not isinstance(given, tuple):
+        raise TypeError(
+            f"model: returned {type(outputs).__name__} in row {row}; return a tensor or a tuple of tensors "
+            "(genie_samplers.models.wrap does this for diffusers networks)"
+        )
+    if len(given) != len(names):
+        raise ValueError(f"model: returned {len(given)} outputs in row {row}; the plan reads {len(names)}: {names}")
+    return tuple(_check_output(o, name, x, row, inputs, copied) for o, name in zip(given, names))
+
+
+def _check_output(
+    output: object, name: str, x: Tensor, row: int, inputs: Sequence[Tensor], copied: set[str]
+) -> Tensor:
+    if not isinstance(output, Tensor):
+        raise TypeError(f"model: output {name!r} in row {row} is {type(output).__name__}; return a tensor")
+    if output.shape != x.shape:
+        raise ValueError(
+            f"model: output {name!r} in row {row} has shape {tuple(output.shape)}; the state has {tuple(x.shape)}"
+        )
+    if output.dtype not in _FLOATS:
+        raise TypeError(f"model: output {name!r} in row {row} has dtype {output.dtype}; return a float tensor")
+    if output.device != x.device:
+        raise ValueError(f"model: output {name!r} in row {row} is on {output.device}; the state is on {x.device}")
+    inner_dense = output.is_contiguous() or (output.stride(0) >= output[0].numel() and output[0].is_contiguous())
+    if not inner_dense:
+        if name not in copied:
+            copied.add(name)
+            warnings.warn(
+                f"model: output {name!r} is not row-major within a sample (strides {output.stride()}); it is copied in "
+                "every row, a network in contiguous memory format saves that",
+                stacklevel=2,
+            )
+        return output.contiguous()
+    storage = output.untyped_storage().data_ptr()
+    if any(storage == own.untyped_storage().data_ptr() for own in inputs):
+        return output.clone()  # the model handed its input back, which the step overwrites
+    return output
+
+
+def _check_model(model: Any, plan: Plan) -> None:
+    if not callable(model):
+        raise TypeError(f"model: {type(model).__name__} is not callable; pass model(x, t, **cond)")
+    names = getattr(model, "outputs", None)
+    if names is not None and tuple(names) != plan.output_names:
+        raise ValueError(
+            f"plan: reads {plan.output_names}, but the model returns {tuple(names)}; build the plan with "
+            "prediction=..., and guide both the model (guidance.classifier_free) and the plan (plan.guided) or neither"
+        )
+
+
+def _resolve_shape(shape: Sequence[int] | None, x_init: Tensor | None) -> tuple[int, ...]:
+    if x_init is not None:
+        if shape is not None and tuple(shape) != tuple(x_init.shape):
+            raise ValueError(f"shape={tuple(shape)}, but x_init has {tuple(x_init.shape)}; pass one of them")
+        if x_init.dtype not in _FLOATS:
+            raise TypeError(f"x_init: dtype {x_init.dtype}; need a float tensor")
+        shape = x_init.shape
+    if shape is None:
+        raise ValueError("shape: missing; pass shape=(B, ...) or x_init")
+    sizes = tuple(shape)
+    if len(sizes) < 2 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
+        raise ValueError(f"shape={sizes}; need (B, ...) with B >= 1 and every size a positive integer")
+    return sizes
+
+
+def _resolve_device(model: Any, x_init: Tensor | None, device: torch.device | str | None) -> torch.device:
+    if device is None:
+        device = getattr(model, "device", None) or (x_init.device if x_init is not None else "cpu")
+    chosen = torch.device(device)
+    if chosen.type == "cuda" and chosen.index is None and torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return chosen
+
+
+def _resolve_ids(sample_ids: Sequence[int] | None, count: int) -> tuple[int, ...]:
+    ids = tuple(range(count)) if sample_ids is None else tuple(int(i) for i in sample_ids)
+    if len(ids) != count:
+        raise ValueError(f"sample_ids: {len(ids)} ids for {count} samples; give one per sample")
+    if min(ids) < 0 or max(ids) >= 2**32:
+        raise ValueError(f"sample_ids: {min(ids)}..{max(ids)}; need integers in 0..2^32-1")
+    return ids
+
+
+def _resolve_batch_size(batch_size: int | None, count: int) -> int:
+    if batch_size is None:
+        return count
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size={batch_size!r}; need an integer >= 1, or None for all at once")
+    return batch_size
+
+
+def _check_guidance(plan: Plan, count: int) -> None:
+    if plan.guidance is not None and len(plan.guidance) not in (1, count):
+        raise ValueError(f"plan: {len(plan.guidance)} guidance scales for {count} samples; give one, or one per sample")
+
+
+def _signed_seed(seed: int) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise TypeError(f"seed={seed!r}; need an integer")
+    if not -(2**63) <= seed < 2**64:
+        raise ValueError(f"seed={seed}; need 64 bits, 0..2^64-1")
+    return seed - 2**64 if seed >= 2**63 else seed
+
+
+def _labels(model: Any, plan: Plan) -> np.ndarray:
+    label = getattr(model, "label", None)
+    if label is None:
+        label = plan.schedule.label
+    labels = np.asarray(label(np.asarray(plan.times)), dtype=np.float64)
+    if labels.shape != (len(plan.times),):
+        raise ValueError(f"model.label: gave shape {labels.shape} for {len(plan.times)} times; need one label per time")
+    return labels

@@ -1,0 +1,214 @@
+"""The one loop: runs any plan with any model, one fused_step per row.
+
+Nothing in the loop waits for the device: table, labels, seed and sample ids are uploaded once, the finiteness of every
+state is recorded on the device and read once at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from genie_ext import FusedStepCall, Noise, resolve
+from torch import Tensor
+from tqdm import tqdm
+
+from ._inputs import Inputs, check_outputs, gather_inputs
+from .plan import Plan, RowLayout
+
+__all__ = ["Model", "RowEvent", "sample"]
+
+Model = Callable[..., Tensor | tuple[Tensor, ...]]
+STREAM_INITIAL, STREAM_PLAN = 0, 1
+
+
+@dataclass(frozen=True)
+class RowEvent:
+    """What ``on_row`` sees after a row: its number, the time of its network call, the new state (a copy), the ids."""
+
+    row: int
+    time: float
+    x: Tensor  # [b, ...]
+    sample_ids: tuple[int, ...]
+    predicted_x0: Callable[[], Tensor]  # computed only when called
+
+
+OnRow = Callable[[RowEvent], Tensor | None]
+
+
+@torch.no_grad()
+def sample(
+    model: Model,
+    plan: Plan,
+    *,
+    shape: Sequence[int] | None = None,
+    seed: int = 0,
+    cond: Mapping[str, object] | None = None,
+    x_init: Tensor | None = None,
+    sample_ids: Sequence[int] | None = None,
+    batch_size: int | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+    backend: str | None = None,
+    on_row: OnRow | None = None,
+    progress: bool | None = None,
+) -> Tensor:
+    """Run ``plan`` with ``model`` and return the final states, [B, ...] of ``dtype``.
+
+    model(x, t, **cond) returns the plan's outputs in order, each of x's shape; t is float32 [b], the network's own label
+    (``model.label(times)`` where the model has one, else the schedule's default). x is in ``model.dtype`` where the model has
+    one, else in ``dtype``.
+    shape: [B, ...] of the samples; or x_init: the starting states, in place of noise. seed: 64 bits. cond: keyword arguments of
+    the model; tensors whose first dimension is B are sliced with the samples. sample_ids: B integers in 0..2^32-1 (0..B-1 by
+    default); id i gets the same noise in any batch, on any device and backend. batch_size: the network always sees
+    batches of this size, the last one padded. device: where to run (the model's, else x_init's, else the CPU).
+    dtype: of the state. on_row: called after each row; may return a replacement state. progress: bar on stderr; None shows
+    it on a terminal only.
+
+    Raises ValueError or TypeError for bad arguments and outputs, and ValueError naming row and samples when a state became
+    inf or NaN.
+    """
+    inputs = gather_inputs(
+        model, plan, shape=shape, seed=seed, cond=cond, x_init=x_init, sample_ids=sample_ids,
+        batch_size=batch_size, device=device, dtype=dtype,
+    )  # fmt: skip
+    run = _Run(model, plan, inputs, backend, on_row)
+    chunks = range(0, inputs.count, inputs.batch_size)
+    result = torch.empty(inputs.shape, dtype=dtype, device=inputs.device)
+    flags = torch.zeros(
+        (len(chunks), len(plan.instructions), inputs.batch_size), dtype=torch.int32, device=inputs.device
+    )
+    hidden = None if progress is None else not progress
+    with tqdm(total=len(chunks) * len(plan.instructions), unit="row", disable=hidden, leave=False) as bar:
+        for chunk, start in enumerate(chunks):
+            states = run.chunk(start, flags[chunk], bar)
+            result[start : start + inputs.batch_size] = states[: inputs.count - start]
+    _raise_if_nonfinite(flags, inputs)
+    return result
+
+
+class _Run:
+    """Buffers and device tables of one call of :func:`sample`, reused by every chunk."""
+
+    def __init__(
+        self, model: Model, plan: Plan, inputs: Inputs, backend: str | None, on_row: OnRow | None
+    ) -> None:
+        self.model, self.plan, self.inputs, self.on_row = model, plan, inputs, on_row
+        shape = (inputs.batch_size, *inputs.shape[1:])
+        compute = torch.float64 if inputs.dtype == torch.float64 else torch.float32
+        _, self.fused_step = resolve("fused_step", inputs.device, backend)
+        self.table = torch.from_numpy(np.array(plan.table)).to(inputs.device, compute)
+        self.init_row = torch.tensor(
+            [[0.0, plan.init.scale, plan.instructions[0].input_scale], [1.0, plan.instructions[0].input_scale, 0.0]],
+            dtype=compute, device=inputs.device,
+        )  # fmt: skip
+        self.x = torch.empty(shape, dtype=inputs.dtype, device=inputs.device)
+        self.aux = torch.empty_like(self.x) if any(r.writes_aux for r in plan.layout) else None
+        self.slots = [torch.empty_like(self.x, dtype=compute) for _ in range(plan.slots)]
+        scaled = any(step.input_scale != 1.0 for step in plan.instructions)
+        separate = scaled or inputs.model_dtype != inputs.dtype
+        self.x_in = torch.empty_like(self.x, dtype=inputs.model_dtype) if separate else None
+        self.copied: set[str] = set()
+
+    def chunk(self, start: int, flags: Tensor, bar: tqdm) -> Tensor:
+        """Run every row for samples ``start``, ``start + 1``, ... and return the buffer that holds their final states."""
+        chosen = self.inputs.select(start)
+        self._start(start, chosen.sample_ids)
+        noise = Noise(self.inputs.seed, chosen.sample_ids, STREAM_PLAN)
+        for row, layout in enumerate(self.plan.layout):
+            outputs = self._call_network(row, layout, chosen.cond)
+            before = self.x.clone() if self.on_row is not None else self.x
+            self._step(row, layout, outputs, noise, chosen.index, flags[row])
+            if self.on_row is not None:
+                self._report(self.on_row, row, before, outputs, start)
+            bar.update()
+        return self.x
+
+    def _start(self, start: int, sample_ids: Tensor) -> None:
+        """Fill the state (and the network's input) with noise or with the given start."""
+        given = self.inputs.starting_states(start)
+        if given is not None:
+            self.x.copy_(given)
+        self.fused_step(
+            FusedStepCall(
+                x=self.x, outputs=(), history=(), converted=0, aux=None,
+                row=self.init_row[0] if given is None else self.init_row[1, :2],
+                draws=(0,) if given is None else (), noise=Noise(self.inputs.seed, sample_ids, STREAM_INITIAL),
+                out=self.x, aux_out=None, stored=(), x_in=self.x_in, nonfinite=None,
+            )
+        )  # fmt: skip
+
+    def _call_network(self, row: int, layout: RowLayout, cond: Mapping[str, object]) -> tuple[Tensor, ...]:
+        if layout.calls == 0:
+            return ()
+        x = self.x if self.x_in is None else self.x_in
+        guided = self.plan.guidance is not None
+        network = self.model.conditional if guided and layout.calls == 1 else self.model  # type: ignore[attr-defined]
+        names = self.plan.output_names if layout.calls == 2 else self.plan.outputs
+        outputs = network(x, self.inputs.labels[row], **cond)
+        return check_outputs(outputs, names, self.x, row, (self.x, x), self.copied)[: layout.outputs]
+
+    def _step(
+        self, row: int, layout: RowLayout, outputs: tuple[Tensor, ...], noise: Noise, index: Tensor, flag: Tensor
+    ) -> None:
+        table = self.table[row]
+        if table.ndim == 2:
+            table = table[index]
+        self.fused_step(
+            FusedStepCall(
+                x=self.x, outputs=outputs, history=[self.slots[s] for s in layout.history],
+                row=table[..., : layout.columns], converted=layout.converted,
+                aux=self.aux if layout.reads_aux else None, draws=layout.draws, noise=noise,
+                out=self.x, aux_out=self.aux if layout.writes_aux else None,
+                stored=[None if s is None else self.slots[s] for s in layout.store],
+                x_in=self.x_in, nonfinite=flag,
+            )
+        )  # fmt: skip
+
+    def _report(
+        self, on_row: OnRow, row: int, before: Tensor, outputs: tuple[Tensor, ...], start: int
+    ) -> None:
+        count = min(self.inputs.batch_size, self.inputs.count - start)
+        ids = self.inputs.all_ids[start : start + count]
+        step = self.plan.instructions[row]
+
+        def predicted_x0() -> Tensor:
+            return self._predicted_x0(row, before, outputs)[:count]
+
+        replacement = on_row(RowEvent(row, step.time, self.x[:count].clone(), ids, predicted_x0))
+        if replacement is None:
+            return
+        if replacement.shape != self.x[:count].shape:
+            raise ValueError(f"on_row: returned shape {tuple(replacement.shape)}; need {tuple(self.x[:count].shape)}")
+        self.x[:count].copy_(replacement)
+        if self.x_in is not None and row + 1 < len(self.plan.instructions):
+            self.x_in.copy_(self.x * self.plan.instructions[row + 1].input_scale)
+
+    def _predicted_x0(self, row: int, before: Tensor, outputs: tuple[Tensor, ...]) -> Tensor:
+        """The row's first converted output as an x0 prediction."""
+        step, layout = self.plan.instructions[row], self.plan.layout[row]
+        if not layout.converted:
+            raise ValueError(f"predicted_x0: row {row} calls no network")
+        scales = self.plan.table[row][..., : layout.outputs + 3].reshape(-1, layout.outputs + 3)
+        p, *q, bound, scale = torch.tensor(scales).to(before).unbind(-1)
+        y = scale * sum((c * o for c, o in zip(q, outputs)), p * before).clamp(-bound, bound)
+        if self.plan.quantity == "x0":
+            return y
+        alpha, sigma = (float(f(step.time)) for f in (self.plan.schedule.alpha, self.plan.schedule.sigma))
+        return (before - sigma * y) / alpha
+
+
+def _raise_if_nonfinite(flags: Tensor, inputs: Inputs) -> None:
+    """The only wait for the device: one look at flags [chunks, rows, batch_size]."""
+    if not flags.any():
+        return
+    chunk, row = (int(v) for v in flags.any(dim=2).nonzero()[0])
+    first = chunk * inputs.batch_size
+    ids = inputs.all_ids[first : first + inputs.batch_size]
+    bad = [i for i, flag in zip(ids, flags[chunk, row].tolist()) if flag]
+    raise ValueError(
+        f"model: the state became inf or NaN in row {row} for sample ids {bad[:8]}{' ...' if len(bad) > 8 else ''}; "
+        "check the network's output there, its dtype (float16 overflows) and its prediction type"
+    )

@@ -1,0 +1,188 @@
+"""Time grids: float64 arrays of steps + 1 strictly falling times, both ends exact.
+
+A grid samples as it stands and encodes reversed (``grid[::-1]``). ``t_start`` defaults to the
+schedule's ``t_max``, ``t_end`` to its ``t_end``. Formulas: spec/deis.md 2, with u = i / steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Integral
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .schedules import Schedule
+
+__all__ = [
+    "GRIDS",
+    "GridFunction",
+    "given",
+    "power_gamma",
+    "power_t",
+    "quadratic_t",
+    "uniform_half_log_snr",
+    "uniform_t",
+    "with_zero",
+]
+
+Array = NDArray[np.float64]
+
+
+def power_t(
+    schedule: Schedule,
+    steps: int,
+    *,
+    power: float = 1.0,
+    t_start: float | None = None,
+    t_end: float | None = None,
+) -> Array:
+    """Uniform in t^(1/power): 1 is uniform in t, 2 DEIS's quadratic grid.
+
+    t is counted from 0, also where the schedule's t_zero is -1 (a discrete checkpoint's grid is
+    that of DEIS, 999 .. 0); a grid that ends below 0 counts from t_zero instead.
+    """
+    start, end = _ends(schedule, t_start, t_end)
+    origin = schedule.t_zero if end < 0.0 else 0.0
+    falling = _power_law(start - origin, end - origin, _count(steps), power)
+    return _pinned(origin + falling, start, end)
+
+
+def uniform_t(
+    schedule: Schedule, steps: int, *, t_start: float | None = None, t_end: float | None = None
+) -> Array:
+    """Equal steps in t: :func:`power_t` with power 1."""
+    return power_t(schedule, steps, power=1.0, t_start=t_start, t_end=t_end)
+
+
+def quadratic_t(
+    schedule: Schedule, steps: int, *, t_start: float | None = None, t_end: float | None = None
+) -> Array:
+    """Equal steps in sqrt(t): :func:`power_t` with power 2."""
+    return power_t(schedule, steps, power=2.0, t_start=t_start, t_end=t_end)
+
+
+def power_gamma(
+    schedule: Schedule,
+    steps: int,
+    *,
+    power: float = 7.0,
+    t_start: float | None = None,
+    t_end: float | None = None,
+) -> Array:
+    """Uniform in gamma^(1/power); power 7 is the grid of Karras et al. (2206.00364, eq. 5)."""
+    start, end = _ends(schedule, t_start, t_end)
+    high, low = float(schedule.gamma(start)), float(schedule.gamma(end))
+    gamma = _power_law(high, low, _count(steps), power)
+    return _pinned(schedule.time_of_gamma(np.clip(gamma, low, high)), start, end)
+
+
+def uniform_half_log_snr(
+    schedule: Schedule, steps: int, *, t_start: float | None = None, t_end: float | None = None
+) -> Array:
+    """Equal steps in log gamma ("logSNR", DPM-Solver). Cannot end at t_zero: -log gamma = inf."""
+    start, end = _ends(schedule, t_start, t_end)
+    if end == schedule.t_zero:
+        fix = "end it later and append t_zero with with_zero(schedule, grid)"
+        raise ValueError(f"t_end={end!r} is t_zero, where half_log_snr is infinite: {fix}")
+    low, high = float(schedule.half_log_snr(start)), float(schedule.half_log_snr(end))
+    half_log_snr = _power_law(low, high, _count(steps), 1.0)
+    return _pinned(schedule.time_of_half_log_snr(half_log_snr), start, end)
+
+
+def given(schedule: Schedule, times: ArrayLike) -> Array:
+    """The caller's own times, checked: a float64 copy of 2 or more strictly monotone times.
+
+    ValueError unless 1-D, finite, within [t_zero, t_max] and strictly falling or strictly rising.
+    """
+    schedule.gamma(times)  # raises for what is not real numbers in the schedule's range
+    grid = np.array(times, dtype=np.float64)
+    if grid.ndim != 1 or grid.size < 2:
+        raise ValueError(f"times has shape {grid.shape}: give 2 or more times in 1-D")
+    change = np.diff(grid)
+    wrong = change * np.sign(change[0]) <= 0.0
+    if wrong.any():
+        k = int(np.argmax(wrong)) + 1
+        fix = "give times that all fall (sampling) or all rise (encoding)"
+        raise ValueError(f"times[{k}]={grid[k]!s} after {grid[k - 1]!s}: {fix}")
+    return grid
+
+
+def with_zero(schedule: Schedule, grid: ArrayLike) -> Array:
+    """The falling grid with t_zero appended: a last step to gamma = 0 ("denoise").
+
+    ValueError for a rising grid (reverse the result to encode) and one that ends at t_zero already.
+    """
+    times = given(schedule, grid)
+    if times[-1] > times[0]:
+        raise ValueError(
+            f"grid rises from {times[0]!s} to {times[-1]!s}: give it falling, reverse the result"
+        )
+    if times[-1] == schedule.t_zero:
+        raise ValueError(f"grid ends at t_zero={schedule.t_zero!r} already: use it as it is")
+    return np.append(times, schedule.t_zero)
+
+
+class GridFunction(Protocol):
+    """What every entry of :data:`GRIDS` is."""
+
+    def __call__(
+        self,
+        schedule: Schedule,
+        steps: int,
+        *,
+        t_start: float | None = None,
+        t_end: float | None = None,
+    ) -> Array: ...
+
+
+GRIDS: Mapping[str, GridFunction] = MappingProxyType(
+    {
+        "uniform_t": uniform_t,
+        "quadratic_t": quadratic_t,
+        "karras": power_gamma,
+        "log_snr": uniform_half_log_snr,
+    }
+)
+"""The grids by the name that the command line and recipes use; read-only."""
+
+
+def _ends(schedule: Schedule, t_start: float | None, t_end: float | None) -> tuple[float, float]:
+    start = schedule.t_max if t_start is None else float(t_start)
+    end = schedule.t_end if t_end is None else float(t_end)
+    if not schedule.t_zero <= end < start <= schedule.t_max:
+        limits = f"{schedule.t_zero!r} <= t_end < t_start <= {schedule.t_max!r}"
+        fix = f"choose {limits} (to encode, reverse a falling grid)"
+        raise ValueError(f"t_start={start!r}, t_end={end!r}: {fix}")
+    return start, end
+
+
+def _count(steps: int) -> int:
+    if isinstance(steps, bool) or not isinstance(steps, Integral):
+        raise TypeError(f"steps={steps!r}: give an int")
+    if steps < 1:
+        raise ValueError(f"steps={steps!r}: give 1 or more")
+    return int(steps)
+
+
+def _power_law(first: float, last: float, steps: int, power: float) -> Array:
+    """steps + 1 values from first to last, uniform in value^(1/power)."""
+    if not 0.0 < power < np.inf:
+        raise ValueError(f"power={power!r}: give a positive finite number")
+    u = np.arange(steps + 1) / steps
+    root_first, root_last = first ** (1.0 / power), last ** (1.0 / power)
+    return (root_first + u * (root_last - root_first)) ** power
+
+
+def _pinned(times: Array, start: float, end: float) -> Array:
+    """The grid with exact ends; ValueError if float64 cannot tell two of its times apart."""
+    grid = np.array(times, dtype=np.float64)
+    grid[0], grid[-1] = start, end
+    if not np.all(np.diff(grid) < 0.0):
+        fix = "take fewer steps or a smaller power"
+        raise ValueError(
+            f"steps={grid.size - 1}: two times of the grid are equal in float64; {fix}"
+        )
+    return grid

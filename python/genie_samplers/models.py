@@ -1,0 +1,99 @@
+"""Networks as the engine wants them: ``model(x, t, **cond) -> outputs``, with their label, dtype and device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import as_file, files
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .predictions import PREDICTIONS
+from .schedules import Schedule, vp_linear
+
+__all__ = ["NULL_CLASS", "WrappedModel", "embedded", "fill_missing", "wrap"]
+
+NULL_CLASS = 10  # of the embedded network
+
+Label = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class WrappedModel:
+    """A network with what the engine asks of a model.
+
+    outputs: names, matched against the plan's. label: times to the network's own label, both float64 arrays. defaults:
+    conditioning used where the caller gives none; a number stands for a tensor of it, one per sample.
+    """
+
+    network: Callable[..., Any]
+    outputs: tuple[str, ...]
+    label: Label
+    dtype: torch.dtype
+    device: torch.device
+    defaults: Mapping[str, object] = field(default_factory=dict)
+
+    def __call__(self, x: Tensor, t: Tensor, **cond: object) -> Tensor:
+        """x [B, ...], t float32 [B] -> the network's prediction, x's shape."""
+        output = self.network(x, t, **fill_missing(cond, self.defaults, x))
+        if isinstance(output, Tensor):
+            return output
+        return output.sample if hasattr(output, "sample") else output[0]
+
+
+def wrap(
+    network: nn.Module,
+    schedule: Schedule,
+    *,
+    prediction: str = "epsilon",
+    label: Label | None = None,
+    defaults: Mapping[str, object] | None = None,
+) -> WrappedModel:
+    """A model from a diffusers, EDM or score_sde style network called as ``network(x, label, **cond)``.
+
+    prediction: one of ``predictions.PREDICTIONS``; what the network returns, as a tensor, in ``.sample`` or first in a tuple.
+    label: times to what the network takes instead of t, for example ``schedule.log_gamma``; by default ``schedule.label``.
+    """
+    if prediction not in PREDICTIONS:
+        raise ValueError(f"prediction={prediction!r}; choose one of {', '.join(PREDICTIONS)}")
+    parameter = next(network.parameters(), None)
+    return WrappedModel(
+        network=network,
+        outputs=(prediction,),
+        label=label or schedule.label,
+        dtype=torch.float32 if parameter is None else parameter.dtype,
+        device=torch.device("cpu") if parameter is None else parameter.device,
+        defaults=defaults or {},
+    )
+
+
+def embedded(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> WrappedModel:
+    """The class-conditional Fashion-MNIST network shipped with the package, for ``schedules.vp_linear()``.
+
+    [B, 1, 28, 28] in [-1, 1]; cond ``class_labels`` int64 [B] in 0..9, or 10 (the default) for no class. Needs
+    diffusers: pip install genie-ext[diffusers].
+    """
+    try:
+        from diffusers import UNet2DModel
+    except ImportError as error:
+        raise ImportError("the embedded network needs diffusers: pip install genie-ext[diffusers]") from error
+    with as_file(files("genie_samplers") / "assets") as folder:
+        network = UNet2DModel.from_pretrained(folder, local_files_only=True, low_cpu_mem_usage=False)
+    schedule = vp_linear()
+    network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
+    return wrap(network, schedule, label=schedule.log_gamma, defaults={"class_labels": NULL_CLASS})
+
+
+def fill_missing(cond: Mapping[str, object], defaults: Mapping[str, object], x: Tensor) -> dict[str, object]:
+    """``cond`` completed by ``defaults``; a number becomes an int64 or float tensor [B] on x's device."""
+    return {**{k: _per_sample(v, x) for k, v in defaults.items() if k not in cond}, **cond}
+
+
+def _per_sample(value: object, x: Tensor) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return torch.full((x.shape[0],), value, device=x.device)

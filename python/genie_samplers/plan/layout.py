@@ -1,0 +1,81 @@
+"""The integers of a plan: which coefficients a row has, and in which memory slots its history is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .rows import Past, Step
+
+__all__ = ["RowLayout", "lay_out"]
+
+
+@dataclass(frozen=True)
+class RowLayout:
+    """The integers of a row: what its ``columns`` coefficients stand for, and where its history is kept.
+
+    The columns are those of ``genie_ext.fused_step``: per converted output p, Q, bound, scale; per state x, (aux), y,
+    history, draws; then the scale of the next network input.
+    """
+
+    calls: int
+    outputs: int
+    converted: int
+    history: tuple[int, ...]  # slots, newest first
+    draws: tuple[int, ...]
+    store: tuple[int | None, ...]  # slot of each converted output, None where no later row reads it
+    reads_aux: bool
+    writes_aux: bool
+
+    @property
+    def columns(self) -> int:
+        combine = 1 + self.reads_aux + self.converted + len(self.history) + len(self.draws)
+        return self.converted * (self.outputs + 3) + (1 + self.writes_aux) * combine + 1
+
+
+def lay_out(steps: Sequence[Step]) -> tuple[RowLayout, ...]:
+    """Layout of every row, slots assigned by liveness."""
+    stores = _assign_slots(steps)
+    return tuple(
+        RowLayout(
+            calls=step.calls,
+            outputs=step.outputs * (2 if step.calls == 2 else 1),
+            converted=len(step.converted),
+            history=tuple(_slot(stores, past) for past in step.history),
+            draws=step.draws,
+            store=store,
+            reads_aux=step.reads_aux,
+            writes_aux=step.aux is not None,
+        )
+        for step, store in zip(steps, stores)
+    )
+
+
+def _assign_slots(steps: Sequence[Step]) -> list[tuple[int | None, ...]]:
+    """The slot of each converted output: the lowest that no row from here on still reads, None where nobody reads it."""
+    last_read = {past: row for row, step in enumerate(steps) for past in step.history}
+    busy_until: list[int] = []  # per slot, the last row that reads it; free for writing only after that row
+    stores: list[tuple[int | None, ...]] = []
+    for row, step in enumerate(steps):
+        chosen: list[int | None] = []
+        for h in range(len(step.converted)):
+            until = last_read.get(Past(row, h))
+            chosen.append(None if until is None else _take_free_slot(busy_until, row, until))
+        stores.append(tuple(chosen))
+    return stores
+
+
+def _take_free_slot(busy_until: list[int], row: int, until: int) -> int:
+    for slot, busy in enumerate(busy_until):
+        if busy < row:
+            busy_until[slot] = until
+            return slot
+    busy_until.append(until)
+    return len(busy_until) - 1
+
+
+def _slot(stores: Sequence[tuple[int | None, ...]], past: Past) -> int:
+    slot = stores[past.row][past.h]
+    if slot is None:
+        raise ValueError(f"history: {past} is read but was never stored")
+    return slot

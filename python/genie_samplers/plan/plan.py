@@ -1,0 +1,193 @@
+"""A solver as a table of float64 numbers: rows of scalars that one loop and one kernel execute.
+
+A row evaluates the network at ``time`` and, per sample, does
+
+    y_h  = scale_h * clamp(p_h*x + sum_o q_h[o]*output_o, -bound_h, +bound_h)      h = 1..H
+    x'   = x . [x, aux, y_1..y_H, history newest first] + x.draws . [d_1, d_2]
+    aux' = the same with the row's second combination, where it has one
+
+``history`` names converted outputs of earlier rows by (row, h); the memory slots that hold them follow from liveness.
+``Step`` is the only kind of instruction so far.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import registry
+from ..schedules import Schedule
+from ..schedules import from_dict as schedule_from_dict
+from .check import check
+from .layout import RowLayout, lay_out
+from .rows import Init, Step
+from .strict_json import decode, encode
+from .text import describe
+from .unroll import Unrolled, unroll
+
+__all__ = ["Plan", "Recipe"]
+
+Array = NDArray[np.float64]
+_FORMAT, _VERSION = "genie-plan", 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What rebuilds the plan on another grid: registry name, options, schedule and times."""
+
+    solver: str
+    schedule: Mapping[str, object]
+    grid: tuple[float, ...]
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Immutable and shareable between threads. Equality and hash are those of the canonical JSON.
+
+    outputs: names of the network's outputs in order. quantity: what y is, "epsilon" or "x0". guidance: None, one scale,
+    or one per sample; set by :meth:`guided`, which doubles the outputs.
+    """
+
+    init: Init
+    outputs: tuple[str, ...]
+    quantity: str
+    instructions: tuple[Step, ...]
+    recipe: Recipe | None = None
+    guidance: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    # --- what a run costs and needs
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """Time of each row's network evaluation."""
+        return tuple(step.time for step in self.instructions)
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per sample as papers count them: a guided pair is one."""
+        return sum(step.calls > 0 for step in self.instructions)
+
+    @property
+    def network_calls(self) -> int:
+        """Network evaluations per sample, a guided pair counted as two."""
+        return sum(step.calls for step in self.instructions)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What the model returns: the outputs, and with guidance their unconditional twins after them."""
+        twins = () if self.guidance is None else tuple(f"uncond.{name}" for name in self.outputs)
+        return self.outputs + twins
+
+    @property
+    def stochastic(self) -> bool:
+        return any(step.draws for step in self.instructions)
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule of the recipe; raises ValueError for a plan without one."""
+        return schedule_from_dict(self._recipe("schedule").schedule)
+
+    # --- integers and numbers apart
+
+    @cached_property
+    def layout(self) -> tuple[RowLayout, ...]:
+        return lay_out(self.instructions)
+
+    @property
+    def slots(self) -> int:
+        """Memory slots that the history needs."""
+        return 1 + max((s for row in self.layout for s in row.store if s is not None), default=-1)
+
+    @cached_property
+    def table(self) -> Array:
+        """The numbers, float64 [rows, n], or [rows, B, n] with one guidance scale per sample; rows padded with zeros."""
+        scales = (1.0,) if self.guidance is None else self.guidance
+        table = np.zeros((len(self.instructions), len(scales), max(row.columns for row in self.layout)))
+        for i, row in enumerate(self.layout):
+            for b, scale in enumerate(scales):
+                table[i, b, : row.columns] = self._coefficients(i, scale)
+        table.flags.writeable = False
+        return table[:, 0] if len(scales) == 1 else table
+
+    def _coefficients(self, index: int, scale: float) -> list[float]:
+        step = self.instructions[index]
+        flat: list[float] = []
+        for c in step.converted:
+            q = c.q if step.calls < 2 else (*(scale * v for v in c.q), *((1.0 - scale) * v for v in c.q))
+            flat += (c.p, *q, c.bound, c.scale)
+        for state in (step.x, step.aux):
+            flat += () if state is None else state.flat(with_aux=step.reads_aux)
+        last = index + 1 == len(self.instructions)
+        return [*flat, 1.0 if last else self.instructions[index + 1].input_scale]
+
+    # --- other plans
+
+    def guided(self, scale: float | Sequence[float]) -> Plan:
+        """Classifier-free guidance: out = scale * conditional + (1 - scale) * unconditional, one scale or one per sample."""
+        if self.guidance is not None:
+            raise ValueError(f"guidance={self.guidance} is already set; call guided() on the unguided plan")
+        scales = tuple(float(s) for s in np.atleast_1d(np.asarray(scale, dtype=np.float64)))
+        if not scales or not np.isfinite(scales).all():
+            raise ValueError(f"scale={scale}; need a finite number or a non-empty list of them")
+        steps = tuple(replace(s, calls=2) if s.calls == 1 else s for s in self.instructions)
+        return replace(self, instructions=steps, guidance=scales)
+
+    def starting_at(self, k: int) -> Plan:
+        """The plan of the same recipe from its k-th time on, with its own warm-up (image to image)."""
+        recipe = self._recipe("starting_at")
+        if not 0 <= k < len(recipe.grid) - 1:
+            raise ValueError(f"k={k}; the grid has {len(recipe.grid) - 1} steps, so k is 0..{len(recipe.grid) - 2}")
+        plan = registry.rebuild(recipe.solver, self.schedule, recipe.grid[k:], recipe.options)
+        return plan if self.guidance is None else plan.guided(self.guidance)
+
+    def _recipe(self, purpose: str) -> Recipe:
+        if self.recipe is None:
+            raise ValueError(f"recipe is None, {purpose} needs one; build the plan with make_plan or a solver function")
+        return self.recipe
+
+    # --- canonical forms
+
+    def unrolled(self) -> Unrolled:
+        """Every state as a linear function of x_T, the network's outputs and the draws."""
+        return unroll(self.instructions)
+
+    def allclose(self, other: Plan, rtol: float = 1e-12) -> bool:
+        """Whether both plans are the same linear map of (x_T, outputs, draws) to the last state, to rtol of its largest entry."""
+        mine, theirs = (plan.unrolled().last for plan in (self, other))
+        return mine.shape == theirs.shape and bool(np.abs(mine - theirs).max() <= rtol * np.abs(mine).max())
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        separators = (",", ":") if indent is None else None
+        return json.dumps(
+            {"format": _FORMAT, "version": _VERSION, **encode(self)}, indent=indent, sort_keys=True, separators=separators, allow_nan=False
+        )
+
+    @staticmethod
+    def from_json(text: str) -> Plan:
+        """Read :meth:`to_json`'s text; unknown keys, other versions and malformed values raise ValueError."""
+        data = json.loads(text)
+        if not isinstance(data, dict) or data.pop("format", None) != _FORMAT or data.pop("version", None) != _VERSION:
+            raise ValueError(f'text: not a plan; need a JSON object with "format": "{_FORMAT}", "version": {_VERSION}')
+        return decode(Plan, data)
+
+    @cached_property
+    def _canonical(self) -> str:
+        return self.to_json()
+
+    def __eq__(self, other: object) -> bool:
+        return self._canonical == other._canonical if isinstance(other, Plan) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._canonical)
+
+    def __str__(self) -> str:
+        return describe(self)

@@ -1,0 +1,75 @@
+"""The rows of a plan: what one network evaluation does to the state, as float64 numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["Combination", "Conversion", "Init", "Past", "Step"]
+
+
+class Past(NamedTuple):
+    """A converted output of an earlier row."""
+
+    row: int
+    h: int = 0
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """y = scale * clamp(p*x + sum q[o]*output_o, -bound, +bound)."""
+
+    p: float
+    q: tuple[float, ...]
+    bound: float = np.inf
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Combination:
+    """Weights of [x, aux, y_1..y_H, history newest first] and of the draws."""
+
+    x: float = 0.0
+    aux: float = 0.0
+    y: tuple[float, ...] = ()
+    history: tuple[float, ...] = ()
+    draws: tuple[float, ...] = ()
+
+    def flat(self, *, with_aux: bool) -> tuple[float, ...]:
+        return (self.x, *((self.aux,) if with_aux else ()), *self.y, *self.history, *self.draws)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row. calls: 0 no network, 1 conditional only, 2 the guided pair. draws: numbers unique in the plan.
+
+    ``input_scale`` multiplies the state on its way into this row's network call.
+    """
+
+    time: float
+    x: Combination
+    aux: Combination | None = None
+    converted: tuple[Conversion, ...] = ()
+    history: tuple[Past, ...] = ()
+    draws: tuple[int, ...] = ()
+    calls: int = 1
+    input_scale: float = 1.0
+
+    @property
+    def reads_aux(self) -> bool:
+        return self.x.aux != 0.0 or (self.aux is not None and self.aux.aux != 0.0)
+
+    @property
+    def outputs(self) -> int:
+        """Network outputs that the row reads, before guidance doubles them."""
+        return max((len(c.q) for c in self.converted), default=0)
+
+
+@dataclass(frozen=True)
+class Init:
+    """Initial state: ``scale`` times standard normals (stream 0, draw 0)."""
+
+    scale: float
+    distribution: str = "normal"

@@ -1,0 +1,64 @@
+"""A linear plan as one lower-triangular map from (x_T, network outputs, draws) to its states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .rows import Combination, Conversion, Step
+
+__all__ = ["Unrolled", "unroll"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Unrolled:
+    """x_i = state[i]*x_T + sum_j,o output[i, j, o]*out_{j,o} + sum_d draw[i, d]*d, for i = 0..rows (lower triangular)."""
+
+    state: Array  # [rows + 1]
+    output: Array  # [rows + 1, rows, outputs]
+    draw: Array  # [rows + 1, draws]
+
+    @property
+    def last(self) -> Array:
+        """The last state's coefficients of x_T, of every output and of every draw, flat."""
+        return np.concatenate([self.state[-1:], self.output[-1].ravel(), self.draw[-1]])
+
+
+def unroll(steps: Sequence[Step]) -> Unrolled:
+    """Run the rows on basis vectors. Raises ValueError where a clamp makes a row nonlinear."""
+    rows, outputs = len(steps), max(step.outputs for step in steps)
+    draws = 1 + max((d for step in steps for d in step.draws), default=-1)
+    basis = np.eye(1 + rows * outputs + draws)
+    x, aux = basis[0], np.zeros_like(basis[0])
+    states, converted = [x], []
+    for i, step in enumerate(steps):
+        network = basis[1 + i * outputs :]
+        converted.append([_convert(i, c, x, network) for c in step.converted])
+        values = [x, aux, *converted[i], *(converted[p.row][p.h] for p in step.history)]
+        values += [basis[1 + rows * outputs + d] for d in step.draws]
+        x, aux = _combine(step.x, values), aux if step.aux is None else _combine(step.aux, values)
+        states.append(x)
+    table = np.stack(states)
+    output = table[:, 1 : 1 + rows * outputs].reshape(rows + 1, rows, outputs)
+    return Unrolled(table[:, 0], output, table[:, 1 + rows * outputs :])
+
+
+def _convert(row: int, conversion: Conversion, x: Array, network: Array) -> Array:
+    if np.isfinite(conversion.bound):
+        raise ValueError(f"row {row} clamps at {conversion.bound}: it is not linear and cannot be unrolled")
+    y = conversion.p * x
+    for q, output in zip(conversion.q, network):
+        y = y + q * output
+    return conversion.scale * y
+
+
+def _combine(weights: Combination, values: Sequence[Array]) -> Array:
+    total = np.zeros_like(values[0])
+    for weight, value in zip(weights.flat(with_aux=True), values, strict=True):
+        total = total + weight * value
+    return total

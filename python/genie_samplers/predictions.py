@@ -1,0 +1,77 @@
+"""What a network predicts, mapped to what a solver works with: ``y = p * x + q * out``.
+
+With x = alpha x_0 + sigma eps; score = -eps / sigma, v = alpha eps - sigma x_0, flow = eps - x_0.
+The maps of v and flow hold for any alpha and sigma, not only for alpha^2 + sigma^2 = 1 and
+alpha + sigma = 1 (table in spec/deis.md 0, solved for general scales).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .schedules import Schedule
+
+__all__ = ["PREDICTIONS", "to_epsilon", "to_x0"]
+
+Array = NDArray[np.float64]
+
+PREDICTIONS = ("epsilon", "x0", "v", "score", "flow")
+
+
+def to_epsilon(prediction: str, schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:
+    """(p, q) with eps = p * x + q * out, float64, each of t's shape.
+
+    ValueError for an unknown prediction, a time outside the schedule, and for "x0" where sigma = 0.
+    """
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    match _known(prediction):
+        case "epsilon":
+            p, q = 0.0, 1.0
+        case "x0":
+            _refuse_zero(sigma, t)
+            p, q = 1.0 / sigma, -alpha / sigma
+        case "v":
+            p, q = sigma / (alpha**2 + sigma**2), alpha / (alpha**2 + sigma**2)
+        case "score":
+            p, q = 0.0, -sigma
+        case _:
+            p, q = 1.0 / (alpha + sigma), alpha / (alpha + sigma)
+    return _shaped(p, sigma), _shaped(q, sigma)
+
+
+def to_x0(prediction: str, schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:
+    """(p, q) with x_0 = p * x + q * out, float64, each of t's shape; errors as :func:`to_epsilon`.
+
+    Every prediction gives an x_0 everywhere, at sigma = 0 the state itself over alpha.
+    """
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    match _known(prediction):
+        case "epsilon":
+            p, q = 1.0 / alpha, -sigma / alpha
+        case "x0":
+            p, q = 0.0, 1.0
+        case "v":
+            p, q = alpha / (alpha**2 + sigma**2), -sigma / (alpha**2 + sigma**2)
+        case "score":
+            p, q = 1.0 / alpha, sigma**2 / alpha
+        case _:
+            p, q = 1.0 / (alpha + sigma), -sigma / (alpha + sigma)
+    return _shaped(p, sigma), _shaped(q, sigma)
+
+
+def _known(prediction: str) -> str:
+    if prediction not in PREDICTIONS:
+        raise ValueError(f"prediction={prediction!r}: choose one of {PREDICTIONS}")
+    return prediction
+
+
+def _refuse_zero(sigma: Array, t: ArrayLike) -> None:
+    if np.any(sigma == 0.0):
+        at = float(np.extract(sigma == 0.0, t)[0])
+        fix = "end the grid before it, or let the last step be one in x0"
+        raise ValueError(f"t={at!r}: sigma = 0, so an x0 prediction determines no epsilon; {fix}")
+
+
+def _shaped(value: ArrayLike, like: Array) -> Array:
+    return np.add(value, np.zeros_like(like))

@@ -1,0 +1,62 @@
+"""DPM-Solver++: multistep in half-log-SNR on the data prediction."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..plan import Combination, Plan, Step
+from ..registry import Solver, register
+from ..schedules import Schedule
+from ._rows import checked_grid, conversion, finish, past_rows
+
+__all__ = ["dpmpp_2m"]
+
+_FEW_STEPS = 10
+
+
+def dpmpp_2m(
+    schedule: Schedule, grid: ArrayLike, *, lower_order_final: bool = True, prediction: str = "epsilon"
+) -> Plan:
+    """DPM-Solver++(2M).
+
+        x' = (sigma'/sigma) x - a' (e^{-h} - 1) (m_0 + (m_0 - m_1) / (2 r))
+        h = lambda' - lambda_n,   r = (lambda_n - lambda_{n-1}) / h,   m_k the x0 prediction k steps back
+
+    Order 2, history 1, one evaluation per step, deterministic; first step of order 1. With ``lower_order_final`` the last step
+    is of order 1 when there are fewer than 10; a step to gamma = 0 always is (then x' = m_0). lambda is the half-log-SNR. Lu et
+    al., arXiv 2211.01095, algorithm 2.
+    """
+    times = checked_grid(schedule, grid)
+    count = len(times) - 1
+    log_gamma = schedule.log_gamma(times)
+    steps: list[Step] = []
+    for n in range(count):
+        final = n == count - 1 and (np.isinf(log_gamma[n + 1]) or (lower_order_final and count < _FEW_STEPS))
+        weights = _weights(schedule, times, log_gamma, n, second_order=n > 0 and not final)
+        current, *past = weights
+        y = conversion(schedule, times[n], prediction=prediction, quantity="x0")
+        ratio = float(schedule.sigma(times[n + 1]) / schedule.sigma(times[n]))
+        x = Combination(x=ratio, y=(current,), history=tuple(past))
+        steps.append(Step(float(times[n]), x, converted=(y,), history=past_rows(n, len(past))))
+    return finish(
+        "dpmpp_2m", schedule, times, steps,
+        prediction=prediction, quantity="x0", options={"lower_order_final": lower_order_final},
+    )  # fmt: skip
+
+
+def _weights(
+    schedule: Schedule, times: NDArray[np.float64], log_gamma: NDArray[np.float64], n: int, *, second_order: bool
+) -> tuple[float, ...]:
+    """Weights of m_0 (and m_1)."""
+    minus_h = log_gamma[n + 1] - log_gamma[n]
+    first = float(-schedule.alpha(times[n + 1]) * np.expm1(minus_h))
+    if not second_order:
+        return (first,)
+    half_slope = 0.5 * minus_h / (log_gamma[n] - log_gamma[n - 1])  # 1 / (2 r)
+    return first * float(1.0 + half_slope), -first * float(half_slope)
+
+
+register(
+    Solver("dpmpp_2m", dpmpp_2m, order=2, summary="DPM-Solver++(2M), data prediction, half-log-SNR"),
+)
