@@ -1,0 +1,12 @@
+// The CPU's entry points, each running on the selected instruction set.
+#pragma once
+
+#include "fused_step/fused_step.h"
+#include "normal_fill/normal_fill.h"
+
+namespace genie {
+
+// One block of the generator as the vector code computes it, for the published known answers.
+void philox_block_cpu(const uint32_t counter[4], int64_t seed, uint32_t words[4]);
+
+}  // namespace genie

@@ -1,0 +1,36 @@
+// normal_fill on CUDA: one Philox counter, two Box-Muller pairs and one vector store per thread and
+// quad.
+#include "common/normal.h"
+#include "common/vec128.cuh"
+#include "normal_fill/normal_fill.h"
+
+namespace genie {
+namespace {
+
+template <Access kAccess>
+__global__ void __launch_bounds__(kThreads)
+    normal_fill_kernel(const __grid_constant__ NormalFill call) {
+  const PhiloxKey key = philox_key(*call.noise.seed);
+  for_each_sample(call.batch, [&](int64_t sample) {
+    const auto sample_id = static_cast<uint32_t>(call.noise.sample_ids[sample]);
+    const Stream out = sample_of(call.out, sample);
+    for_each_quad(call.elements, [&](int64_t element) {
+      const auto block = static_cast<uint32_t>(element / kQuad);
+      const Normal4 normal = normal4(key, block, call.draw_number, sample_id, call.noise.stream);
+      const Quad<float> z = {{normal.z[0], normal.z[1], normal.z[2], normal.z[3]}};
+      store<kAccess, Cache::keep>(out, element, call.elements,
+                                  z);  // noise is drawn to be used next
+    });
+  });
+}
+
+}  // namespace
+
+void normal_fill_cuda(const NormalFill& call, void* stream) {
+  const bool vector = call.elements % kQuad == 0 && is_vectorizable<double>(call.out, call.batch);
+  launch("normal_fill",
+         vector ? normal_fill_kernel<Access::vector> : normal_fill_kernel<Access::scalar>, call,
+         stream);
+}
+
+}  // namespace genie

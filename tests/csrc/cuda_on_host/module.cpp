@@ -1,0 +1,18 @@
+// genie_ext._C as usual, but what it calls the CPU kernels are the CUDA kernels, compiled for the
+// host.
+#include "cpu_dispatch.h"
+#include "fused_step/fused_step_cuda.cu"
+#include "normal_fill/normal_fill_cuda.cu"
+
+namespace genie {
+
+void fused_step_cpu(const FusedStep& call, int) { fused_step_cuda(call, nullptr); }
+
+void normal_fill_cpu(const NormalFill& call, int) { normal_fill_cuda(call, nullptr); }
+
+void philox_block_cpu(const uint32_t counter[4], int64_t seed, uint32_t words[4]) {
+  const PhiloxWords x = philox({counter[0], counter[1], counter[2], counter[3]}, philox_key(seed));
+  std::copy_n(&x.x0, 4, words);
+}
+
+}  // namespace genie

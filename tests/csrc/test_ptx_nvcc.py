@@ -1,0 +1,162 @@
+"""What nvcc makes of the kernels, read without a GPU: IEEE operations only, no local memory.
+
+The rounding intrinsics must hold on their own, so the PTX is read as built and under nvcc's
+defaults, which allow fma.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NVCC = shutil.which("nvcc")
+pytestmark = pytest.mark.skipif(NVCC is None, reason="nvcc is not on PATH")
+
+KERNELS = [
+    "fused_step_float_1_vector",
+    "fused_step_float_2_vector",
+    "fused_step_float_2_scalar",
+    "fused_step_double_1_vector",
+    "fused_step_double_2_vector",
+    "fused_step_double_2_scalar",
+    "normal_fill_vector",
+    "normal_fill_scalar",
+]
+ROUNDS_OTHERWISE = re.compile(
+    r"\b(?:fma|mad\.f|mad\.rn|div|rcp|rsqrt|sin|cos|ex2|lg2)\.\S*|\S*\.(?:approx|ftz)\S*"
+)
+
+by_kernel = pytest.mark.parametrize("kernel", KERNELS)
+by_flags = pytest.mark.parametrize("flags", ["as_built", "nvcc_defaults"])
+by_arch = pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+
+
+class Resources(NamedTuple):
+    registers: int
+    stack: int
+    spilled: int
+
+
+def label(mangled: str) -> str:
+    """The name used here of a mangled kernel."""
+    found = re.search(
+        r"(fused_step|normal_fill)_kernelI(?:([fd])Li(\d)E)?\w*?AccessE(\d)E", mangled
+    )
+    assert found is not None, mangled
+    op, compute, sums, access = found.groups()
+    parts = [
+        op,
+        {"f": "float", "d": "double"}.get(compute),
+        sums,
+        ("vector", "scalar")[int(access)],
+    ]
+    return "_".join(part for part in parts if part)
+
+
+def project_flags() -> list[str]:
+    cmake = (ROOT / "CMakeLists.txt").read_text()
+    options = re.search(r"target_compile_options\(kernels_cuda PRIVATE\s+([^)]*)\)", cmake)
+    assert options is not None
+    return [option for option in options[1].split() if option.startswith("-")]
+
+
+def nvcc(op: str, *arguments: str) -> str:
+    """Compile the op's kernels; return what the compiler says."""
+    source = ROOT / f"csrc/{op}/{op}_cuda.cu"
+    command = [str(NVCC), "-std=c++20", "-O3", f"-I{ROOT / 'csrc'}", str(source), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+@pytest.fixture(scope="session")
+def read_ptx(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], dict[str, str]]:
+    """(op, flags) -> kernel -> its PTX for sm_90."""
+    folder = tmp_path_factory.mktemp("ptx")
+
+    @cache
+    def read(op: str, flags: str) -> dict[str, str]:
+        path = folder / f"{op}_{flags}.ptx"
+        chosen = project_flags() if flags == "as_built" else []
+        nvcc(op, "-arch=sm_90", "-ptx", "-o", str(path), *chosen)
+        bodies = re.split(r"\.entry (\w+)", path.read_text())
+        return {label(name): body for name, body in zip(bodies[1::2], bodies[2::2], strict=True)}
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def read_resources(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict]:
+    """op -> (kernel, arch) -> what ptxas reports."""
+    folder = tmp_path_factory.mktemp("resources")
+    report = re.compile(
+        r"entry function '(\w+)' for '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores.*?"
+        r"Used (\d+) registers",
+        re.DOTALL,
+    )
+
+    @cache
+    def read(op: str) -> dict[tuple[str, str], Resources]:
+        targets = [f"-gencode=arch=compute_{n},code=sm_{n}" for n in (80, 90)]
+        target = str(folder / f"{op}.o")
+        said = nvcc(op, *targets, "-Xptxas", "-v", "-c", "-o", target, *project_flags())
+        return {
+            (label(name), arch): Resources(int(registers), int(stack), int(spilled))
+            for name, arch, stack, spilled, registers in report.findall(said)
+        }
+
+    return read
+
+
+def op_of(kernel: str) -> str:
+    return "fused_step" if kernel.startswith("fused_step") else "normal_fill"
+
+
+@by_flags
+@pytest.mark.parametrize("op", ["fused_step", "normal_fill"])
+def test_these_are_all_the_kernels(read_ptx, op, flags):
+    assert sorted(read_ptx(op, flags)) == sorted(k for k in KERNELS if op_of(k) == op)
+
+
+@by_kernel
+@by_flags
+def test_no_instruction_rounds_otherwise(read_ptx, flags, kernel):
+    assert ROUNDS_OTHERWISE.findall(read_ptx(op_of(kernel), flags)[kernel]) == []
+
+
+@by_kernel
+@by_flags
+def test_two_square_roots_correctly_rounded(read_ptx, flags, kernel):
+    ptx = read_ptx(op_of(kernel), flags)[kernel]
+    assert re.findall(r"sqrt[.\w]*", ptx) == ["sqrt.rn.f32"] * 2  # one per Box-Muller pair
+
+
+@by_kernel
+@by_flags
+def test_every_float_addition_and_product_names_its_rounding(read_ptx, flags, kernel):
+    ptx = read_ptx(op_of(kernel), flags)[kernel]
+    operations = set(re.findall(r"\b(?:add|mul)\.[.\w]*f(?:32|64)\b", ptx))
+    assert operations
+    assert not [operation for operation in operations if ".rn." not in operation]
+
+
+@by_kernel
+@by_arch
+def test_nothing_spills_to_local_memory(read_resources, arch, kernel):
+    resources = read_resources(op_of(kernel))[kernel, arch]
+    assert (resources.stack, resources.spilled) == (0, 0)
+
+
+@by_kernel
+@by_arch
+def test_two_full_blocks_fit_on_a_multiprocessor(read_resources, arch, kernel):
+    threads, register_file = 256, 65536
+    assert read_resources(op_of(kernel))[kernel, arch].registers * 2 * threads <= register_file

@@ -1,0 +1,55 @@
+"""Prints what the cpu backend computes as JSON; test_native_cpu.py runs it in its own processes.
+
+python native_digest.py THREADS [flush]: with flush, the whole process flushes subnormals to zero.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+
+import torch
+from torch import Tensor
+
+import genie_ext
+from genie_ext import _C
+from genie_ext.testing import StepCase, run_step
+
+F32, F64, F16, BF16 = torch.float32, torch.float64, torch.float16, torch.bfloat16
+# normal inputs and coefficients, which a flushing process can make, and a subnormal result
+SUBNORMAL = (("p1", 0.0), ("Q1.1", 1e-20), ("W0.x", 0.0), ("W0.y1", 1e-19))
+STEPS = {
+    "many_terms": StepCase(
+        history=16, outputs=(F32,) * 8, converted=2, draws=(3, F32), length=30011
+    ),
+    "float64": StepCase(
+        state=F64, outputs=(F32, F64), draws=(1,), aux=True, aux_out=True, length=20011
+    ),
+    "narrow": StepCase(state=BF16, outputs=(F16, BF16), x_in=F16, clamped=True, length=30011),
+    "subnormal": StepCase(outputs=(F32,), length=30011, coefficients=SUBNORMAL),
+}
+
+
+def md5(tensors: list[Tensor]) -> str:
+    return hashlib.md5(
+        b"".join(t.contiguous().view(torch.uint8).numpy().tobytes() for t in tensors)
+    ).hexdigest()
+
+
+def digests(backend: str) -> dict[str, str]:
+    noise = genie_ext.Noise(torch.tensor([5]), torch.tensor([7]), 11)
+    normals = genie_ext.normal_fill(torch.empty(1, 2**20), noise=noise, draw=3, backend=backend)
+    steps = {name: md5(list(run_step(case, backend).values())) for name, case in STEPS.items()}
+    return {"normals": md5([normals]), **steps}
+
+
+def main() -> None:
+    threads, *flush = sys.argv[1:]
+    torch.set_flush_denormal(bool(flush))  # before any thread is started: they inherit the mode
+    torch.set_num_threads(int(threads))
+    print(json.dumps({"isa": _C.isa(), "digests": digests("cpu")}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""The cpu backend: any instruction set, thread count and floating-point mode, the same bits."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import genie_ext
+from genie_ext.testing import StepCase, assert_same_bits, assert_step_agrees
+
+_C = pytest.importorskip("genie_ext._C", reason="the native core is not built")
+
+HERE = Path(__file__).parent
+LEVELS = ["baseline", "avx2", "avx512"]
+PINNED_NORMALS = "89688060584ec3ea93fb714bd95bd786"
+
+
+def run_digest(environment: dict[str, str], threads: int = 2, *flush: str) -> dict:
+    done = start([str(HERE / "native_digest.py"), str(threads), *flush], environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def start(arguments: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    inherited = {name: v for name, v in os.environ.items() if name != "GENIE_EXT_ISA"}
+    path = os.pathsep.join(p for p in sys.path if p)
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=inherited | {"PYTHONPATH": path} | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def reference_digests() -> dict[str, str]:
+    spec = importlib.util.spec_from_file_location("native_digest", HERE / "native_digest.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.digests("reference")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_instruction_set_gives_the_bits_of_the_reference(level, threads, reference_digests):
+    if LEVELS.index(level) > LEVELS.index(_C.isa()):
+        pytest.skip(f"this process goes up to {_C.isa()}")
+    written = run_digest({"GENIE_EXT_ISA": level}, threads)
+    assert written == {"isa": level, "digests": reference_digests}
+
+
+def test_normals_are_those_of_every_release(reference_digests):
+    assert reference_digests["normals"] == PINNED_NORMALS
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_born_in_a_flushing_process_keep_subnormals(threads, reference_digests):
+    assert run_digest({}, threads, "flush")["digests"] == reference_digests
+
+
+def test_the_mode_of_the_calling_thread_is_given_back():
+    torch.set_flush_denormal(True)
+    try:
+        genie_ext.fused_step(**StepCase().inputs(), backend="cpu")
+        assert torch.tensor(1e-40) * 0.5 == 0
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_an_unknown_instruction_set_is_refused_by_name():
+    done = start(["-c", "from genie_ext import _C; _C.isa()"], {"GENIE_EXT_ISA": "AVX2"})
+    assert done.returncode != 0
+    assert "ValueError: GENIE_EXT_ISA=AVX2: choose baseline, avx2 or avx512" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "counter, key, words",
+    [
+        ((0,) * 4, (0,) * 2, (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+        ((2**32 - 1,) * 4, (2**32 - 1,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+        (
+            (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
+            (0xA4093822, 0x299F31D0),
+            (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+        ),
+    ],
+    ids=["zeros", "ones", "pi"],
+)
+def test_vector_philox_gives_the_published_words(counter, key, words):
+    assert tuple(_C.philox4x32_10(counter, key)) == words
+
+
+@pytest.mark.parametrize("state", [torch.float32, torch.float64], ids=["f32", "f64"])
+@pytest.mark.parametrize("history", range(17))
+def test_sums_of_any_number_of_terms(history, state):
+    assert_step_agrees(StepCase(state=state, history=history, in_place=True), "cpu")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])
+def test_every_16_bit_value_is_widened_as_torch_does(dtype):
+    every = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(dtype)[None]
+    row = torch.tensor([0.0, 1.0, float("inf"), 1.0, 0.0, 1.0, 1.0])
+    state = torch.zeros(every.shape)
+    written = genie_ext.fused_step(state, [every], row=row, converted=1, backend="cpu").out
+    assert_same_bits(written, every.float())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["f16", "bf16"])
+@pytest.mark.parametrize("ulps", [-1, 0, 1])
+def test_float32_beside_every_midpoint_is_narrowed_as_torch_does(dtype, ulps):
+    every = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16)
+    low, high = every.view(dtype).double(), (every + 1).view(dtype).double()
+    middle = ((low + high) / 2).float()
+    values = (middle.view(torch.int32) + ulps).view(torch.float32)[None]
+    row = torch.tensor([1.0, 1.0])
+    written = genie_ext.fused_step(values, row=row, converted=0, x_in=dtype, backend="cpu").x_in
+    assert written is not None
+    assert_same_bits(written, values.to(dtype))
+
+
+@pytest.mark.parametrize(
+    "arguments, error",
+    [([], ValueError), ([1, 2, 3], ValueError), ([1.5], TypeError), ([1] * 200, ValueError)],
+    ids=["none", "few", "fraction", "many"],
+)
+def test_malformed_arguments_raise_before_any_memory_is_read(arguments, error):
+    with pytest.raises(error):
+        _C.fused_step_cpu(arguments, 1)
+
+
+@pytest.fixture(scope="module")
+def disassembly() -> dict[str, str]:
+    """function -> its instructions, of the built module"""
+    if shutil.which("objdump") is None:
+        pytest.skip("no objdump")
+    command = ["objdump", "-d", "-C", "--no-show-raw-insn", _C.__file__]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    functions = [part.partition(">:\n") for part in text.split("\n\n")]
+    return {head.partition("<")[2]: body for head, found, body in functions if found}
+
+
+def test_no_instruction_of_the_kernels_is_a_fused_multiply_add(disassembly):
+    kernels = {name: body for name, body in disassembly.items() if "genie::" in name}
+    assert any("mulps" in body for body in kernels.values())
+    assert [name for name, body in kernels.items() if "\tvfm" in body or "\tvfnm" in body] == []
+
+
+@pytest.mark.parametrize(
+    "register, levels", [("%zmm", ("avx512",)), ("%ymm", ("avx2", "avx512"))], ids=["zmm", "ymm"]
+)
+def test_wide_registers_stay_inside_the_functions_of_their_level(disassembly, register, levels):
+    users = [name for name, body in disassembly.items() if register in body]
+    assert users
+    assert [u for u in users if not any(f"genie::{level}::" in u for level in levels)] == []
