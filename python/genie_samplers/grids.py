@@ -171,9 +171,9 @@ def _power_law(first: float, last: float, steps: int, power: float) -> Array:
     """steps + 1 values from first to last, uniform in value^(1/power)."""
     if not 0.0 < power < np.inf:
         raise ValueError(f"power={power!r}: give a positive finite number")
-    u = np.arange(steps + 1) / steps
+    i = np.arange(steps + 1)
     root_first, root_last = first ** (1.0 / power), last ** (1.0 / power)
-    return (root_first + u * (root_last - root_first)) ** power
+    return ((steps - i) / steps * root_first + i / steps * root_last) ** power
 
 
 def _pinned(times: Array, start: float, end: float) -> Array:

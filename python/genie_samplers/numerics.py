@@ -57,7 +57,8 @@ def x0_transfer(schedule: Schedule, t: ArrayLike, t_next: ArrayLike) -> tuple[Ar
         fix = "use the epsilon form for a step away from t_zero"
         raise ValueError(f"t={schedule.t_zero!r} is t_zero, where sigma = 0: {fix}")
     ratio = schedule.sigma(t_next) / schedule.sigma(t)
-    return ratio, schedule.alpha(t_next) * (-schedule.gamma_change(t, t_next) / gamma)
+    lost = np.where(ratio == 0.0, 1.0, -schedule.gamma_change(t, t_next) / gamma)
+    return ratio, schedule.alpha(t_next) * lost
 
 
 def epsilon_weights(schedule: Schedule, times: ArrayLike, t_next: float, *, variable: str) -> Array:

@@ -247,12 +247,12 @@ class AlphasCumprod(_VariancePreserving):
         i = np.clip(np.floor(t).astype(np.intp) + 1, 0, self._bar.size - 2)
         return i, t - (i - 1)
 
-    def _rise(self, i: NDArray[np.intp], f: ArrayLike, f_next: ArrayLike) -> Array:
-        """Rise of B inside piece i from the fraction f to f_next >= f."""
+    def _rise(self, i: NDArray[np.intp], span: Array, f: Array) -> Array:
+        """Rise of B inside piece i from the fraction f - span of it to f."""
         if self.interpolation == "log_alpha":
-            return np.subtract(f_next, f) * self._rise_of_knots(i, i + 1)
-        fall = (self._bar[i] - self._bar[i + 1]) / self._bar[i]
-        return np.log1p(np.subtract(f_next, f) * fall / (1.0 - np.multiply(f_next, fall)))
+            return span * self._rise_of_knots(i, i + 1)
+        bar, bar_next = self._bar[i], self._bar[i + 1]
+        return np.log1p(span * (bar - bar_next) / ((1.0 - f) * bar + f * bar_next))
 
     def _rise_of_knots(self, i: NDArray[np.intp], j: NDArray[np.intp]) -> Array:
         """Rise of B from knot i to knot j >= i."""
@@ -260,13 +260,16 @@ class AlphasCumprod(_VariancePreserving):
 
     def _decay(self, t: Array) -> Array:
         i, f = self._piece(t)
-        return self._rise(i, 0.0, f) - np.log(self._bar[i])
+        return self._rise(i, f, f) - np.log(self._bar[i])
 
     def _decay_change(self, t: Array, t_next: Array) -> Array:
-        (i, f), (j, g) = self._piece(np.minimum(t, t_next)), self._piece(np.maximum(t, t_next))
-        between = self._rise_of_knots(np.minimum(i + 1, j), j)
-        across = self._rise(i, f, 1.0) + between + self._rise(j, 0.0, g)
-        return np.sign(t_next - t) * np.where(i == j, self._rise(i, f, g), across)
+        low: Array = np.minimum(t, t_next)
+        high: Array = np.maximum(t, t_next)
+        (i, _), (j, f) = self._piece(low), self._piece(high)
+        to_knot, from_knot = self._rise(i, i - low, np.ones_like(f)), self._rise(j, f, f)
+        across = to_knot + self._rise_of_knots(np.minimum(i + 1, j), j) + from_knot
+        within = self._rise(j, high - low, f)
+        return np.sign(t_next - t) * np.where(i == j, within, across)
 
     def _time_of_decay(self, decay: Array) -> Array:
         decay_of_knots = -np.log(self._bar)
@@ -278,7 +281,7 @@ class AlphasCumprod(_VariancePreserving):
         return i - 1 - np.expm1(-beyond) / ((self._bar[i] - self._bar[i + 1]) / self._bar[i])
 
 
-vp_linear = VPLinear
+vp_linear = VPLinear  # the names by which users build schedules: gs.schedules.vp_linear(...)
 edm = EDM
 
 
@@ -317,6 +320,7 @@ def _checked_alpha_bar(table: ArrayLike) -> Array:
     fix = "drop a last entry of 0 (no signal left: gamma = inf)"
     _check_range(bar, "alphas_cumprod", np.exp(-_MAX_DECAY), 1.0, fix)
     bar = np.concatenate(([1.0], bar))
+    bar.setflags(write=False)
     if not (np.diff(bar) < 0.0).all():
         k = int(np.argmax(np.diff(bar) >= 0.0))
         fix = "give the cumulative product of 1 - beta, every beta inside (0, 1)"
@@ -327,13 +331,13 @@ def _checked_alpha_bar(table: ArrayLike) -> Array:
 def _f64(values: ArrayLike, argument: str) -> Array:
     array = np.asarray(values)
     if array.dtype.kind not in "fiu":
-        raise TypeError(f"{argument} has dtype {array.dtype}; give real numbers")
+        raise TypeError(f"{argument} has dtype {array.dtype}: give real numbers")
     return array.astype(np.float64, copy=False)
 
 
 def _real(value: object, argument: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{argument}={value!r}; give a real number")
+        raise TypeError(f"{argument}={value!r}: give a real number")
     return float(value)
 
 

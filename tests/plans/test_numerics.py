@@ -1,0 +1,492 @@
+"""Transfers and Adams-Bashforth weights against 40-digit integrals of the formulas of deis.md 0.2.
+
+The oracle shares nothing with the implementation. It expands the Lagrange polynomials in powers of
+u and integrates those: in closed form for u = gamma and u = log gamma, for u = t by parts, so that
+only gamma(t) is evaluated and no inverse is needed.
+"""
+
+from collections.abc import Callable
+from functools import cache, partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from genie_samplers import grids, numerics, schedules
+from mpmath import exp, expm1, factorial, log, mp, mpf, sqrt
+from mpmath.calculus.quadrature import GaussLegendre
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+Exact = Any  # an mpmath number
+EPS = float(np.finfo(np.float64).eps)
+TOLERANCE = 1e-12  # of the largest coefficient of the row: the promise of the module
+
+DDPM_TABLE = tuple(np.cumprod(1.0 - np.linspace(1e-4, 2e-2, 1000)).tolist())
+COARSE_TABLE = tuple(np.cumprod([0.98, 0.9, 0.75, 0.5, 0.4, 0.5, 0.3, 0.35, 0.4, 0.3]).tolist())
+from_table = schedules.from_alphas_cumprod
+SCHEDULES: dict[str, schedules.Schedule] = {
+    "vp_linear": schedules.vp_linear(),
+    "edm": schedules.edm(),
+    "coarse_log_alpha": from_table(COARSE_TABLE),
+    "coarse_alpha_bar": from_table(COARSE_TABLE, interpolation="alpha_bar"),
+    "ddpm_log_alpha": from_table(DDPM_TABLE),
+    "ddpm_alpha_bar": from_table(DDPM_TABLE, interpolation="alpha_bar"),
+}
+WEIGHTS = {"epsilon": numerics.epsilon_weights, "x0": numerics.x0_weights}
+FORMS, VARIABLES = tuple(WEIGHTS), numerics.VARIABLES
+
+
+@pytest.fixture(autouse=True)
+def forty_digits():
+    with mp.workdps(40):
+        yield
+
+
+# The schedules at 40 digits.
+
+
+def decay(schedule: schedules.Schedule, t: Exact) -> Exact:
+    """B = -2 log alpha."""
+    if isinstance(schedule, schedules.VPLinear):
+        b0, b1 = mpf(schedule.beta_min), mpf(schedule.beta_max)
+        return (b1 - b0) * t**2 / 2 + b0 * t
+    if isinstance(schedule, schedules.EDM):
+        return mpf(0)
+    assert isinstance(schedule, schedules.AlphasCumprod)
+    bar = (1.0, *schedule.alphas_cumprod)
+    i = min(max(int(mp.floor(t)) + 1, 0), len(bar) - 2)
+    f, low, high = t - (i - 1), mpf(bar[i]), mpf(bar[i + 1])
+    if schedule.interpolation == "alpha_bar":
+        return -log(low + f * (high - low))
+    return -(log(low) + f * (log(high) - log(low)))
+
+
+@cache
+def gamma_at(schedule: schedules.Schedule, t: Exact) -> Exact:
+    return t if isinstance(schedule, schedules.EDM) else sqrt(expm1(decay(schedule, t)))
+
+
+def alpha_at(schedule: schedules.Schedule, t: Exact) -> Exact:
+    return exp(-decay(schedule, t) / 2)
+
+
+# The integrals.
+
+
+@cache
+def legendre() -> list[tuple[Exact, Exact]]:
+    """48 nodes and weights on (-1, 1)."""
+    return GaussLegendre(mp).calc_nodes(5, mp.prec + 20)
+
+
+def quadrature(f: Callable[[Exact], Exact], low: Exact, high: Exact) -> Exact:
+    middle, half = (low + high) / 2, (high - low) / 2
+    return half * mp.fsum(w * f(middle + half * x) for x, w in legendre())
+
+
+@cache
+def breaks(schedule: schedules.Schedule, low: Exact, high: Exact) -> list[Exact]:
+    """log(t - t_zero) at the ends, at the knots between and at most 2 apart."""
+    knots = [mpf(k) for k in schedule.knots if low < k < high]
+    logs = [log(t - schedule.t_zero) for t in (low, *knots, high)]
+    fine = [mp.linspace(a, b, int((b - a) / 2) + 2)[:-1] for a, b in pairwise(logs)]
+    return [point for piece in fine for point in piece] + logs[-1:]
+
+
+@cache
+def time_moment(schedule: schedules.Schedule, low: Exact, high: Exact, k: int, sign: int) -> Exact:
+    """Integral of t^k d(gamma^sign) from low to high, by parts, in the variable log(t - t_zero)."""
+
+    def boundary(t: Exact) -> Exact:
+        return t**k * gamma_at(schedule, t) ** sign
+
+    def integrand(y: Exact) -> Exact:
+        t = exp(y) + schedule.t_zero
+        return k * t ** (k - 1) * gamma_at(schedule, t) ** sign * exp(y)
+
+    pieces = pairwise(breaks(schedule, low, high) if k else ())
+    return boundary(high) - boundary(low) - mp.fsum(quadrature(integrand, *ab) for ab in pieces)
+
+
+def gamma_antiderivative(k: int, sign: int, gamma: Exact) -> Exact:
+    """Of gamma^k d(gamma^sign)."""
+    return log(gamma) * sign if k + sign == 0 else sign * gamma ** (k + sign) / (k + sign)
+
+
+def log_antiderivative(k: int, sign: int, gamma: Exact) -> Exact:
+    """Of (log gamma)^k d(gamma^sign); its limit 0 at gamma = 0."""
+    if gamma == 0:
+        return mpf(0)
+    powers = (
+        (-sign) ** (k - i) * factorial(k) / factorial(i) * log(gamma) ** i for i in range(k + 1)
+    )
+    return gamma**sign * mp.fsum(powers)
+
+
+def moment(schedule, variable: str, k: int, sign: int, t: Exact, t_next: Exact) -> Exact:
+    """Integral of u^k d(gamma^sign) from t to t_next."""
+    if variable == "t":
+        low, high = min(t, t_next), max(t, t_next)
+        return time_moment(schedule, low, high, k, sign) * (1 if t < t_next else -1)
+    closed = gamma_antiderivative if variable == "gamma" else log_antiderivative
+    antiderivative = partial(closed, k, sign)
+    return antiderivative(gamma_at(schedule, t_next)) - antiderivative(gamma_at(schedule, t))
+
+
+def node_values(schedule, variable: str, times: list[Exact]) -> list[Exact]:
+    if variable == "t":
+        return times
+    gammas = [gamma_at(schedule, t) for t in times]
+    return gammas if variable == "gamma" else [log(g) for g in gammas]
+
+
+def lagrange_powers(u: list[Exact], j: int) -> list[Exact]:
+    """l_j as a list of coefficients of u^0, u^1, .."""
+    powers = [mpf(1)]
+    for other in (value for k, value in enumerate(u) if k != j):
+        shifted, scaled = [mpf(0), *powers], [-other * c for c in powers] + [mpf(0)]
+        powers = [(a + b) / (u[j] - other) for a, b in zip(shifted, scaled, strict=True)]
+    return powers
+
+
+def exact_weights(form: str, schedule, times, t_next: float, variable: str) -> list[Exact]:
+    """alpha' * integral of l_j dgamma, or sigma' * integral of l_j dkappa."""
+    nodes, arrival, sign = [mpf(t) for t in times], mpf(t_next), 1 if form == "epsilon" else -1
+    scale = alpha_at(schedule, arrival)
+    if form == "x0":
+        scale *= gamma_at(schedule, arrival)
+    moments = [moment(schedule, variable, k, sign, nodes[0], arrival) for k in range(len(nodes))]
+    u = node_values(schedule, variable, nodes)
+    rows = [lagrange_powers(u, j) for j in range(len(nodes))]
+    return [scale * mp.fdot(row, moments) for row in rows]
+
+
+def row_error(form: str, schedule, times, t_next: float, variable: str) -> float:
+    """Largest error of a coefficient, relative to the row's largest coefficient."""
+    row = WEIGHTS[form](schedule, times, t_next, variable=variable).tolist()
+    exact = exact_weights(form, schedule, times, t_next, variable)
+    errors = (abs(c - true) for c, true in zip(row, exact, strict=True))
+    return float(max(errors) / max(map(abs, exact)))
+
+
+def worst_row_error(form: str, schedule, grid: np.ndarray, order: int, variable: str) -> float:
+    """Over the rows of a whole table, lower orders at its start."""
+    times = grid.tolist()
+    history = [times[max(n - order, 0) : n + 1][::-1] for n in range(len(times) - 1)]
+    steps = zip(history, times[1:], strict=True)
+    return max(row_error(form, schedule, nodes, t, variable) for nodes, t in steps)
+
+
+def test_the_oracle_agrees_with_adaptive_quadrature_of_the_definition():
+    """One row of tAB2, integrated over gamma with the inverse t(gamma)."""
+    schedule, times, t_next = SCHEDULES["vp_linear"], [0.3, 0.6, 1.0], 0.05
+    b0, slope = mpf(0.1), mpf(20.0) - mpf(0.1)
+
+    def weight(gamma: Exact) -> Exact:
+        t = (-b0 + sqrt(b0**2 + 2 * slope * mp.log1p(gamma**2))) / slope
+        return (t - mpf(0.6)) * (t - 1) / ((mpf(0.3) - mpf(0.6)) * (mpf(0.3) - 1))
+
+    ends = [gamma_at(schedule, mpf(0.3)), gamma_at(schedule, mpf(t_next))]
+    adaptive = alpha_at(schedule, mpf(t_next)) * mp.quad(weight, ends)
+    by_parts = exact_weights("epsilon", schedule, times, t_next, "t")[0]
+    assert abs(by_parts - adaptive) <= mpf(10) ** -25 * abs(adaptive)
+
+
+# Weights.
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("steps", [3, 6, 20])
+@pytest.mark.parametrize("grid", grids.GRIDS)
+@pytest.mark.parametrize(
+    ("name", "t_end"), [("vp_linear", 1e-3), ("vp_linear", 1e-4), ("edm", 0.002)]
+)
+def test_whole_tables_meet_their_integrals(name, t_end, grid, steps, order, form, variable):
+    times = grids.GRIDS[grid](SCHEDULES[name], steps, t_end=t_end)
+    assert worst_row_error(form, SCHEDULES[name], times, order, variable) <= TOLERANCE
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("steps", [3, 7])
+@pytest.mark.parametrize("name", ["coarse_log_alpha", "coarse_alpha_bar"])
+def test_steps_across_many_knots_meet_their_integrals(name, steps, form, variable):
+    times = grids.quadratic_t(SCHEDULES[name], steps, t_end=-0.9)
+    assert worst_row_error(form, SCHEDULES[name], times, 3, variable) <= TOLERANCE
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["ddpm_log_alpha", "ddpm_alpha_bar"])
+def test_a_step_of_a_real_checkpoint_meets_its_integral(name, form):
+    """tAB3, the fifth of ten quadratic steps, 359.64 to 249.75: 110 knots inside."""
+    times = grids.quadratic_t(SCHEDULES[name], 10).tolist()
+    assert row_error(form, SCHEDULES[name], times[4:0:-1], times[5], "t") <= TOLERANCE
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["vp_linear", "edm", "coarse_log_alpha", "coarse_alpha_bar"])
+def test_rising_tables_meet_their_integrals(name, form, variable):
+    times = grids.quadratic_t(SCHEDULES[name], 5)[::-1]
+    assert worst_row_error(form, SCHEDULES[name], times, 3, variable) <= TOLERANCE
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("now", "t_next"), [(0.9, 1e-12), (1e-12, 0.9)])
+def test_a_very_wide_step_meets_its_integral(now, t_next, form, variable):
+    """17 units of log gamma: more than one panel can hold."""
+    error = row_error(form, SCHEDULES["vp_linear"], [now, 0.95, 1.0], t_next, variable)
+    assert error <= TOLERANCE
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+@pytest.mark.parametrize("form", FORMS)
+def test_the_arrival_may_be_a_node_as_a_corrector_needs(form, variable):
+    error = row_error(form, SCHEDULES["vp_linear"], [0.5, 0.3, 0.7], 0.3, variable)
+    assert error <= TOLERANCE
+
+
+# The end of the noise, gamma = 0.
+
+
+@pytest.mark.parametrize("variable", ["gamma", "log_gamma"])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_epsilon_weights_reach_t_zero(name, variable):
+    schedule = SCHEDULES[name]
+    times = grids.quadratic_t(schedule, 4).tolist()[-2:0:-1]
+    assert row_error("epsilon", schedule, times, schedule.t_zero, variable) <= TOLERANCE
+
+
+def by_parts_down_to_zero(schedule, k: int, t: float) -> Exact:
+    """Integral of t^k dgamma from t to t_zero: adaptive, as gamma starts with a square root."""
+    knots = [mpf(knot) for knot in schedule.knots if knot < t]
+
+    def rest(x: Exact) -> Exact:
+        return k * x ** (k - 1) * gamma_at(schedule, x) if k else mpf(0)
+
+    top = mpf(t) ** k * gamma_at(schedule, mpf(t))
+    return mp.quad(rest, [mpf(schedule.t_zero), *knots, mpf(t)]) - top
+
+
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [
+        ("vp_linear", [0.2, 0.5, 1.0]),
+        ("edm", [0.1, 3.0, 80.0]),
+        ("coarse_log_alpha", [1.5, 4.0, 9.0]),
+        ("coarse_alpha_bar", [1.5, 4.0, 9.0]),
+    ],
+)
+def test_epsilon_weights_in_t_reach_t_zero(name, times):
+    schedule = SCHEDULES[name]
+    moments = [by_parts_down_to_zero(schedule, k, times[0]) for k in range(3)]
+    exact = [mp.fdot(lagrange_powers(list(map(mpf, times)), j), moments) for j in range(3)]
+    row = numerics.epsilon_weights(schedule, times, schedule.t_zero, variable="t")
+    errors = np.abs(row - np.array(exact, dtype=np.float64))
+    assert errors.max() <= TOLERANCE * np.abs(row).max()
+
+
+@pytest.mark.parametrize("variable", ["t", "gamma"])
+def test_epsilon_weights_may_start_at_t_zero(variable):
+    """Encoding: the mirror image of the step to t_zero, with the nodes of the former."""
+    schedule, nodes = SCHEDULES["coarse_alpha_bar"], [-1.0, 4.0, 0.5]
+    row = numerics.epsilon_weights(schedule, nodes, 4.0, variable=variable)
+    back = numerics.epsilon_weights(schedule, [4.0, -1.0, 0.5], -1.0, variable=variable)
+    mirrored = -back[[1, 0, 2]] * float(schedule.alpha(4.0))
+    assert np.abs(row - mirrored).max() <= TOLERANCE * np.abs(row).max()
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2])
+@pytest.mark.parametrize("variable", ["t", "gamma"])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_x0_weights_extrapolate_to_t_zero(name, variable, degree):
+    """alpha' = 1 there, so x_0 = u^degree gives u(t_zero)^degree; 16 roundings a term."""
+    schedule = SCHEDULES[name]
+    nodes = grids.quadratic_t(schedule, 3).tolist()[-2::-1]
+    at_zero = schedule.t_zero if variable == "t" else 0.0
+    u = np.array(nodes) if variable == "t" else schedule.gamma(nodes)
+    terms = numerics.x0_weights(schedule, nodes, schedule.t_zero, variable=variable) * u**degree
+    assert abs(terms.sum() - at_zero**degree) <= 16.0 * EPS * np.abs(terms).sum()
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_the_last_step_to_t_zero_is_the_predicted_x0(name):
+    schedule = SCHEDULES[name]
+    row = numerics.x0_weights(schedule, [schedule.t_end], schedule.t_zero, variable="log_gamma")
+    assert (row.tolist(), *numerics.x0_transfer(schedule, schedule.t_end, schedule.t_zero)) == (
+        [1.0],
+        0.0,
+        1.0,
+    )
+
+
+# Order 0.
+
+
+def close_pairs(schedule: schedules.Schedule) -> list[tuple[float, float]]:
+    """Both ways: far, near, and down to neighbouring floats."""
+    span = schedule.t_max - schedule.t_zero
+    starts = schedule.t_zero + span * np.array([2e-3, 0.2, 0.55, 0.9])
+    gaps = (0.0, 1e-12, 1e-8, 1e-4, 0.09)
+    pairs = [(t, float(np.nextafter(t, np.inf)) + gap * span) for t in starts for gap in gaps]
+    return [*pairs, *((b, a) for a, b in pairs)]
+
+
+def relative_error(value: np.ndarray, exact: Exact) -> float:
+    return float(abs(mpf(float(value)) / exact - 1))
+
+
+def transfer_errors(form: str, schedule, t: float, t_next: float) -> list[float]:
+    now, then = mpf(t), mpf(t_next)
+    alpha, alpha_next = alpha_at(schedule, now), alpha_at(schedule, then)
+    sigma = alpha * gamma_at(schedule, now)
+    sigma_next = alpha_next * gamma_at(schedule, then)
+    if form == "epsilon":
+        base, weight = numerics.transfer(schedule, t, t_next)
+        exact = alpha_next / alpha, sigma_next - alpha_next / alpha * sigma
+    else:
+        base, weight = numerics.x0_transfer(schedule, t, t_next)
+        exact = sigma_next / sigma, alpha_next - sigma_next / sigma * alpha
+    return [relative_error(base, exact[0]), relative_error(weight, exact[1])]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_transfers_keep_their_relative_accuracy_between_close_times(name, form):
+    """To 1e-14, where plain differences of neighbouring floats have no digit left."""
+    schedule = SCHEDULES[name]
+    errors = [transfer_errors(form, schedule, *pair) for pair in close_pairs(schedule)]
+    assert np.max(errors) <= 1e-14
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+@pytest.mark.parametrize("form", FORMS)
+def test_order_0_is_the_transfer_in_every_variable(form, variable):
+    schedule = SCHEDULES["vp_linear"]
+    transfer = {"epsilon": numerics.transfer, "x0": numerics.x0_transfer}[form]
+    row = WEIGHTS[form](schedule, [0.5], 0.4, variable=variable)
+    assert row.tolist() == [transfer(schedule, 0.5, 0.4)[1]]
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("gap", [1e-2, 1e-5, 1e-8])
+def test_weights_of_a_short_step_still_sum_to_the_transfer(gap, form, variable):
+    """A constant is integrated exactly: 16 roundings a coefficient and 1e-14 for the transfer."""
+    schedule, t_next = SCHEDULES["vp_linear"], 0.5 - gap
+    transfer = {"epsilon": numerics.transfer, "x0": numerics.x0_transfer}[form]
+    row = WEIGHTS[form](schedule, [0.5, 0.6, 0.8], t_next, variable=variable)
+    total = transfer(schedule, 0.5, t_next)[1]
+    assert abs(row.sum() - total) <= 16.0 * EPS * np.abs(row).sum() + 1e-14 * abs(total)
+
+
+def test_transfers_work_elementwise():
+    grid = grids.quadratic_t(SCHEDULES["vp_linear"], 5)
+    base, weight = numerics.transfer(SCHEDULES["vp_linear"], grid[:-1], grid[1:])
+    single = numerics.transfer(SCHEDULES["vp_linear"], grid[2], grid[3])
+    assert base.shape == weight.shape == (5,)
+    assert (base[2], weight[2]) == single
+
+
+# Golden values of deis.md 0.4: VP linear, t^2 grid, N = 5, t_end = 1e-3.
+
+GOLDEN = {
+    "t": """
+        -16.9913710744521
+        -4.10678969224899 .889186125816773
+        -1.5149368239724 .673678769352201 -.157961083667264
+        -.697010605811356 .385663191202631 -.146971528746304 .0229046651219421
+        -.226888235990163 .0817181376219079 -.0240441275242785 .00310629007715292
+    """,
+    "gamma": """
+        -16.9913710745
+        -3.29155007029 .0739465038564
+        -1.09242652854 .0934081049243 -.000200714666896
+        -.533631096237 .101122149823 -.0029056809725 3.4915381086e-07
+        -.210224257076 .049150800766 -.00506568847744 3.12089721955e-05
+    """,
+    "log_gamma": """
+        -16.9913710745
+        -3.86282557171 .645222005281
+        -1.42369659363 .499142239627 -.0746647842797
+        -.86855970779 .626375095393 -.212115086588 .0188854207517
+        -.524194602629 .782707477128 -.5149530385 .0903322281863
+    """,
+}
+GOLDEN_ROWS = [
+    pytest.param(variable, step, row.split(), id=f"{variable}-row_{step}")
+    for variable, text in GOLDEN.items()
+    for step, row in enumerate(text.split("\n")[1:-1])
+]
+
+
+def last_digit(printed: str) -> float:
+    """The unit of the last printed digit."""
+    digits, _, exponent = printed.partition("e")
+    return 10.0 ** (int(exponent or 0) - len(digits.partition(".")[2]))
+
+
+@pytest.mark.parametrize(("variable", "step", "printed"), GOLDEN_ROWS)
+def test_golden_rows_agree_in_every_printed_digit(variable, step, printed):
+    """Half a unit of the last digit, and rounding of the row: 16 times its largest coefficient."""
+    schedule = SCHEDULES["vp_linear"]
+    times = grids.quadratic_t(schedule, 5, t_end=1e-3)
+    nodes = times[max(step - 3, 0) : step + 1][::-1]
+    row = numerics.epsilon_weights(schedule, nodes, float(times[step + 1]), variable=variable)
+    assert row.shape == (len(printed),)
+    slack = 0.5 * np.array(list(map(last_digit, printed))) + 16.0 * EPS * np.abs(row).max()
+    assert np.all(np.abs(row - np.array(printed, dtype=np.float64)) <= slack)
+
+
+@pytest.mark.parametrize(
+    ("step", "printed"),
+    [
+        (0, "17.9847506170809"),
+        (1, "4.11992209034839"),
+        (2, "1.74641541463291"),
+        (3, "1.15802979052364"),
+        (4, "1.01541876487882"),
+    ],
+)
+def test_golden_base_coefficients_agree_in_every_printed_digit(step, printed):
+    times = grids.quadratic_t(SCHEDULES["vp_linear"], 5, t_end=1e-3)
+    base = numerics.transfer(SCHEDULES["vp_linear"], times[step], times[step + 1])[0]
+    assert abs(base - float(printed)) <= 0.5 * last_digit(printed) + 16.0 * EPS * base
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("times", "t_next", "variable", "message"),
+    [
+        ([0.5], 0.4, "rho", "variable='rho': choose one of .*'log_gamma'"),
+        ([], 0.4, "t", r"times has shape \(0,\), t_next \(\): give 1 or more times"),
+        (0.5, 0.4, "t", r"times has shape \(\)"),
+        ([0.5], [0.4], "t", r"t_next \(1,\)"),
+        ([0.5, 0.6], 0.5, "t", r"t_next=0.5 is times\[0\]: a step needs two different times"),
+        ([0.5, 0.6, 0.6], 0.4, "t", r"times=\[0.5, 0.6, 0.6\]: the nodes must differ"),
+        ([0.5, 0.0], 0.4, "log_gamma", "times holds t_zero=0.0, where log_gamma = -inf: inter"),
+        ([0.5, 1.1], 0.4, "t", "t=1.1 is outside"),
+        ([0.5], -0.1, "t", "t=-0.1 is outside"),
+    ],
+)
+@pytest.mark.parametrize("form", FORMS)
+def test_nodes_that_make_no_step_are_refused(form, times, t_next, variable, message):
+    with pytest.raises(ValueError, match=message):
+        WEIGHTS[form](SCHEDULES["vp_linear"], times, t_next, variable=variable)
+
+
+def test_x0_cannot_be_extrapolated_to_t_zero_in_log_gamma():
+    with pytest.raises(ValueError, match=r"t_next=0.0 is t_zero, .*give a single node"):
+        numerics.x0_weights(SCHEDULES["vp_linear"], [0.1, 0.2], 0.0, variable="log_gamma")
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_the_x0_form_cannot_start_at_t_zero(variable):
+    with pytest.raises(ValueError, match=r"t=0.0 is t_zero, where sigma = 0: use the eps"):
+        numerics.x0_weights(SCHEDULES["vp_linear"], [0.0], 0.4, variable=variable)
