@@ -1,8 +1,10 @@
 """genie_ext: fused ops for diffusion samplers. Tensors in, tensors out; it knows nothing of diffusion.
 
-Each op has one definition in plain torch (``reference``) and native versions (``cpu``, ``cuda``, ``triton``) with the same bits.
+Each op has one definition in plain torch (``reference``) and native versions (``cpu``, ``cuda``, ``triton``) with the
+same bits.
 """
 
+from . import _schema  # noqa: F401  registers the ops with torch.library
 from ._dispatch import backends, resolve, use_backend
 from .ops.fused_step import StepResult, fused_step
 from .ops.fused_step.contract import FusedStepCall, row_columns

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
 from torch.autograd import forward_ad
 
-__all__ = ["check_differentiable", "wants_gradients"]
+__all__ = ["check_differentiable", "is_transformed", "mark_written", "wants_gradients"]
 
 
 def wants_gradients(*values: object) -> bool:
@@ -19,9 +20,9 @@ def wants_gradients(*values: object) -> bool:
     return any(isinstance(v, Tensor) and _is_tracked(v) for v in values)
 
 
-def check_differentiable(op: str, backend: str | None, written: Iterable[object]) -> None:
+def check_differentiable(op: str, backend: str, written: Iterable[object]) -> None:
     """Raise unless this call can run on the differentiable reference without writing to a given tensor."""
-    if backend not in (None, "auto", "reference"):
+    if backend not in ("auto", "reference"):
         raise ValueError(
             f"backend={backend!r} of {op} does not differentiate, but an input requires grad or carries a tangent; "
             "use backend='reference', torch.no_grad() or .detach()"
@@ -33,10 +34,25 @@ def check_differentiable(op: str, backend: str | None, written: Iterable[object]
         )
 
 
+def mark_written(*values: object) -> None:
+    """Tell autograd what a native kernel wrote: a backward pass that needs the old values then raises."""
+    written = [value for value in values if isinstance(value, Tensor)]
+    if written:
+        torch.autograd.graph.increment_version(written)
+
+
+def is_transformed(tensor: Tensor) -> bool:
+    """Whether the tensor is inside a torch.func transform; it then has no memory of its own."""
+    return _functorch.is_functorch_wrapped_tensor(tensor)
+
+
 def _is_tracked(tensor: Tensor) -> bool:
-    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-        return True
     if tensor.requires_grad and torch.is_grad_enabled():
+        return True
+    if torch.compiler.is_compiling():  # which cannot look at single tensors
+        transformed = _functorch.maybe_current_level() is not None
+        return transformed or forward_ad._current_level >= 0
+    if is_transformed(tensor):
         return True
     # outside a dual level unpack_dual raises; no tensor carries a tangent there
     return forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None

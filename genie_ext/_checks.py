@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ._autograd import is_transformed
+
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
@@ -40,7 +42,7 @@ def is_dense_per_sample(tensor: Tensor) -> bool:
     if tensor.is_contiguous():
         return True
     inner = 1
-    for size, stride in zip(reversed(tensor.shape[1:]), reversed(tensor.stride()[1:])):
+    for size, stride in zip(reversed(tensor.shape[1:]), reversed(tensor.stride()[1:]), strict=False):
         if size != 1 and stride != inner:
             return False
         inner *= size
@@ -48,10 +50,14 @@ def is_dense_per_sample(tensor: Tensor) -> bool:
 
 
 def same_memory(a: Tensor, b: Tensor) -> bool:
+    if a is b or not (_has_address(a) and _has_address(b)):
+        return a is b
     return a.data_ptr() == b.data_ptr() and a.shape == b.shape and a.stride() == b.stride() and a.dtype == b.dtype
 
 
 def check_no_overlap(name: str, written: Tensor, other_name: str, other: Tensor) -> None:
+    if not (_has_address(written) and _has_address(other)):
+        return
     if written.untyped_storage().data_ptr() != other.untyped_storage().data_ptr():
         return
     if _samples_overlap(written, other):
@@ -59,6 +65,11 @@ def check_no_overlap(name: str, written: Tensor, other_name: str, other: Tensor)
             f"{name}: shares memory with {other_name}; only out is x and aux_out is aux may be the same tensor, "
             "anything else needs memory of its own"
         )
+
+
+def _has_address(tensor: Tensor) -> bool:
+    """Meta tensors and those inside a torch.func transform have no memory that could be shared."""
+    return not (tensor.is_meta or is_transformed(tensor))
 
 
 def _samples_overlap(a: Tensor, b: Tensor) -> bool:
@@ -78,5 +89,5 @@ def _samples_overlap(a: Tensor, b: Tensor) -> bool:
 
 
 def _byte_range(tensor: Tensor) -> tuple[int, int]:
-    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=False))
     return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()

@@ -1,7 +1,8 @@
 """Which backend runs an op, and why not another.
 
-``auto`` prefers cuda > triton > reference on a GPU and cpu > reference on the CPU; any other device runs on the reference. An
-explicit request (argument, ``with use_backend(...)``, the variable GENIE_EXT_BACKEND; in this order) works or raises.
+``auto`` prefers cuda > triton > reference on a GPU and cpu > reference on the CPU; any other device runs on the
+reference. An explicit request (argument, ``with use_backend(...)``, the variable GENIE_EXT_BACKEND; in this order)
+works or raises.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["BACKENDS", "OPS", "backends", "native_module", "resolve", "use_backend"]
+__all__ = ["BACKENDS", "OPS", "backends", "native_module", "requested", "resolve", "use_backend"]
 
 OPS = ("fused_step", "normal_fill")
 BACKENDS = ("reference", "cpu", "cuda", "triton")
@@ -40,10 +41,16 @@ def use_backend(name: str) -> Iterator[None]:
         _requested.reset(token)
 
 
-def resolve(op: str, device: torch.device, backend: str | None = None) -> tuple[str, Runner]:
-    """The name and the unchecked function ``run(call)`` of the backend for tensors on ``device``."""
+def requested(backend: str | None) -> str:
+    """The backend asked for by argument, block or environment; 'auto' where nobody asked."""
     name = backend or _requested.get() or os.environ.get("GENIE_EXT_BACKEND") or "auto"
     _check_name(name, "backend")
+    return name
+
+
+def resolve(op: str, device: torch.device, backend: str | None = None) -> tuple[str, Runner]:
+    """The name and the unchecked function ``run(call)`` of the backend for tensors on ``device``."""
+    name = requested(backend)
     if name != "auto":
         reason = why_not(name, device.type)
         if reason is not None:

@@ -14,7 +14,8 @@ struct Samples {
   DType dtype = DType::f32;
 };
 
-// Source of in-kernel draws, in device memory so that a captured CUDA graph does not repeat its noise.
+// Source of in-kernel draws, in device memory so that a captured CUDA graph does not repeat its
+// noise.
 struct Noise {
   const int64_t* seed = nullptr;        // one value: the 64 bits of the Philox key
   const int64_t* sample_ids = nullptr;  // [batch], the low 32 bits count

@@ -1,5 +1,6 @@
-// fused_step: one row of a solver's table applied to a batch. See genie_ext/ops/fused_step/contract.py for the
-// columns of the row and reference.py for the definition; arguments arrive checked.
+// fused_step: one row of a solver's table applied to a batch. See
+// genie_ext/ops/fused_step/contract.py for the columns of the row and reference.py for the
+// definition; arguments arrive checked.
 #pragma once
 
 #include "common/tensor.h"

@@ -1,4 +1,5 @@
-// normal_fill: counter-based standard normals, a function of (seed, sample id, draw, stream, element) alone.
+// normal_fill: counter-based standard normals, a function of (seed, sample id, draw, stream,
+// element) alone.
 #pragma once
 
 #include "common/tensor.h"

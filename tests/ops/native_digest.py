@@ -20,21 +20,15 @@ F32, F64, F16, BF16 = torch.float32, torch.float64, torch.float16, torch.bfloat1
 # normal inputs and coefficients, which a flushing process can make, and a subnormal result
 SUBNORMAL = (("p1", 0.0), ("Q1.1", 1e-20), ("W0.x", 0.0), ("W0.y1", 1e-19))
 STEPS = {
-    "many_terms": StepCase(
-        history=16, outputs=(F32,) * 8, converted=2, draws=(3, F32), length=30011
-    ),
-    "float64": StepCase(
-        state=F64, outputs=(F32, F64), draws=(1,), aux=True, aux_out=True, length=20011
-    ),
+    "many_terms": StepCase(history=16, outputs=(F32,) * 8, converted=2, draws=(3, F32), length=30011),
+    "float64": StepCase(state=F64, outputs=(F32, F64), draws=(1,), aux=True, aux_out=True, length=20011),
     "narrow": StepCase(state=BF16, outputs=(F16, BF16), x_in=F16, clamped=True, length=30011),
     "subnormal": StepCase(outputs=(F32,), length=30011, coefficients=SUBNORMAL),
 }
 
 
 def md5(tensors: list[Tensor]) -> str:
-    return hashlib.md5(
-        b"".join(t.contiguous().view(torch.uint8).numpy().tobytes() for t in tensors)
-    ).hexdigest()
+    return hashlib.md5(b"".join(t.contiguous().view(torch.uint8).numpy().tobytes() for t in tensors)).hexdigest()
 
 
 def digests(backend: str) -> dict[str, str]:

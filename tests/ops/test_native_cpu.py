@@ -154,9 +154,7 @@ def test_no_instruction_of_the_kernels_is_a_fused_multiply_add(disassembly):
     assert [name for name, body in kernels.items() if "\tvfm" in body or "\tvfnm" in body] == []
 
 
-@pytest.mark.parametrize(
-    "register, levels", [("%zmm", ("avx512",)), ("%ymm", ("avx2", "avx512"))], ids=["zmm", "ymm"]
-)
+@pytest.mark.parametrize("register, levels", [("%zmm", ("avx512",)), ("%ymm", ("avx2", "avx512"))], ids=["zmm", "ymm"])
 def test_wide_registers_stay_inside_the_functions_of_their_level(disassembly, register, levels):
     users = [name for name, body in disassembly.items() if register in body]
     assert users

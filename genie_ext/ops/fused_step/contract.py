@@ -3,8 +3,8 @@
 Columns of a row, in this order (O outputs, H converted, K history, D draws; ``aux`` and ``aux_out`` are 0 or 1):
 
     per converted output h:  p_h, Q[h, 0..O-1], b_h, r_h                               H * (O + 3)
-    per state s:             W_s[x, (aux), y_1..y_H, history 0..K-1], C_s[0..D-1]      (1 + aux_out) * (1 + aux + H + K + D)
-    last:                    e                                                         1
+    per state s:             W_s[x, (aux), y_1..y_H, history 0..K-1], C_s[0..D-1]      (1 + aux_out) * (1 + aux + H + K
+    + D) last:                    e                                                         1
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class FusedStepCall:
     """One checked call. Inputs are read, ``out``, ``aux_out``, ``stored`` and ``x_in`` are written, all of one batch.
 
     x, aux: state dtype. outputs: any float dtype. history, stored, row: compute dtype (float64 if the state is float64,
-    else float32). draws: an integer is drawn in the kernel from ``noise``, a tensor is external. Where the same tensor may
-    be read and written: out is x, aux_out is aux; nothing else overlaps.
+    else float32). draws: an integer is drawn in the kernel from ``noise``, a tensor is external. Where the same tensor
+    may be read and written: out is x, aux_out is aux; nothing else overlaps.
     """
 
     x: Tensor
@@ -152,7 +152,7 @@ def _check_tensors(call: FusedStepCall) -> None:
 def _check_noise(call: FusedStepCall) -> None:
     drawn = [d for d in call.draws if not isinstance(d, Tensor)]
     for draw in drawn:
-        if not 0 <= draw < 2**32:
+        if not (isinstance(draw, int) and 0 <= draw < 2**32):
             raise ValueError(f"draws: {draw}; a draw number is an integer in 0..2^32-1")
     if drawn and call.noise is None:
         raise ValueError(f"noise: missing; the in-kernel draws {drawn} need noise=Noise(seed, sample_ids, stream)")

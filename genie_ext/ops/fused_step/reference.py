@@ -6,7 +6,8 @@
     4 feed      x_in = e * x'
 
 Terms in this order, one rounding per product and per sum; a term whose coefficient is zero is left out (selected, not
-multiplied: NaN behind it is harmless), a sum without terms is +0.0. Everything in the compute dtype, rounded once on the way out.
+multiplied: NaN behind it is harmless), a sum without terms is +0.0. Everything in the compute dtype, rounded once on
+the way out.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def run(call: FusedStepCall) -> None:
     """Compute, then write every destination of the call."""
     x_next, aux_next, converted, x_in = compute(call)
     # 2 store
-    for target, y in zip(call.stored, converted):
+    for target, y in zip(call.stored, converted, strict=False):
         if target is not None:
             target.copy_(y)
     call.out.copy_(round_to(x_next, call.out.dtype))
@@ -74,14 +75,14 @@ def _columns(call: FusedStepCall) -> Iterator[Tensor]:
 
 def _sum_of_products(column: Iterator[Tensor], values: Sequence[Tensor]) -> Tensor:
     total = torch.full_like(values[0], -0.0)  # the exact identity of IEEE addition
-    empty = True
+    anything = torch.tensor(False, device=total.device)
     for value in values:
         coefficient = next(column)
         used = coefficient != 0
         product = coefficient * torch.where(used, value, 0.0)
         total = torch.where(used, total + product, total)
-        empty = empty & ~used
-    return torch.where(empty, 0.0, total)
+        anything = anything | used
+    return torch.where(anything, total, 0.0)
 
 
 def _draws(call: FusedStepCall) -> Iterator[Tensor]:
@@ -95,5 +96,5 @@ def _draws(call: FusedStepCall) -> Iterator[Tensor]:
 
 def _nonfinite(call: FusedStepCall) -> Tensor:
     states = [call.out] if call.aux_out is None else [call.out, call.aux_out]
-    bad = torch.stack([~torch.isfinite(s).flatten(1).all(1) for s in states]).any(0)
-    return bad.to(torch.int32)
+    finite = [torch.isfinite(s).reshape(len(s), s[0].numel()).all(1) for s in states]
+    return (~torch.stack(finite).all(0)).to(torch.int32)

@@ -1,4 +1,5 @@
-"""Numbers of the generator: Philox (Salmon et al. 2011) and minimax polynomials as float32 bit patterns, lowest power first.
+"""Numbers of the generator: Philox (Salmon et al. 2011) and minimax polynomials as float32 bit patterns, lowest power
+first.
 
 csrc/common/philox.h and normal.h hold the same numbers for C++ and CUDA; tests compare the bits of what they produce.
 """

@@ -27,5 +27,5 @@ def check(call: NormalFillCall) -> None:
         raise ValueError(f"out: shape {tuple(call.out.shape)}; need [B, ...] with at least one sample")
     check_dense_samples("out", call.out)
     check_noise(call.noise, call.out)
-    if not 0 <= call.draw < 2**32:
+    if not (isinstance(call.draw, int) and 0 <= call.draw < 2**32):
         raise ValueError(f"draw: {call.draw}; a draw number is an integer in 0..2^32-1")

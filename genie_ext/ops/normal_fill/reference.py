@@ -1,7 +1,8 @@
 """Counter-based standard normals in plain torch: the definition.
 
-Philox4x32-10 (Salmon et al. 2011), key = seed, counter = (element // 4, draw, sample id, stream); the four words make two
-Box-Muller pairs in float32 from IEEE add, multiply and square root alone (no libm), so that every backend gives the same bits.
+Philox4x32-10 (Salmon et al. 2011), key = seed, counter = (element // 4, draw, sample id, stream); the four words make
+two Box-Muller pairs in float32 from IEEE add, multiply and square root alone (no libm), so that every backend gives the
+same bits.
 """
 
 from __future__ import annotations

@@ -1,0 +1,80 @@
+"""The ops as torch.library sees them: one registration each, for torch.compile and opcheck.
+
+Both write into given tensors and return nothing, so a fake kernel has nothing to compute; the
+coefficients are a tensor and never recompile. Eager code does not pass through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ._dispatch import resolve
+from .ops.fused_step.contract import FusedStepCall
+from .ops.fused_step.contract import check as check_step
+from .ops.noise import Noise
+from .ops.normal_fill.contract import NormalFillCall
+from .ops.normal_fill.contract import check as check_fill
+
+__all__ = ["fused_step", "normal_fill"]
+
+_WRITTEN = ("out", "aux_out", "stored_1", "stored_2", "x_in", "nonfinite")
+
+
+@torch.library.custom_op("genie_ext::fused_step", mutates_args=_WRITTEN)
+def fused_step(
+    x: Tensor,
+    outputs: Sequence[Tensor],
+    history: Sequence[Tensor],
+    row: Tensor,
+    converted: int,
+    aux: Tensor | None,
+    draw_numbers: Sequence[int],
+    external_draws: Sequence[Tensor],
+    seed: Tensor | None,
+    sample_ids: Tensor | None,
+    stream: int,
+    out: Tensor,
+    aux_out: Tensor | None,
+    stored_1: Tensor | None,
+    stored_2: Tensor | None,
+    x_in: Tensor | None,
+    nonfinite: Tensor | None,
+    backend: str | None,
+) -> None:
+    """``draw_numbers`` holds -1 for each external draw."""
+    external = iter(external_draws)
+    call = FusedStepCall(
+        x=x,
+        outputs=outputs,
+        history=history,
+        row=row,
+        converted=converted,
+        aux=aux,
+        draws=[next(external) if number < 0 else number for number in draw_numbers],
+        noise=None if seed is None or sample_ids is None else Noise(seed, sample_ids, stream),
+        out=out,
+        aux_out=aux_out,
+        stored=(stored_1, stored_2)[:converted],
+        x_in=x_in,
+        nonfinite=nonfinite,
+    )
+    check_step(call)
+    _, run = resolve("fused_step", x.device, backend)
+    run(call)
+
+
+@torch.library.custom_op("genie_ext::normal_fill", mutates_args=("out",))
+def normal_fill(out: Tensor, seed: Tensor, sample_ids: Tensor, stream: int, draw: int, backend: str | None) -> None:
+    call = NormalFillCall(out, Noise(seed, sample_ids, stream), draw)
+    check_fill(call)
+    _, run = resolve("normal_fill", out.device, backend)
+    run(call)
+
+
+@fused_step.register_fake
+@normal_fill.register_fake
+def _writes_only(*args: object, **kwargs: object) -> None:
+    """Shapes and dtypes are those of the tensors that were given."""

@@ -1,0 +1,139 @@
+"""The ops in torch.compile: one graph, the same bits, no recompilation for other coefficients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.library import opcheck
+
+from genie_ext import Noise, fused_step, normal_fill
+from genie_ext.testing import StepCase, assert_same_bits
+
+F32 = torch.float32
+CASE = StepCase(
+    outputs=(F32, torch.bfloat16),
+    converted=2,
+    history=1,
+    draws=(3, F32),
+    aux=True,
+    aux_out=True,
+)
+GRAPHS = ["eager", "aot_eager"]
+
+
+def step(given):
+    result = fused_step(**given, aux_out=True, store=[True, None], x_in=torch.float16)
+    return result.out, result.aux, result.stored[0], result.x_in
+
+
+def compiled(function, graph):
+    """The function compiled from scratch, and the counter of its graphs."""
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend(graph)
+    return torch.compile(function, backend=counter, fullgraph=True), counter
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+@pytest.mark.parametrize("result", range(4), ids=["out", "aux", "stored", "x_in"])
+def test_a_compiled_step_has_the_same_bits(graph, result):
+    fast, _ = compiled(step, graph)
+    assert_same_bits(fast(CASE.inputs())[result], step(CASE.inputs())[result])
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_a_compiled_step_may_write_in_place(graph):
+    def function(x, row):
+        fused_step(x, row=row, converted=0, out=x)
+        fused_step(x, row=row, converted=0, out=x)
+        return x + 1
+
+    x = torch.ones(2, 3)
+    fast, _ = compiled(function, graph)
+    assert_same_bits(fast(x, torch.tensor([0.5, 1.0])), torch.full((2, 3), 1.25))
+    assert_same_bits(x, torch.full((2, 3), 0.25))
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_a_compiled_fill_has_the_same_bits(graph):
+    noise = Noise(torch.tensor([5]), torch.arange(2))
+
+    def function(out):
+        return normal_fill(out, noise=noise, draw=3) * 2
+
+    fast, _ = compiled(function, graph)
+    assert_same_bits(fast(torch.empty(2, 9)), function(torch.empty(2, 9)))
+
+
+def test_other_coefficients_do_not_recompile():
+    fast, counter = compiled(step, "eager")
+    fast(CASE.inputs())
+    given = CASE.inputs()
+    given["row"] = given["row"] * 2
+    assert_same_bits(fast(given)[0], step(given)[0])
+    assert counter.frame_count == 1
+
+
+def test_draw_numbers_recompile_once_at_most():
+    fast, counter = compiled(step, "eager")
+    first, second, third = ({**CASE.inputs()} for _ in range(3))
+    second["draws"] = [4, *second["draws"][1:]]
+    third["draws"] = [2**31, *third["draws"][1:]]
+    fast(first)
+    fast(second)
+    assert_same_bits(fast(third)[0], step(third)[0])
+    assert counter.frame_count <= 2
+
+
+@pytest.mark.parametrize("backend_name", ["reference", "cpu"])
+def test_the_backend_is_chosen_in_a_graph_too(backend_name):
+    def function(x, row):
+        return fused_step(x, row=row, converted=0, backend=backend_name).out
+
+    fast, _ = compiled(function, "eager")
+    x, row = torch.ones(2, 3), torch.tensor([0.5, 1.0])
+    assert_same_bits(fast(x, row), function(x, row))
+
+
+def test_a_wrong_call_in_a_graph_is_refused():
+    fast, _ = compiled(lambda x, row: fused_step(x, row=row, converted=0).out, "eager")
+    with pytest.raises(ValueError, match=r"row: shape \(3,\); this layout has 2 columns"):
+        fast(torch.ones(2, 3), torch.ones(3))
+
+
+def test_a_compiled_function_keeps_the_gradient():
+    """Without fullgraph: the differentiable path is outside the graph."""
+    torch._dynamo.reset()
+
+    def function(x, row):
+        return fused_step(2 * x, row=row, converted=0).out.sum()
+
+    x = torch.ones(2, 3, requires_grad=True)
+    total = torch.compile(function, backend="eager")(x, torch.tensor([0.5, 1.0]))
+    (gradient,) = torch.autograd.grad(total, x)
+    assert_same_bits(gradient, torch.ones(2, 3))
+
+
+def arguments():
+    given = CASE.inputs()
+    targets = [torch.zeros(CASE.batch, CASE.length) for _ in range(4)]
+    noise = given["noise"]
+    return (
+        given["x"], given["outputs"], given["history"], given["row"], 2, given["aux"], [3, -1],
+        given["draws"][1:], noise.seed, noise.sample_ids, noise.stream, *targets, None,
+        torch.zeros(CASE.batch, dtype=torch.int32), "cpu",
+    )  # fmt: skip
+
+
+def test_fused_step_is_registered_correctly():
+    opcheck(torch.ops.genie_ext.fused_step.default, arguments())
+
+
+def test_normal_fill_is_registered_correctly():
+    out, seed, ids = torch.zeros(2, 5), torch.tensor([1]), torch.arange(2)
+    opcheck(torch.ops.genie_ext.normal_fill.default, (out, seed, ids, 1, 3, "cpu"))
+
+
+def test_eager_calls_do_not_pass_through_the_dispatcher(monkeypatch):
+    monkeypatch.setattr(torch.ops.genie_ext, "fused_step", None)
+    step(CASE.inputs())
