@@ -1,4 +1,4 @@
-"""genie_samplers: sample from diffusion models in 5-20 network evaluations. Solvers are tables, one engine runs them."""
+"""genie_samplers: sample from diffusion models in 5-20 network evaluations. Solvers are tables; one engine runs any."""
 
 from . import grids, guidance, models, schedules, solvers
 from .engine import RowEvent, sample

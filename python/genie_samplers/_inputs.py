@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
@@ -22,7 +23,6 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 class Chunk:
     """The samples of one pass through the plan, the last ones repeated up to the batch size."""
 
-    index: Tensor  # int64 [b], positions in the whole batch
     sample_ids: Tensor  # int64 [b]
     cond: Mapping[str, object]
 
@@ -46,20 +46,22 @@ class Inputs:
         return self.shape[0]
 
     def select(self, start: int) -> Chunk:
-        index = self._index(start)
-        return Chunk(index, self.ids[index], {k: self._rows(v, index) for k, v in self.cond.items()})
+        cond = {k: self.take(v, start) if self._per_sample(v) else v for k, v in self.cond.items()}
+        return Chunk(self.take(self.ids, start), cond)
 
     def starting_states(self, start: int) -> Tensor | None:
-        return None if self.x_init is None else self.x_init[self._index(start)]
+        return None if self.x_init is None else self.take(self.x_init, start)
 
-    def _index(self, start: int) -> Tensor:
+    def take(self, tensor: Any, start: int, dim: int = 0) -> Tensor:
+        """Samples ``start``, ``start + 1``, ... along ``dim``: a view, or a copy where the last one is repeated."""
+        if start + self.batch_size <= self.count:
+            return tensor.narrow(dim, start, self.batch_size)
         positions = torch.arange(start, start + self.batch_size, device=self.device)
-        return positions.clamp(max=self.count - 1)
+        # unlike tensor[positions], this does not start every thread for a few elements
+        return tensor.index_select(dim, positions.clamp(max=self.count - 1))
 
-    def _rows(self, value: object, index: Tensor) -> object:
-        if isinstance(value, Tensor) and value.ndim > 0 and value.shape[0] == self.count:
-            return value[index]
-        return value
+    def _per_sample(self, value: object) -> bool:
+        return isinstance(value, Tensor) and value.ndim > 0 and value.shape[0] == self.count
 
 
 def gather_inputs(
@@ -112,12 +114,10 @@ def check_outputs(
         )
     if len(given) != len(names):
         raise ValueError(f"model: returned {len(given)} outputs in row {row}; the plan reads {len(names)}: {names}")
-    return tuple(_check_output(o, name, x, row, inputs, copied) for o, name in zip(given, names))
+    return tuple(_check_output(o, name, x, row, inputs, copied) for o, name in zip(given, names, strict=False))
 
 
-def _check_output(
-    output: object, name: str, x: Tensor, row: int, inputs: Sequence[Tensor], copied: set[str]
-) -> Tensor:
+def _check_output(output: object, name: str, x: Tensor, row: int, inputs: Sequence[Tensor], copied: set[str]) -> Tensor:
     if not isinstance(output, Tensor):
         raise TypeError(f"model: output {name!r} in row {row} is {type(output).__name__}; return a tensor")
     if output.shape != x.shape:
@@ -153,6 +153,12 @@ def _check_model(model: Any, plan: Plan) -> None:
             f"plan: reads {plan.output_names}, but the model returns {tuple(names)}; build the plan with "
             "prediction=..., and guide both the model (guidance.classifier_free) and the plan (plan.guided) or neither"
         )
+    conditional_rows = plan.guidance is not None and any(step.calls == 1 for step in plan.instructions)
+    if conditional_rows and not callable(getattr(model, "conditional", None)):
+        raise TypeError(
+            "model: has no 'conditional', but the guided plan has rows that call only that; "
+            "make it with guidance.classifier_free"
+        )
 
 
 def _resolve_shape(shape: Sequence[int] | None, x_init: Tensor | None) -> tuple[int, ...]:
@@ -171,21 +177,26 @@ def _resolve_shape(shape: Sequence[int] | None, x_init: Tensor | None) -> tuple[
 
 
 def _resolve_device(model: Any, x_init: Tensor | None, device: torch.device | str | None) -> torch.device:
-    if device is None:
-        device = getattr(model, "device", None) or (x_init.device if x_init is not None else "cpu")
-    chosen = torch.device(device)
+    default = "cpu" if x_init is None else x_init.device
+    chosen = torch.device(device or getattr(model, "device", None) or default)
     if chosen.type == "cuda" and chosen.index is None and torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     return chosen
 
 
 def _resolve_ids(sample_ids: Sequence[int] | None, count: int) -> tuple[int, ...]:
-    ids = tuple(range(count)) if sample_ids is None else tuple(int(i) for i in sample_ids)
+    ids = tuple(range(count)) if sample_ids is None else tuple(_integer_id(i) for i in sample_ids)
     if len(ids) != count:
         raise ValueError(f"sample_ids: {len(ids)} ids for {count} samples; give one per sample")
     if min(ids) < 0 or max(ids) >= 2**32:
         raise ValueError(f"sample_ids: {min(ids)}..{max(ids)}; need integers in 0..2^32-1")
     return ids
+
+
+def _integer_id(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise TypeError(f"sample_ids: {value!r}; need integers in 0..2^32-1")
+    return operator.index(value)
 
 
 def _resolve_batch_size(batch_size: int | None, count: int) -> int:

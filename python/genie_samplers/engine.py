@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from genie_ext import FusedStepCall, Noise, resolve
 from torch import Tensor
-from tqdm import tqdm
+
+from genie_ext import FusedStepCall, Noise, resolve
 
 from ._inputs import Inputs, check_outputs, gather_inputs
 from .plan import Plan, RowLayout
+from .progress import progress_bar
 
 __all__ = ["Model", "RowEvent", "sample"]
 
@@ -57,18 +59,18 @@ def sample(
 ) -> Tensor:
     """Run ``plan`` with ``model`` and return the final states, [B, ...] of ``dtype``.
 
-    model(x, t, **cond) returns the plan's outputs in order, each of x's shape; t is float32 [b], the network's own label
-    (``model.label(times)`` where the model has one, else the schedule's default). x is in ``model.dtype`` where the model has
-    one, else in ``dtype``.
-    shape: [B, ...] of the samples; or x_init: the starting states, in place of noise. seed: 64 bits. cond: keyword arguments of
-    the model; tensors whose first dimension is B are sliced with the samples. sample_ids: B integers in 0..2^32-1 (0..B-1 by
-    default); id i gets the same noise in any batch, on any device and backend. batch_size: the network always sees
-    batches of this size, the last one padded. device: where to run (the model's, else x_init's, else the CPU).
-    dtype: of the state. on_row: called after each row; may return a replacement state. progress: bar on stderr; None shows
-    it on a terminal only.
+    model(x, t, **cond) returns the plan's outputs in order, each of x's shape; t is float32 [b], the network's own
+    label (``model.label(times)`` where the model has one, else the schedule's default). x is in ``model.dtype`` where
+    the model has one, else in ``dtype``.
+    shape: [B, ...] of the samples; or x_init: the starting states, in place of noise. seed: 64 bits. cond: keyword
+    arguments of the model; tensors whose first dimension is B are sliced with the samples. sample_ids: B integers in
+    0..2^32-1 (0..B-1 by default); id i gets the same noise in any batch, on any device and backend. batch_size: the
+    network always sees batches of this size, the last one padded. device: where to run (the model's, else x_init's,
+    else the CPU). dtype: of the state. on_row: called after each row; may return a replacement state. progress: bar on
+    stderr; None shows it on a terminal only.
 
-    Raises ValueError or TypeError for bad arguments and outputs, and ValueError naming row and samples when a state became
-    inf or NaN.
+    Raises ValueError or TypeError for bad arguments and outputs, and ValueError naming row and samples when a state
+    became inf or NaN.
     """
     inputs = gather_inputs(
         model, plan, shape=shape, seed=seed, cond=cond, x_init=x_init, sample_ids=sample_ids,
@@ -80,8 +82,7 @@ def sample(
     flags = torch.zeros(
         (len(chunks), len(plan.instructions), inputs.batch_size), dtype=torch.int32, device=inputs.device
     )
-    hidden = None if progress is None else not progress
-    with tqdm(total=len(chunks) * len(plan.instructions), unit="row", disable=hidden, leave=False) as bar:
+    with progress_bar(len(chunks) * len(plan.instructions), show=progress) as bar:
         for chunk, start in enumerate(chunks):
             states = run.chunk(start, flags[chunk], bar)
             result[start : start + inputs.batch_size] = states[: inputs.count - start]
@@ -92,9 +93,7 @@ def sample(
 class _Run:
     """Buffers and device tables of one call of :func:`sample`, reused by every chunk."""
 
-    def __init__(
-        self, model: Model, plan: Plan, inputs: Inputs, backend: str | None, on_row: OnRow | None
-    ) -> None:
+    def __init__(self, model: Model, plan: Plan, inputs: Inputs, backend: str | None, on_row: OnRow | None) -> None:
         self.model, self.plan, self.inputs, self.on_row = model, plan, inputs, on_row
         shape = (inputs.batch_size, *inputs.shape[1:])
         compute = torch.float64 if inputs.dtype == torch.float64 else torch.float32
@@ -112,17 +111,20 @@ class _Run:
         self.x_in = torch.empty_like(self.x, dtype=inputs.model_dtype) if separate else None
         self.copied: set[str] = set()
 
-    def chunk(self, start: int, flags: Tensor, bar: tqdm) -> Tensor:
-        """Run every row for samples ``start``, ``start + 1``, ... and return the buffer that holds their final states."""
+    def chunk(self, start: int, flags: Tensor, bar: Any) -> Tensor:
+        """Run every row for the samples from ``start`` on; returns the buffer that holds their final states."""
         chosen = self.inputs.select(start)
         self._start(start, chosen.sample_ids)
         noise = Noise(self.inputs.seed, chosen.sample_ids, STREAM_PLAN)
+        per_sample = self.table.ndim == 3  # [rows, B, n]
+        table = self.inputs.take(self.table, start, dim=1) if per_sample else self.table
         for row, layout in enumerate(self.plan.layout):
             outputs = self._call_network(row, layout, chosen.cond)
             before = self.x.clone() if self.on_row is not None else self.x
-            self._step(row, layout, outputs, noise, chosen.index, flags[row])
+            coefficients = table[row][..., : layout.columns]
+            self._step(layout, coefficients, outputs, noise, flags[row])
             if self.on_row is not None:
-                self._report(self.on_row, row, before, outputs, start)
+                self._report(self.on_row, row, before, outputs, coefficients, start)
             bar.update()
         return self.x
 
@@ -150,16 +152,11 @@ class _Run:
         outputs = network(x, self.inputs.labels[row], **cond)
         return check_outputs(outputs, names, self.x, row, (self.x, x), self.copied)[: layout.outputs]
 
-    def _step(
-        self, row: int, layout: RowLayout, outputs: tuple[Tensor, ...], noise: Noise, index: Tensor, flag: Tensor
-    ) -> None:
-        table = self.table[row]
-        if table.ndim == 2:
-            table = table[index]
+    def _step(self, layout: RowLayout, row: Tensor, outputs: tuple[Tensor, ...], noise: Noise, flag: Tensor) -> None:
         self.fused_step(
             FusedStepCall(
                 x=self.x, outputs=outputs, history=[self.slots[s] for s in layout.history],
-                row=table[..., : layout.columns], converted=layout.converted,
+                row=row, converted=layout.converted,
                 aux=self.aux if layout.reads_aux else None, draws=layout.draws, noise=noise,
                 out=self.x, aux_out=self.aux if layout.writes_aux else None,
                 stored=[None if s is None else self.slots[s] for s in layout.store],
@@ -168,32 +165,39 @@ class _Run:
         )  # fmt: skip
 
     def _report(
-        self, on_row: OnRow, row: int, before: Tensor, outputs: tuple[Tensor, ...], start: int
+        self, on_row: OnRow, row: int, before: Tensor, outputs: tuple[Tensor, ...], coefficients: Tensor, start: int
     ) -> None:
         count = min(self.inputs.batch_size, self.inputs.count - start)
         ids = self.inputs.all_ids[start : start + count]
         step = self.plan.instructions[row]
 
         def predicted_x0() -> Tensor:
-            return self._predicted_x0(row, before, outputs)[:count]
+            return self._predicted_x0(row, before, outputs, coefficients)[:count]
 
         replacement = on_row(RowEvent(row, step.time, self.x[:count].clone(), ids, predicted_x0))
         if replacement is None:
             return
+        if not isinstance(replacement, Tensor):
+            raise TypeError(
+                f"on_row: returned {type(replacement).__name__}; return a tensor, or None to keep the state"
+            )
         if replacement.shape != self.x[:count].shape:
             raise ValueError(f"on_row: returned shape {tuple(replacement.shape)}; need {tuple(self.x[:count].shape)}")
         self.x[:count].copy_(replacement)
         if self.x_in is not None and row + 1 < len(self.plan.instructions):
             self.x_in.copy_(self.x * self.plan.instructions[row + 1].input_scale)
 
-    def _predicted_x0(self, row: int, before: Tensor, outputs: tuple[Tensor, ...]) -> Tensor:
-        """The row's first converted output as an x0 prediction."""
+    def _predicted_x0(self, row: int, before: Tensor, outputs: tuple[Tensor, ...], coefficients: Tensor) -> Tensor:
+        """The row's first converted output as an x0 prediction, in the compute dtype."""
         step, layout = self.plan.instructions[row], self.plan.layout[row]
         if not layout.converted:
-            raise ValueError(f"predicted_x0: row {row} calls no network")
-        scales = self.plan.table[row][..., : layout.outputs + 3].reshape(-1, layout.outputs + 3)
-        p, *q, bound, scale = torch.tensor(scales).to(before).unbind(-1)
-        y = scale * sum((c * o for c, o in zip(q, outputs)), p * before).clamp(-bound, bound)
+            raise ValueError(f"predicted_x0: row {row} calls no network; check event.row before asking")
+        first = coefficients[..., : layout.outputs + 3].reshape(-1, layout.outputs + 3)
+        p, *q, bound, scale = first.reshape(*first.shape, *(1,) * (before.ndim - 1)).unbind(1)
+        mixed = p * before
+        for weight, output in zip(q, outputs, strict=False):
+            mixed = mixed + weight * output
+        y = scale * mixed.clamp(-bound, bound)
         if self.plan.quantity == "x0":
             return y
         alpha, sigma = (float(f(step.time)) for f in (self.plan.schedule.alpha, self.plan.schedule.sigma))
@@ -207,7 +211,7 @@ def _raise_if_nonfinite(flags: Tensor, inputs: Inputs) -> None:
     chunk, row = (int(v) for v in flags.any(dim=2).nonzero()[0])
     first = chunk * inputs.batch_size
     ids = inputs.all_ids[first : first + inputs.batch_size]
-    bad = [i for i, flag in zip(ids, flags[chunk, row].tolist()) if flag]
+    bad = [i for i, flag in zip(ids, flags[chunk, row].tolist(), strict=False) if flag]
     raise ValueError(
         f"model: the state became inf or NaN in row {row} for sample ids {bad[:8]}{' ...' if len(bad) > 8 else ''}; "
         "check the network's output there, its dtype (float16 overflows) and its prediction type"

@@ -50,16 +50,12 @@ def power_t(
     return _pinned(origin + falling, start, end)
 
 
-def uniform_t(
-    schedule: Schedule, steps: int, *, t_start: float | None = None, t_end: float | None = None
-) -> Array:
+def uniform_t(schedule: Schedule, steps: int, *, t_start: float | None = None, t_end: float | None = None) -> Array:
     """Equal steps in t: :func:`power_t` with power 1."""
     return power_t(schedule, steps, power=1.0, t_start=t_start, t_end=t_end)
 
 
-def quadratic_t(
-    schedule: Schedule, steps: int, *, t_start: float | None = None, t_end: float | None = None
-) -> Array:
+def quadratic_t(schedule: Schedule, steps: int, *, t_start: float | None = None, t_end: float | None = None) -> Array:
     """Equal steps in sqrt(t): :func:`power_t` with power 2."""
     return power_t(schedule, steps, power=2.0, t_start=t_start, t_end=t_end)
 
@@ -117,9 +113,7 @@ def with_zero(schedule: Schedule, grid: ArrayLike) -> Array:
     """
     times = given(schedule, grid)
     if times[-1] > times[0]:
-        raise ValueError(
-            f"grid rises from {times[0]!s} to {times[-1]!s}: give it falling, reverse the result"
-        )
+        raise ValueError(f"grid rises from {times[0]!s} to {times[-1]!s}: give it falling, reverse the result")
     if times[-1] == schedule.t_zero:
         raise ValueError(f"grid ends at t_zero={schedule.t_zero!r} already: use it as it is")
     return np.append(times, schedule.t_zero)
@@ -182,7 +176,5 @@ def _pinned(times: Array, start: float, end: float) -> Array:
     grid[0], grid[-1] = start, end
     if not np.all(np.diff(grid) < 0.0):
         fix = "take fewer steps or a smaller power"
-        raise ValueError(
-            f"steps={grid.size - 1}: two times of the grid are equal in float64; {fix}"
-        )
+        raise ValueError(f"steps={grid.size - 1}: two times of the grid are equal in float64; {fix}")
     return grid

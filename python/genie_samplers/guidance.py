@@ -41,9 +41,11 @@ class ClassifierFree:
         """x [B, ...], t [B] -> two views of the network's output on 2B samples."""
         missing = sorted(set(self.null) - set(cond))
         if missing:
-            raise ValueError(f"cond: {missing} missing; a guided model needs the conditioning that null={dict(self.null)} replaces")
+            raise ValueError(
+                f"cond: {missing} missing; a guided model needs the conditioning that null={dict(self.null)} replaces"
+            )
         null = fill_missing({}, self.null, x)
-        both = {k: _stack(v, null[k]) if k in null else _stack(v, v) for k, v in cond.items()}
+        both = {k: _stack(v, null.get(k, v), len(x)) for k, v in cond.items()}
         output = self.conditional(torch.cat([x, x]), torch.cat([t, t]), **both)
         return output[: len(x)], output[len(x) :]
 
@@ -51,15 +53,17 @@ class ClassifierFree:
 def classifier_free(model: WrappedModel, *, null: Mapping[str, object]) -> ClassifierFree:
     """Classifier-free guidance: use with ``plan.guided(scale)``.
 
-    null: the conditioning of "no condition", for example ``{"class_labels": 10}``; a number stands for one per sample, a tensor
-    is one sample's conditioning. Ho and Salimans, arXiv 2207.12598; the plan forms
+    null: the conditioning of "no condition", for example ``{"class_labels": 10}``; a number stands for one per sample,
+    a tensor is one sample's conditioning. Ho and Salimans, arXiv 2207.12598; the plan forms
     scale * conditional + (1 - scale) * unconditional.
     """
     return ClassifierFree(model, null)
 
 
-def _stack(value: object, null: object) -> object:
-    """[B, ...] and its null (of one sample, or [B, ...]) as one batch of 2B; anything but a tensor goes through."""
+def _stack(value: object, null: object, count: int) -> object:
+    """[B, ...] and its null (of one sample, or [B, ...]) as one batch of 2B; what is not per sample goes through."""
     if not isinstance(value, Tensor) or not isinstance(null, Tensor):
+        return value
+    if value.ndim == 0 or value.shape[0] != count:
         return value
     return torch.cat([value, null.to(value).expand_as(value)])

@@ -55,8 +55,9 @@ def wrap(
 ) -> WrappedModel:
     """A model from a diffusers, EDM or score_sde style network called as ``network(x, label, **cond)``.
 
-    prediction: one of ``predictions.PREDICTIONS``; what the network returns, as a tensor, in ``.sample`` or first in a tuple.
-    label: times to what the network takes instead of t, for example ``schedule.log_gamma``; by default ``schedule.label``.
+    prediction: one of ``predictions.PREDICTIONS``; what the network returns, as a tensor, in ``.sample`` or first in a
+    tuple. label: times to what the network takes instead of t, for example ``schedule.log_gamma``; by default
+    ``schedule.label``.
     """
     if prediction not in PREDICTIONS:
         raise ValueError(f"prediction={prediction!r}; choose one of {', '.join(PREDICTIONS)}")
@@ -78,13 +79,14 @@ def embedded(device: torch.device | str = "cpu", dtype: torch.dtype = torch.floa
     diffusers: pip install genie-ext[diffusers].
     """
     try:
-        from diffusers import UNet2DModel
+        from diffusers.models.unets.unet_2d import UNet2DModel
     except ImportError as error:
         raise ImportError("the embedded network needs diffusers: pip install genie-ext[diffusers]") from error
     with as_file(files("genie_samplers") / "assets") as folder:
-        network = UNet2DModel.from_pretrained(folder, local_files_only=True, low_cpu_mem_usage=False)
+        network = UNet2DModel.from_pretrained(folder, local_files_only=True, low_cpu_mem_usage=False, torch_dtype=dtype)
     schedule = vp_linear()
-    network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
+    nn.Module.to(network, torch.device(device))
+    network.eval().requires_grad_(False)
     return wrap(network, schedule, label=schedule.log_gamma, defaults={"class_labels": NULL_CLASS})
 
 

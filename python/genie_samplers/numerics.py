@@ -97,9 +97,7 @@ def x0_weights(schedule: Schedule, times: ArrayLike, t_next: float, *, variable:
     return np.sign(now - after) * (after / min(now, after)) * schedule.alpha(t_next) * integral
 
 
-def _decaying_integral(
-    schedule: Schedule, nodes: Array, anchor: float, far: float, variable: str
-) -> Array:
+def _decaying_integral(schedule: Schedule, nodes: Array, anchor: float, far: float, variable: str) -> Array:
     """Integral over y in (0, depth) of l_j(u) e^-y, y = |log gamma - log gamma(anchor)|: [r + 1].
 
     With the anchor at the upper end this is the integral over gamma, with the anchor at the lower
@@ -164,9 +162,7 @@ def _checked_nodes(schedule: Schedule, times: ArrayLike, t_next: float, variable
     if gamma_next == gamma[0]:
         raise ValueError(f"t_next={float(t_next)!r} is times[0]: a step needs two different times")
     if np.unique(gamma).size < gamma.size:
-        raise ValueError(
-            f"times={np.asarray(times).tolist()}: the nodes must differ from each other"
-        )
+        raise ValueError(f"times={np.asarray(times).tolist()}: the nodes must differ from each other")
     if variable == "log_gamma" and gamma.size > 1 and np.any(gamma == 0.0):
         fix = "interpolate in t or gamma, or leave the node out"
         raise ValueError(f"times holds t_zero={schedule.t_zero!r}, where log_gamma = -inf: {fix}")

@@ -1,13 +1,13 @@
-"""The one table of solvers: name -> function, options and declared properties. CLI, docs, tests and benchmarks read it."""
+"""The one table of solvers: name -> function, options, declared properties. CLI, docs, tests and benchmarks read it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from . import grids
 from .schedules import Schedule
@@ -22,9 +22,9 @@ __all__ = ["SOLVERS", "Solver", "find", "make_plan", "rebuild", "register"]
 class Solver:
     """A registered solver: ``build(schedule, grid, prediction=..., **options) -> Plan``.
 
-    order: global order of convergence with an exact start. exact_on_point_mass: data of one point is sampled exactly at any
-    number of steps. default_grid: name in ``grids.GRIDS``; ends_at_zero appends the time of gamma = 0 to it, where the last
-    step costs one evaluation instead of ``evaluations_per_step``.
+    order: global order of convergence with an exact start. exact_on_point_mass: data of one point is sampled exactly at
+    any number of steps. default_grid: name in ``grids.GRIDS``; ends_at_zero appends the time of gamma = 0 to it, where
+    the last step costs one evaluation instead of ``evaluations_per_step``.
     """
 
     name: str
@@ -67,14 +67,16 @@ def make_plan(
 ) -> Plan:
     """The plan of a registered solver at ``nfe`` network evaluations.
 
-    grid: a name of ``grids.GRIDS``; by default the solver's own. prediction: what the network returns. direction: "sample",
-    or "encode" for the rising grid. options: on top of the registered ones (for example ``{"eta": 0.5}`` for ddim).
-    Raises ValueError naming the argument; also where the solver cannot make exactly ``nfe`` evaluations.
+    grid: a name of ``grids.GRIDS``; by default the solver's own. prediction: what the network returns. direction:
+    "sample", or "encode" for the rising grid. options: on top of the registered ones (for example ``{"eta": 0.5}`` for
+    ddim). Raises ValueError naming the argument; also where the solver cannot make exactly ``nfe`` evaluations.
     """
     solver = find(name)
     _check_nfe(nfe)
     if direction not in ("sample", "encode"):
         raise ValueError(f"direction={direction!r}; choose 'sample' or 'encode'")
+    if options and "prediction" in options:
+        raise ValueError("options: contains 'prediction'; pass make_plan(..., prediction=...)")
     times = _times(solver, schedule, nfe, grid or solver.default_grid, direction)
     plan = rebuild(name, schedule, times, {**solver.options, **(options or {}), "prediction": prediction})
     if plan.nfe != nfe:
@@ -96,7 +98,7 @@ def _times(solver: Solver, schedule: Schedule, nfe: int, grid: str, direction: s
     return grids.with_zero(schedule, make(schedule, steps_before_zero))
 
 
-def rebuild(name: str, schedule: Schedule, grid: Sequence[float], options: Mapping[str, object]) -> Plan:
+def rebuild(name: str, schedule: Schedule, grid: ArrayLike, options: Mapping[str, object]) -> Plan:
     """Build from a recipe: the solver's function with these options on this grid."""
     return find(name).build(schedule, grid, **options)
 

@@ -285,9 +285,7 @@ vp_linear = VPLinear  # the names by which users build schedules: gs.schedules.v
 edm = EDM
 
 
-def from_alphas_cumprod(
-    alphas_cumprod: ArrayLike, *, interpolation: str = "log_alpha"
-) -> AlphasCumprod:
+def from_alphas_cumprod(alphas_cumprod: ArrayLike, *, interpolation: str = "log_alpha") -> AlphasCumprod:
     """Schedule through a 1-D table of alpha-bar (``alphas_cumprod`` of a diffusers scheduler).
 
     ``interpolation``: "log_alpha" (as DPM-Solver) or "alpha_bar" (as DEIS).
@@ -345,6 +343,4 @@ def _check_range(values: Array, argument: str, low: float, high: float, fix: str
     inside = (values >= low) & (values <= high)
     if not inside.all():
         worst = float(np.extract(~inside, values)[0])
-        raise ValueError(
-            f"{argument}={worst!r} is outside [{float(low)!r}, {float(high)!r}]: {fix}"
-        )
+        raise ValueError(f"{argument}={worst!r} is outside [{float(low)!r}, {float(high)!r}]: {fix}")

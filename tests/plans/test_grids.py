@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from genie_samplers import grids, schedules
 from mpmath import expm1, log, log1p, mp, mpf, sqrt
+
+from genie_samplers import grids, schedules
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -224,14 +225,10 @@ def test_steps_that_are_no_int_are_a_type_error(name, steps):
 
 
 def test_a_numpy_int_counts_as_an_int():
-    np.testing.assert_array_equal(
-        grids.GRIDS["uniform_t"](VP, *np.array([4])), grids.uniform_t(VP, 4)
-    )
+    np.testing.assert_array_equal(grids.GRIDS["uniform_t"](VP, *np.array([4])), grids.uniform_t(VP, 4))
 
 
-@pytest.mark.parametrize(
-    ("t_start", "t_end"), [(0.1, 0.5), (0.5, 0.5), (1.5, 0.1), (1.0, -0.1), (np.nan, 0.1)]
-)
+@pytest.mark.parametrize(("t_start", "t_end"), [(0.1, 0.5), (0.5, 0.5), (1.5, 0.1), (1.0, -0.1), (np.nan, 0.1)])
 @pytest.mark.parametrize("name", grids.GRIDS)
 def test_ends_that_do_not_fall_inside_the_schedule_are_refused(name, t_start, t_end):
     with pytest.raises(ValueError, match=r"t_start=.*: choose 0.0 <= t_end < t_start <= 1.0"):

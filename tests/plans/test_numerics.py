@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from genie_samplers import grids, numerics, schedules
 from mpmath import exp, expm1, factorial, log, mp, mpf, sqrt
 from mpmath.calculus.quadrature import GaussLegendre
+
+from genie_samplers import grids, numerics, schedules
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -118,9 +119,7 @@ def log_antiderivative(k: int, sign: int, gamma: Exact) -> Exact:
     """Of (log gamma)^k d(gamma^sign); its limit 0 at gamma = 0."""
     if gamma == 0:
         return mpf(0)
-    powers = (
-        (-sign) ** (k - i) * factorial(k) / factorial(i) * log(gamma) ** i for i in range(k + 1)
-    )
+    powers = ((-sign) ** (k - i) * factorial(k) / factorial(i) * log(gamma) ** i for i in range(k + 1))
     return gamma**sign * mp.fsum(powers)
 
 
@@ -201,9 +200,7 @@ def test_the_oracle_agrees_with_adaptive_quadrature_of_the_definition():
 @pytest.mark.parametrize("order", [1, 2, 3])
 @pytest.mark.parametrize("steps", [3, 6, 20])
 @pytest.mark.parametrize("grid", grids.GRIDS)
-@pytest.mark.parametrize(
-    ("name", "t_end"), [("vp_linear", 1e-3), ("vp_linear", 1e-4), ("edm", 0.002)]
-)
+@pytest.mark.parametrize(("name", "t_end"), [("vp_linear", 1e-3), ("vp_linear", 1e-4), ("edm", 0.002)])
 def test_whole_tables_meet_their_integrals(name, t_end, grid, steps, order, form, variable):
     times = grids.GRIDS[grid](SCHEDULES[name], steps, t_end=t_end)
     assert worst_row_error(form, SCHEDULES[name], times, order, variable) <= TOLERANCE

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from genie_samplers import predictions, schedules
 from numpy.typing import ArrayLike
+
+from genie_samplers import predictions, schedules
 
 pytestmark = pytest.mark.filterwarnings("error")
 

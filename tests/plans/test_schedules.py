@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from genie_samplers import schedules
 from mpmath import exp, expm1, log, log1p, mp, mpf, sqrt
+
+from genie_samplers import schedules
 
 pytestmark = pytest.mark.filterwarnings("error")
 

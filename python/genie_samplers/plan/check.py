@@ -24,9 +24,14 @@ def check(plan: Plan) -> None:
         raise ValueError(f"init: {plan.init}; need distribution 'normal' and a finite scale")
     if plan.quantity not in ("epsilon", "x0"):
         raise ValueError(f"quantity={plan.quantity!r}; choose 'epsilon' or 'x0'")
+    if plan.guidance is not None and not (plan.guidance and np.isfinite(plan.guidance).all()):
+        raise ValueError(f"guidance={plan.guidance}; need None, or one or more finite scales")
+    if len(plan.output_names) > MAX_OUTPUTS:
+        raise ValueError(f"outputs: {plan.output_names}; at most {MAX_OUTPUTS} fit a row, a guided pair counts twice")
     _check_draws(plan.instructions)
     for row, step in enumerate(plan.instructions):
-        _check_counts(row, step, len(plan.output_names))
+        _check_calls(row, step, plan)
+        _check_counts(row, step)
         _check_values(row, step)
         _check_history(row, step, plan.instructions)
     _check_aux(plan.instructions)
@@ -38,20 +43,28 @@ def _check_draws(steps: tuple[Step, ...]) -> None:
         raise ValueError(f"draws={draws}; number the plan's draws 0, 1, 2, ... using each once")
 
 
-def _check_counts(row: int, step: Step, outputs: int) -> None:
+def _check_calls(row: int, step: Step, plan: Plan) -> None:
+    if step.calls not in (0, 1, 2):
+        raise ValueError(f"row {row}: calls={step.calls}; 0 none, 1 conditional only, 2 both")
+    if step.calls == 2 and plan.guidance is None:
+        raise ValueError(f"row {row}: calls=2 in a plan without guidance; use calls=1 and plan.guided(scale)")
+    outputs = len(plan.outputs) if step.calls else 0
+    for c in step.converted:
+        if len(c.q) != outputs:
+            raise ValueError(
+                f"row {row}: q={c.q} for {outputs} network outputs; give one weight per output, 0 where it is not read"
+            )
+
+
+def _check_counts(row: int, step: Step) -> None:
     limits = (
         ("converted", len(step.converted), MAX_CONVERTED),
         ("history", len(step.history), MAX_HISTORY),
         ("draws", len(step.draws), MAX_DRAWS),
-        ("outputs", outputs, MAX_OUTPUTS),
     )
     for name, count, limit in limits:
         if count > limit:
             raise ValueError(f"row {row}: {count} {name}; at most {limit} fit a row")
-    if step.calls not in (0, 1, 2):
-        raise ValueError(f"row {row}: calls={step.calls}; 0 none, 1 conditional only, 2 both")
-    if step.outputs > (outputs if step.calls else 0):
-        raise ValueError(f"row {row}: reads {step.outputs} outputs, but its calls={step.calls} give fewer")
     for name, weights in (("x", step.x), ("aux", step.aux)):
         if weights is not None:
             _check_lengths(row, name, step, weights)

@@ -47,12 +47,12 @@ def lay_out(steps: Sequence[Step]) -> tuple[RowLayout, ...]:
             reads_aux=step.reads_aux,
             writes_aux=step.aux is not None,
         )
-        for step, store in zip(steps, stores)
+        for step, store in zip(steps, stores, strict=False)
     )
 
 
 def _assign_slots(steps: Sequence[Step]) -> list[tuple[int | None, ...]]:
-    """The slot of each converted output: the lowest that no row from here on still reads, None where nobody reads it."""
+    """The slot of each converted output: the lowest that no later row still reads, None where nobody reads it."""
     last_read = {past: row for row, step in enumerate(steps) for past in step.history}
     busy_until: list[int] = []  # per slot, the last row that reads it; free for writing only after that row
     stores: list[tuple[int | None, ...]] = []

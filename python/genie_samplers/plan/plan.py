@@ -91,7 +91,7 @@ class Plan:
     def stochastic(self) -> bool:
         return any(step.draws for step in self.instructions)
 
-    @property
+    @cached_property
     def schedule(self) -> Schedule:
         """The schedule of the recipe; raises ValueError for a plan without one."""
         return schedule_from_dict(self._recipe("schedule").schedule)
@@ -109,7 +109,7 @@ class Plan:
 
     @cached_property
     def table(self) -> Array:
-        """The numbers, float64 [rows, n], or [rows, B, n] with one guidance scale per sample; rows padded with zeros."""
+        """The numbers, float64 [rows, n], or [rows, B, n] with one guidance scale per sample; padded with zeros."""
         scales = (1.0,) if self.guidance is None else self.guidance
         table = np.zeros((len(self.instructions), len(scales), max(row.columns for row in self.layout)))
         for i, row in enumerate(self.layout):
@@ -132,7 +132,7 @@ class Plan:
     # --- other plans
 
     def guided(self, scale: float | Sequence[float]) -> Plan:
-        """Classifier-free guidance: out = scale * conditional + (1 - scale) * unconditional, one scale or one per sample."""
+        """Classifier-free guidance, one scale or one per sample: scale * conditional + (1 - scale) * unconditional."""
         if self.guidance is not None:
             raise ValueError(f"guidance={self.guidance} is already set; call guided() on the unguided plan")
         scales = tuple(float(s) for s in np.atleast_1d(np.asarray(scale, dtype=np.float64)))
@@ -157,18 +157,24 @@ class Plan:
     # --- canonical forms
 
     def unrolled(self) -> Unrolled:
-        """Every state as a linear function of x_T, the network's outputs and the draws."""
+        """Every state as a linear function of x_T, the network's outputs (a guided pair mixed) and the draws."""
         return unroll(self.instructions)
 
     def allclose(self, other: Plan, rtol: float = 1e-12) -> bool:
-        """Whether both plans are the same linear map of (x_T, outputs, draws) to the last state, to rtol of its largest entry."""
+        """Whether both map (x_T, outputs, draws) alike to the last state, to rtol of the largest coefficient."""
+        if self.guidance != other.guidance:
+            return False
         mine, theirs = (plan.unrolled().last for plan in (self, other))
         return mine.shape == theirs.shape and bool(np.abs(mine - theirs).max() <= rtol * np.abs(mine).max())
 
     def to_json(self, *, indent: int | None = None) -> str:
         separators = (",", ":") if indent is None else None
         return json.dumps(
-            {"format": _FORMAT, "version": _VERSION, **encode(self)}, indent=indent, sort_keys=True, separators=separators, allow_nan=False
+            {"format": _FORMAT, "version": _VERSION, **encode(self)},
+            indent=indent,
+            sort_keys=True,
+            separators=separators,
+            allow_nan=False,
         )
 
     @staticmethod

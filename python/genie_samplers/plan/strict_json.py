@@ -7,27 +7,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 __all__ = ["decode", "encode"]
 
 T = TypeVar("T")
+_hints = cache(get_type_hints)
 
 
-def encode(value: Any) -> Any:
-    """JSON-ready form of a dataclass: objects, lists, numbers, strings, null."""
+def encode(value: Any, hint: Any = object) -> Any:
+    """JSON-ready form: objects, lists, numbers, strings, null. A 1 where ``hint`` says float becomes 1.0."""
     if is_dataclass(value):
-        return {f.name: encode(getattr(value, f.name)) for f in fields(value)}
+        return {name: encode(getattr(value, name), inner) for name, inner in _hints(type(value)).items()}
     if isinstance(value, Mapping):
         return {key: encode(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [encode(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
+        inner = next(iter(get_args(_without_none(hint))), object)
+        return [encode(item, inner) for item in value]
+    if hint is float:
+        value = float(value)
         if value == math.inf:
             return None
-        raise ValueError(f"{value} cannot be written as JSON")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} cannot be written as JSON; a plan holds finite numbers")
     return value
 
 
@@ -35,7 +40,7 @@ def decode(cls: type[T], data: Any, path: str = "plan") -> T:
     """Build ``cls`` from what :func:`encode` made of it."""
     if not isinstance(data, dict):
         raise ValueError(f"{path}: {data!r}; need an object")
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     if set(data) != set(hints):
         unknown, missing = sorted(set(data) - set(hints)), sorted(set(hints) - set(data))
         raise ValueError(f"{path}: unknown keys {unknown}, missing keys {missing}")
@@ -47,7 +52,7 @@ def _decode(hint: Any, data: Any, path: str) -> Any:
     if origin is UnionType:
         if data is None and NoneType in arguments:
             return None
-        return _decode(next(a for a in arguments if a is not NoneType), data, path)
+        return _decode(_without_none(hint), data, path)
     if origin is tuple:
         if not isinstance(data, list):
             raise ValueError(f"{path}: {data!r}; need a list")
@@ -55,14 +60,22 @@ def _decode(hint: Any, data: Any, path: str) -> Any:
     if origin is Mapping:
         if not isinstance(data, dict):
             raise ValueError(f"{path}: {data!r}; need an object")
+        encode(data)  # refuses inf and NaN
         return data
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return decode(hint, data, path)
     if hasattr(hint, "_fields"):  # a NamedTuple of integers
         if not isinstance(data, list) or len(data) != len(hint._fields):
             raise ValueError(f"{path}: {data!r}; need {list(hint._fields)}")
         return hint(*(_decode(int, item, path) for item in data))
     return _decode_scalar(hint, data, path)
+
+
+def _without_none(hint: Any) -> Any:
+    """T of ``T | None``; any other hint as it is."""
+    if get_origin(hint) is not UnionType:
+        return hint
+    return next(a for a in get_args(hint) if a is not NoneType)
 
 
 def _decode_scalar(hint: Any, data: Any, path: str) -> Any:

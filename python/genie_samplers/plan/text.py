@@ -27,7 +27,7 @@ def describe(plan: Plan) -> str:
         title += f", guidance {', '.join(f'{s:g}' for s in plan.guidance)}"
     cells = [_HEADER, *(line for row, step in enumerate(plan.instructions) for line in _lines(row, step))]
     widths = [max(len(line[k]) for line in cells) for k in range(len(_HEADER))]
-    table = ["  " + "  ".join(cell.ljust(w) for cell, w in zip(line, widths)).rstrip() for line in cells]
+    table = ["  " + "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=False)).rstrip() for line in cells]
     return "\n".join([title, _FORMULA.format(quantity=plan.quantity), *table])
 
 

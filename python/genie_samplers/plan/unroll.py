@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Unrolled:
-    """x_i = state[i]*x_T + sum_j,o output[i, j, o]*out_{j,o} + sum_d draw[i, d]*d, for i = 0..rows (lower triangular)."""
+    """x_i = state[i]*x_T + sum_j,o output[i, j, o]*out_{j,o} + sum_d draw[i, d]*d, i = 0..rows (lower triangular)."""
 
     state: Array  # [rows + 1]
     output: Array  # [rows + 1, rows, outputs]
@@ -52,7 +52,7 @@ def _convert(row: int, conversion: Conversion, x: Array, network: Array) -> Arra
     if np.isfinite(conversion.bound):
         raise ValueError(f"row {row} clamps at {conversion.bound}: it is not linear and cannot be unrolled")
     y = conversion.p * x
-    for q, output in zip(conversion.q, network):
+    for q, output in zip(conversion.q, network, strict=False):
         y = y + q * output
     return conversion.scale * y
 

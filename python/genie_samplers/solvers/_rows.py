@@ -42,7 +42,7 @@ def finish(
     quantity: str,
     options: dict[str, object],
 ) -> Plan:
-    """The plan of these rows, started from the schedule's marginal at the grid's first time (data of unit scale apart)."""
+    """The plan of these rows, started from noise of the schedule's scale at the grid's first time."""
     recipe = Recipe(name, schedule.to_dict(), tuple(map(float, grid)), {**options, "prediction": prediction})
     scale = float(schedule.sigma(grid[0]))
     return Plan(Init(scale), (prediction,), quantity, tuple(steps), recipe)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -20,8 +22,8 @@ def ddim(schedule: Schedule, grid: ArrayLike, *, eta: float = 0.0, prediction: s
         x' = (a'/a) x + (sqrt(sigma'^2 - c^2) - (a'/a) sigma) eps + c z
         c  = eta sigma' sqrt(1 - (gamma'/gamma)^2)
 
-    Order 1, one evaluation per step, no history; eta = 0 is deterministic, eta = 1 is DDPM's posterior. Exact on a point mass
-    for every eta. Song, Meng and Ermon, arXiv 2010.02502, eq. 12 and 16. eta = 0 equals deis_tab0.
+    Order 1, one evaluation per step, no history; eta = 0 is deterministic, eta = 1 is DDPM's posterior. Exact on a
+    point mass for every eta. Song, Meng and Ermon, arXiv 2010.02502, eq. 12 and 16. eta = 0 equals deis_tab0.
     """
     times = checked_grid(schedule, grid)
     if not 0.0 <= eta < np.inf:
@@ -30,7 +32,7 @@ def ddim(schedule: Schedule, grid: ArrayLike, *, eta: float = 0.0, prediction: s
         raise ValueError(f"eta={eta} on a rising grid; encoding is deterministic, so use eta=0")
     steps: list[Step] = []
     draws = 0
-    for t, t_next in zip(times, times[1:]):
+    for t, t_next in itertools.pairwise(times):
         ratio, weight, noise = _coefficients(schedule, t, t_next, eta)
         drawn = noise != 0.0
         x = Combination(x=ratio, y=(weight,), draws=(noise,) if drawn else ())
@@ -38,7 +40,7 @@ def ddim(schedule: Schedule, grid: ArrayLike, *, eta: float = 0.0, prediction: s
         steps.append(Step(float(t), x, converted=(y,), draws=(draws,) if drawn else ()))
         draws += drawn
     return finish(
-        "ddim", schedule, times, steps, prediction=prediction, quantity="epsilon", options={"eta": eta}
+        "ddim", schedule, times, steps, prediction=prediction, quantity="epsilon", options={"eta": float(eta)}
     )
 
 

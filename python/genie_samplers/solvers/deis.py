@@ -21,9 +21,10 @@ def deis_tab(schedule: Schedule, grid: ArrayLike, *, order: int = 3, prediction:
         x_{n+1} = (a_{n+1}/a_n) x_n + sum_j C_{n,j} eps_{n-j}
         C_{n,j} = a_{n+1} int_{gamma_n}^{gamma_{n+1}} l_j(t(gamma)) dgamma          (l_j: Lagrange basis in t)
 
-    ``order`` is the polynomial's degree r (0 is DDIM); global order r + 1 with an exact start, history r, one evaluation per step,
-    deterministic, lower degrees while the history fills. gamma is the paper's rho. Zhang and Chen, arXiv 2204.13902, eq. 14-15.
-    Differs from the authors' code: coefficients by Gauss-Legendre to 1e-12 instead of a Riemann sum (off by up to 2e-3).
+    ``order`` is the polynomial's degree r (0 is DDIM); global order r + 1 with an exact start, history r, one
+    evaluation per step, deterministic, lower degrees while the history fills. gamma is the paper's rho. Zhang and Chen,
+    arXiv 2204.13902, eq. 14-15. Differs from the authors' code: coefficients by Gauss-Legendre to 1e-12 instead of a
+    Riemann sum (off by up to 2e-3).
     """
     times = checked_grid(schedule, grid)
     if isinstance(order, bool) or order not in range(_MAX_ORDER + 1):

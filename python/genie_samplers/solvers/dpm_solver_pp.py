@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..numerics import x0_transfer
 from ..plan import Combination, Plan, Step
 from ..registry import Solver, register
 from ..schedules import Schedule
@@ -23,9 +24,9 @@ def dpmpp_2m(
         x' = (sigma'/sigma) x - a' (e^{-h} - 1) (m_0 + (m_0 - m_1) / (2 r))
         h = lambda' - lambda_n,   r = (lambda_n - lambda_{n-1}) / h,   m_k the x0 prediction k steps back
 
-    Order 2, history 1, one evaluation per step, deterministic; first step of order 1. With ``lower_order_final`` the last step
-    is of order 1 when there are fewer than 10; a step to gamma = 0 always is (then x' = m_0). lambda is the half-log-SNR. Lu et
-    al., arXiv 2211.01095, algorithm 2.
+    Order 2, history 1, one evaluation per step, deterministic; first step of order 1. With ``lower_order_final`` the
+    last step is of order 1 when there are fewer than 10; a step to gamma = 0 always is (then x' = m_0). lambda is the
+    half-log-SNR. Lu et al., arXiv 2211.01095, algorithm 2.
     """
     times = checked_grid(schedule, grid)
     count = len(times) - 1
@@ -33,10 +34,9 @@ def dpmpp_2m(
     steps: list[Step] = []
     for n in range(count):
         final = n == count - 1 and (np.isinf(log_gamma[n + 1]) or (lower_order_final and count < _FEW_STEPS))
-        weights = _weights(schedule, times, log_gamma, n, second_order=n > 0 and not final)
-        current, *past = weights
+        ratio, first = (float(v) for v in x0_transfer(schedule, times[n], times[n + 1]))
+        current, *past = (first,) if n == 0 or final else _second_order(first, log_gamma[n - 1 : n + 2])
         y = conversion(schedule, times[n], prediction=prediction, quantity="x0")
-        ratio = float(schedule.sigma(times[n + 1]) / schedule.sigma(times[n]))
         x = Combination(x=ratio, y=(current,), history=tuple(past))
         steps.append(Step(float(times[n]), x, converted=(y,), history=past_rows(n, len(past))))
     return finish(
@@ -45,16 +45,11 @@ def dpmpp_2m(
     )  # fmt: skip
 
 
-def _weights(
-    schedule: Schedule, times: NDArray[np.float64], log_gamma: NDArray[np.float64], n: int, *, second_order: bool
-) -> tuple[float, ...]:
-    """Weights of m_0 (and m_1)."""
-    minus_h = log_gamma[n + 1] - log_gamma[n]
-    first = float(-schedule.alpha(times[n + 1]) * np.expm1(minus_h))
-    if not second_order:
-        return (first,)
-    half_slope = 0.5 * minus_h / (log_gamma[n] - log_gamma[n - 1])  # 1 / (2 r)
-    return first * float(1.0 + half_slope), -first * float(half_slope)
+def _second_order(first: float, log_gamma: NDArray[np.float64]) -> tuple[float, float]:
+    """Weights of m_0 and m_1, from the first-order weight and log gamma of the past, present and next time."""
+    past, now, after = log_gamma
+    half_slope = float(0.5 * (after - now) / (now - past))  # 1 / (2 r)
+    return first * (1.0 + half_slope), -first * half_slope
 
 
 register(

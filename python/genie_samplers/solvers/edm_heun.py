@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -54,22 +55,20 @@ def edm_heun(
         before each step, where s_min <= gamma <= s_max:
         gamma^ = gamma (1 + min(s_churn / N, sqrt(2) - 1)),   v += s_noise sqrt(gamma^^2 - gamma^2) z
 
-    Order 2, two evaluations per step (one in the step to 0), stochastic with s_churn > 0. gamma is EDM's sigma, s_min and s_max
-    its S_tmin and S_tmax. Karras et al., arXiv 2206.00364, algorithm 2. Differs from the authors' code: gamma^ never exceeds the
-    schedule's largest gamma. Without churn and zero end equal to deis_rho_heun.
+    Order 2, two evaluations per step (one in the step to 0), stochastic with s_churn > 0. gamma is EDM's sigma, s_min
+    and s_max its S_tmin and S_tmax. Karras et al., arXiv 2206.00364, algorithm 2. Differs from the authors' code:
+    gamma^ never exceeds the schedule's largest gamma. Without churn and zero end equal to deis_rho_heun.
     """
     times = checked_grid(schedule, grid)
     _check_churn(s_churn, s_min, s_max, s_noise, rising=bool(times[1] > times[0]))
     churn = _Churn(min(s_churn / (len(times) - 1), math.sqrt(2.0) - 1.0), s_min, s_max, s_noise)
     rows = _Rows(schedule, churn, prediction)
-    for t, t_next in zip(times, times[1:]):
+    for t, t_next in itertools.pairwise(times):
         rows.add_step(float(t), float(t_next), last=t_next == times[-1])
-    options: dict[str, object] = {"s_churn": s_churn, "s_min": s_min, "s_noise": s_noise}
+    options: dict[str, object] = {"s_churn": float(s_churn), "s_min": float(s_min), "s_noise": float(s_noise)}
     if math.isfinite(s_max):
-        options["s_max"] = s_max  # JSON has no infinity
-    return finish(
-        "edm_heun", schedule, times, rows.steps, prediction=prediction, quantity="epsilon", options=options
-    )
+        options["s_max"] = float(s_max)  # JSON has no infinity
+    return finish("edm_heun", schedule, times, rows.steps, prediction=prediction, quantity="epsilon", options=options)
 
 
 class _Rows:

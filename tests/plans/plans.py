@@ -1,0 +1,49 @@
+"""Plans for the tests of this folder: small ones by hand, one of every solver."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+import genie_samplers as gs
+from genie_samplers.plan import Combination, Conversion, Init, Past, Plan, Recipe, Step
+
+SCHEDULE = gs.schedules.vp_linear()
+NFE = 7  # odd: edm_heun's last step costs one evaluation
+
+every_solver = pytest.mark.parametrize("name", sorted(gs.SOLVERS))
+
+EPSILON = Conversion(0.0, (1.0,))
+EULER = Combination(x=1.0, y=(-0.5,))
+STEP = Step(1.0, EULER, converted=(EPSILON,))
+TWO = Combination(x=1.0, y=(1.0, 1.0))
+AB2 = Step(0.5, Combination(x=1.0, y=(-1.5,), history=(0.5,)), converted=(EPSILON,), history=(Past(0),))
+
+
+def with_step(**changes: Any) -> Step:
+    """``STEP`` with other fields."""
+    return dataclasses.replace(STEP, **changes)
+
+
+def plan_of(*steps: Step, **fields: Any) -> Plan:
+    defaults: dict[str, Any] = {"init": Init(1.0), "outputs": ("epsilon",), "quantity": "epsilon"}
+    return Plan(instructions=steps, **(defaults | fields))
+
+
+def recipe_of(plan: Plan) -> Recipe:
+    if plan.recipe is None:
+        raise AssertionError("the plan has no recipe")
+    return plan.recipe
+
+
+def solver_plan(name: str, nfe: int = NFE, **options: object) -> Plan:
+    return gs.make_plan(name, SCHEDULE, nfe, options=options)
+
+
+CHURNED = solver_plan("edm_heun", s_churn=3.0)
+NOISY = solver_plan("ddim", eta=0.7)
+VARIANTS = [*(solver_plan(name) for name in sorted(gs.SOLVERS)), CHURNED, NOISY]
+VARIANT_IDS = [*sorted(gs.SOLVERS), "edm_heun-churn", "ddim-eta"]
+every_variant = pytest.mark.parametrize("plan", VARIANTS, ids=VARIANT_IDS)

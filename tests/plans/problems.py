@@ -1,0 +1,104 @@
+"""Data whose noise prediction and probability flow are known exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import ndtr
+
+import genie_samplers as gs
+from genie_samplers import Plan, grids
+from genie_samplers.schedules import Schedule
+
+Array = NDArray[np.float64]
+
+__all__ = [
+    "DISCRETE",
+    "EDM",
+    "GOLDEN_GRID",
+    "GOLDEN_MIXTURE",
+    "VP",
+    "X_T",
+    "Mixture",
+    "network_of",
+    "prediction_of",
+]
+
+VP = gs.schedules.vp_linear()
+EDM = gs.schedules.edm()
+DISCRETE = gs.schedules.from_alphas_cumprod(np.cumprod(1.0 - np.linspace(1e-4, 2e-2, 1000)))
+GOLDEN_GRID = grids.power_t(VP, 5, power=2.0, t_end=1e-3)
+
+X_T = np.array([-1.7, -0.6, 0.2, 0.9, 2.1])
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """sum_k weights[k] N(means[k], scales[k]^2), elementwise."""
+
+    weights: tuple[float, ...]
+    means: tuple[float, ...]
+    scales: tuple[float, ...]
+
+    def epsilon(self, schedule: Schedule, x: Array, t: float) -> Array:
+        """The exact noise prediction: sigma times minus the score of x_t."""
+        alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
+        w, mean, scale = (np.array(v) for v in (self.weights, self.means, self.scales))
+        variance = (alpha * scale) ** 2 + sigma**2
+        away = x[..., None] - alpha * mean
+        log_density = np.log(w) - 0.5 * np.log(variance) - 0.5 * away**2 / variance
+        share = np.exp(log_density - log_density.max(axis=-1, keepdims=True))
+        share /= share.sum(axis=-1, keepdims=True)
+        return sigma * (share * away / variance).sum(axis=-1)
+
+    def flow(self, schedule: Schedule, x: Array, t: float, t_end: float) -> Array:
+        """The probability flow from t to t_end: it keeps the distribution function's value."""
+        return np.array([self._flow(schedule, float(v), t, t_end) for v in x])
+
+    def _flow(self, schedule: Schedule, x: float, t: float, t_end: float) -> float:
+        upper = self._probability(schedule, x, t) > 0.5  # the smaller tail keeps its digits
+        target = self._probability(schedule, x, t, upper)
+
+        def excess(y: float) -> float:
+            return self._probability(schedule, y, t_end, upper) - target
+
+        root: Any = brentq(excess, -20.0, 20.0, xtol=1e-15, rtol=np.float64(1e-15))
+        return float(root)
+
+    def _probability(self, schedule: Schedule, x: float, t: float, upper: bool = False) -> float:
+        alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
+        mean, scale = np.array(self.means), np.array(self.scales)
+        z = (x - alpha * mean) / np.sqrt((alpha * scale) ** 2 + sigma**2)
+        return float(np.dot(self.weights, ndtr(-z if upper else z)))
+
+
+GOLDEN_MIXTURE = Mixture((0.3, 0.7), (-1.0, 0.8), (0.25, 0.4))
+
+
+def prediction_of(prediction: str, schedule: Schedule, t: float, x0: Array, epsilon: Array) -> Array:
+    """What a network of this prediction type returns for known x0 and epsilon."""
+    alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
+    return {
+        "epsilon": lambda: epsilon,
+        "x0": lambda: x0,
+        "v": lambda: alpha * epsilon - sigma * x0,
+        "score": lambda: -epsilon / sigma,
+        "flow": lambda: epsilon - x0,
+    }[prediction]()
+
+
+def network_of(plan: Plan, mixture: Mixture, schedule: Schedule) -> Callable[[int, Array], list[Array]]:
+    """The exact network of mixture data, in the plan's prediction type."""
+
+    def network(row: int, x: Array) -> list[Array]:
+        t = plan.times[row]
+        epsilon = mixture.epsilon(schedule, x, t)
+        x0 = (x - schedule.sigma(t) * epsilon) / schedule.alpha(t)
+        return [prediction_of(plan.outputs[0], schedule, t, x0, epsilon)]
+
+    return network

@@ -1,0 +1,256 @@
+"""Plans: unrolled form, guidance, restart, printing, immutability."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import genie_samplers as gs
+from genie_samplers.plan import Combination, Conversion, Init, Past, Plan, Recipe, Step
+
+from .oracle import impulse_responses, roundings
+from .plans import (
+    CHURNED,
+    NFE,
+    SCHEDULE,
+    STEP,
+    VARIANT_IDS,
+    VARIANTS,
+    every_solver,
+    every_variant,
+    plan_of,
+    recipe_of,
+    solver_plan,
+    with_step,
+)
+
+# --- unrolled
+
+
+def plan_with_everything() -> Plan:
+    """Two conversions of two outputs, history of both, a second state, draws, a free row."""
+    converted = (Conversion(0.5, (2.0, -1.0), scale=3.0), Conversion(-0.25, (0.5, 4.0), scale=0.5))
+    start = Step(
+        1.0,
+        Combination(1.5, y=(0.5, -2.0), draws=(0.75,)),
+        aux=Combination(0.25, y=(1.0, 3.0), draws=(-1.0,)),
+        converted=converted,
+        draws=(1,),
+    )
+    free = Step(0.7, Combination(2.0, aux=-0.5, draws=(0.3, 0.6)), draws=(0, 2), calls=0)
+    end = Step(
+        0.5,
+        Combination(1.0, aux=0.5, y=(1.0, 2.0), history=(-3.0, 0.125)),
+        converted=converted[::-1],
+        aux=Combination(-1.0, aux=2.0, y=(0.0, 1.0), history=(0.0, 1.0)),
+        history=(Past(0, 1), Past(0, 0)),
+    )
+    last = Step(0.2, Combination(aux=1.0, y=(0.5, 0.5)), converted=converted)
+    return plan_of(start, free, end, last, outputs=("epsilon", "k1"))
+
+
+@pytest.mark.parametrize("plan", [*VARIANTS, plan_with_everything()], ids=[*VARIANT_IDS, "everything"])
+def test_unrolled_is_what_basis_vectors_sent_through_the_rows_become(plan: Plan) -> None:
+    unrolled = plan.unrolled()
+    states = np.stack(impulse_responses(plan))
+    rows, outputs = len(plan.instructions), len(plan.outputs)
+    bound = 2 * roundings(plan) * 2.0**-53 * np.stack(impulse_responses(plan, np.abs(plan.table)))
+    together = np.concatenate(
+        [unrolled.state[:, None], unrolled.output.reshape(rows + 1, rows * outputs), unrolled.draw],
+        axis=1,
+    )
+    assert np.all(np.abs(together - states) <= bound)
+    assert np.array_equal(together[-1], unrolled.last)
+
+
+@every_variant
+def test_no_state_depends_on_a_later_output(plan: Plan) -> None:
+    of_row = plan.unrolled().output[..., 0]  # [state, row]
+    assert not np.triu(of_row).any()
+
+
+def test_a_clamped_row_is_not_linear() -> None:
+    clamped = with_step(converted=(Conversion(0.0, (1.0,), bound=2.0),))
+    with pytest.raises(ValueError, match=r"row 0 clamps at 2\.0: it is not linear"):
+        plan_of(clamped).unrolled()
+
+
+@every_variant
+def test_a_plan_is_close_to_itself_and_not_to_one_with_a_changed_weight(plan: Plan) -> None:
+    last = plan.instructions[-1]
+    changed = dataclasses.replace(last, x=dataclasses.replace(last.x, y=(last.x.y[0] * 1.001,)))
+    other = dataclasses.replace(plan, instructions=(*plan.instructions[:-1], changed))
+    assert plan.allclose(plan)
+    assert not plan.allclose(other)
+
+
+def test_plans_of_other_lengths_or_guidance_are_not_close() -> None:
+    plan = solver_plan("ddim")
+    assert not plan.allclose(solver_plan("ddim", NFE + 1))
+    assert not plan.guided(2.0).allclose(plan.guided(3.0))
+
+
+def test_written_differently_the_same_map_is_close_but_not_equal() -> None:
+    plan, other = solver_plan("ddim"), solver_plan("deis_tab0")
+    assert plan.allclose(other)
+    assert plan != other
+
+
+# --- guidance
+
+
+@every_solver
+def test_guidance_splits_q_into_scale_and_one_minus_scale(name: str) -> None:
+    plan, scale = solver_plan(name), 3.25
+    guided = plan.guided(scale)
+    assert guided.output_names == ("epsilon", "uncond.epsilon")
+    columns = zip(plan.table, guided.table, plan.layout, strict=True)
+    expected = [
+        [row[0], scale * row[1], (1.0 - scale) * row[1], *row[2 : layout.columns]] for row, _, layout, *_ in columns
+    ]
+    actual = [row[: layout.columns].tolist() for row, layout in zip(guided.table, guided.layout, strict=True)]
+    assert actual == expected
+
+
+def test_guidance_per_sample_gives_a_table_per_sample() -> None:
+    plan, scales = solver_plan("deis_tab1"), [1.0, 2.5, 7.5]
+    table = plan.guided(scales).table
+    assert table.shape[:2] == (NFE, 3)
+    assert np.array_equal(table[:, 0], plan.guided(scales[0]).table)
+    assert np.array_equal(table[:, 1], plan.guided(scales[1]).table)
+    assert np.array_equal(table[:, 2], plan.guided(scales[2]).table)
+
+
+def test_guidance_doubles_the_network_calls_and_not_the_nfe() -> None:
+    plan = solver_plan("edm_heun", s_churn=5.0)
+    assert (plan.nfe, plan.network_calls) == (NFE, NFE)
+    assert (plan.guided(2.0).nfe, plan.guided(2.0).network_calls) == (NFE, 2 * NFE)
+
+
+def test_rows_without_a_network_call_stay_without_one_when_guided() -> None:
+    free = Step(1.0, Combination(x=2.0), calls=0)
+    assert [row.calls for row in plan_of(free, STEP).guided(2.0).layout] == [0, 2]
+
+
+@pytest.mark.parametrize("scale", [math.nan, math.inf, [], [1.0, -math.inf]])
+def test_guidance_must_be_finite(scale: Any) -> None:
+    with pytest.raises(ValueError, match=r"scale=.*; need a finite number or a non-empty list"):
+        plan_of(STEP).guided(scale)
+
+
+def test_a_guided_plan_is_not_guided_again() -> None:
+    with pytest.raises(ValueError, match=r"guidance=\(2.0,\) is already set; call guided\(\) on the unguided plan"):
+        plan_of(STEP).guided(2.0).guided(3.0)
+
+
+# --- restart
+
+
+@every_variant
+@pytest.mark.parametrize("k", [0, 1, 2])
+def test_starting_at_k_is_the_solver_on_the_rest_of_the_grid(plan: Plan, k: int) -> None:
+    recipe = recipe_of(plan)
+    build = gs.SOLVERS[recipe.solver].build
+    expected = build(SCHEDULE, recipe.grid[k:], **recipe.options)
+    assert plan.starting_at(k) == expected
+    assert expected.init.scale == SCHEDULE.sigma(recipe.grid[k])
+
+
+def test_starting_at_the_first_time_rebuilds_the_plan() -> None:
+    assert CHURNED.starting_at(0) == CHURNED
+
+
+def test_a_restarted_plan_keeps_its_guidance() -> None:
+    assert solver_plan("deis_tab2").guided([2.0, 3.0]).starting_at(3).guidance == (2.0, 3.0)
+
+
+@pytest.mark.parametrize("k", [-1, NFE])
+def test_a_restart_lies_within_the_grid(k: int) -> None:
+    with pytest.raises(ValueError, match=rf"k={k}; the grid has {NFE} steps, so k is 0..{NFE - 1}"):
+        solver_plan("ddim").starting_at(k)
+
+
+@pytest.mark.parametrize("use", [lambda p: p.starting_at(0), lambda p: p.schedule], ids=["starting_at", "schedule"])
+def test_a_plan_without_recipe_says_what_needs_one(use: Any) -> None:
+    with pytest.raises(ValueError, match=r"recipe is None, .* needs one; build the plan with make_plan"):
+        use(plan_of(STEP))
+
+
+def test_a_recipe_names_a_registered_solver() -> None:
+    recipe = Recipe("mine", SCHEDULE.to_dict(), (1.0, 0.5))
+    with pytest.raises(ValueError, match="solver='mine'; choose one of"):
+        plan_of(STEP, recipe=recipe).starting_at(0)
+
+
+# --- printing
+
+
+@every_variant
+def test_a_printed_plan_shows_its_name_its_cost_its_formula_and_every_row(plan: Plan) -> None:
+    title, convert, combine, header, *lines = str(plan).splitlines()
+    assert title.startswith(f"{recipe_of(plan).solver}: {len(plan.instructions)} rows, nfe {plan.nfe}, ")
+    assert f"history slots {plan.slots}, x_T = {plan.init.scale:.6g} z" in title
+    assert convert.split() == [
+        "y",
+        "=",
+        "p*x",
+        "+",
+        "q*out",
+        *f"(the network's output as {plan.quantity})".split(),
+    ]
+    assert combine.split() == [
+        "x'",
+        "=",
+        *["W.[x,", "aux,", "y,", "history", "newest", "first]", "+", "C.d"],
+    ]
+    assert header.split() == [
+        "row",
+        "time",
+        "calls",
+        "p",
+        "q",
+        "state",
+        "W",
+        "x",
+        "W",
+        "aux",
+        "W",
+        "y",
+        "W",
+        "history",
+        "C",
+    ]
+    assert len(lines) == len(plan.instructions) + sum(row.writes_aux for row in plan.layout)
+    missing = [
+        (row, value)
+        for row, step in enumerate(plan.instructions)
+        for value in (step.time, *(v for v in step.x.flat(with_aux=True) if v))
+        if f"{value:.6g}" not in str(plan).split(f"\n  {row} ", 1)[1]
+    ]
+    assert not missing
+
+
+def test_a_printed_guided_plan_shows_its_scales() -> None:
+    assert ", guidance 2, 7.5\n" in str(plan_of(STEP).guided([2.0, 7.5]))
+    assert str(plan_of(STEP)).startswith("plan: 1 rows")
+
+
+# --- immutability
+
+
+def test_fields_cannot_be_assigned() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(plan_of(STEP), "init", Init(2.0))  # noqa: B010
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(STEP, "time", 0.0)  # noqa: B010
+
+
+@pytest.mark.parametrize("guidance", [None, 2.0, [2.0, 3.0]], ids=["plain", "guided", "per sample"])
+def test_the_table_cannot_be_written(guidance: Any) -> None:
+    plan = plan_of(STEP) if guidance is None else plan_of(STEP).guided(guidance)
+    with pytest.raises(ValueError, match="read-only"):
+        plan.table[...] = 0.0

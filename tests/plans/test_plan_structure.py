@@ -1,0 +1,192 @@
+"""A malformed plan cannot exist."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+
+from genie_samplers.plan import Combination, Conversion, Init, Past, Step
+
+from .plans import (
+    AB2,
+    EPSILON,
+    EULER,
+    STEP,
+    TWO,
+    plan_of,
+    with_step,
+)
+
+
+def test_a_well_formed_plan_is_accepted() -> None:
+    assert plan_of(STEP, AB2).times == (1.0, 0.5)
+
+
+MALFORMED: dict[str, tuple[tuple[Step, ...], dict[str, object], str]] = {
+    "no rows": ((), {}, "instructions: empty.*at least one row"),
+    "unknown distribution": ((STEP,), {"init": Init(1.0, "uniform")}, "init: .*uniform.*'normal'"),
+    "infinite init scale": ((STEP,), {"init": Init(math.inf)}, "init: .*inf.*finite scale"),
+    "unknown quantity": ((STEP,), {"quantity": "v"}, "quantity='v'; choose 'epsilon' or 'x0'"),
+    "guidance empty": ((STEP,), {"guidance": ()}, r"guidance=\(\); need None, or one or more"),
+    "guidance infinite": ((STEP,), {"guidance": (math.inf,)}, r"guidance=\(inf,\).*finite scales"),
+    "nine outputs": ((STEP,), {"outputs": tuple("abcdefghi")}, "outputs: .*at most 8"),
+    "ten guided": (
+        (STEP,),
+        {"outputs": tuple("abcde"), "guidance": (2.0,)},
+        "outputs: .*pair counts twice",
+    ),
+    "draw used twice": (
+        (with_step(x=Combination(1.0, y=(1.0,), draws=(1.0, 1.0)), draws=(0, 0)),),
+        {},
+        r"draws=\[0, 0\]; number.*using each once",
+    ),
+    "draws not from zero": (
+        (with_step(x=Combination(1.0, y=(1.0,), draws=(1.0,)), draws=(1,)),),
+        {},
+        r"draws=\[1\]; number the plan's draws 0, 1, 2",
+    ),
+    "three draws": (
+        (with_step(x=Combination(1.0, y=(1.0,), draws=(1.0,) * 3), draws=(0, 1, 2)),),
+        {},
+        "row 0: 3 draws; at most 2",
+    ),
+    "three converted": (
+        (with_step(converted=(EPSILON,) * 3, x=Combination(1.0, y=(1.0,) * 3)),),
+        {},
+        "row 0: 3 converted; at most 2",
+    ),
+    "seventeen of history": (
+        (
+            *(STEP,) * 17,
+            with_step(
+                history=tuple(Past(16 - k) for k in range(17)),
+                x=Combination(1.0, y=(1.0,), history=(1.0,) * 17),
+            ),
+        ),
+        {},
+        "row 17: 17 history; at most 16",
+    ),
+    "unknown calls": ((STEP, with_step(calls=3)), {}, "row 1: calls=3; 0 none, 1 conditional"),
+    "a pair without guidance": (
+        (with_step(calls=2),),
+        {},
+        "row 0: calls=2.*without guidance.*plan.guided",
+    ),
+    "too many output weights": (
+        (with_step(converted=(Conversion(0.0, (1.0, 1.0)),)),),
+        {},
+        "row 0: .*for 1 network outputs; give one weight per output",
+    ),
+    "too few output weights": (
+        (with_step(converted=(Conversion(0.0, (1.0,)), EPSILON), x=TWO),),
+        {"outputs": ("epsilon", "k1")},
+        "row 0: .*for 2 network outputs; .*0 where it is not read",
+    ),
+    "pair of weights with guidance": (
+        (with_step(converted=(Conversion(0.0, (1.0, 1.0)),), calls=2),),
+        {"guidance": (2.0,)},
+        "row 0: .*for 1 network outputs",
+    ),
+    "output without a call": ((with_step(calls=0),), {}, "row 0: .*for 0 network outputs"),
+    "y weight missing": (
+        (with_step(x=Combination(1.0)),),
+        {},
+        "row 0: x.y has 0 weights for 1 terms",
+    ),
+    "history weight missing": (
+        (STEP, dataclasses.replace(AB2, x=EULER)),
+        {},
+        "row 1: x.history has 0 weights for 1 terms",
+    ),
+    "draw weight missing": (
+        (with_step(draws=(0,)),),
+        {},
+        "row 0: x.draws has 0 weights for 1 terms",
+    ),
+    "aux weight missing": (
+        (with_step(aux=Combination(1.0)),),
+        {},
+        "row 0: aux.y has 0 weights for 1 terms",
+    ),
+    "time NaN": ((with_step(time=math.nan),), {}, "row 0: a coefficient is inf or NaN"),
+    "weight infinite": (
+        (STEP, with_step(x=Combination(math.inf, y=(1.0,)))),
+        {},
+        "row 1: .*inf or NaN",
+    ),
+    "aux weight NaN": (
+        (with_step(aux=Combination(math.nan, y=(1.0,))),),
+        {},
+        "row 0: .*inf or NaN",
+    ),
+    "conversion infinite": (
+        (with_step(converted=(Conversion(-math.inf, (1.0,)),)),),
+        {},
+        "row 0: a coefficient is inf or NaN",
+    ),
+    "input scale infinite": (
+        (with_step(input_scale=math.inf),),
+        {},
+        "row 0: a coefficient is inf or NaN",
+    ),
+    "bound zero": (
+        (with_step(converted=(Conversion(0.0, (1.0,), bound=0.0),)),),
+        {},
+        "row 0: bound=0.0; need a positive bound, or inf",
+    ),
+    "bound NaN": (
+        (with_step(converted=(Conversion(0.0, (1.0,), bound=math.nan),)),),
+        {},
+        "row 0: bound=nan; need a positive bound",
+    ),
+    "history from the row itself": (
+        (STEP, dataclasses.replace(AB2, history=(Past(1),))),
+        {},
+        r"row 1: history names Past\(row=1, h=0\), which no earlier row has converted",
+    ),
+    "history from before the start": (
+        (STEP, dataclasses.replace(AB2, history=(Past(-1),))),
+        {},
+        "row 1: history names .*no earlier row",
+    ),
+    "history of an h that is not there": (
+        (STEP, dataclasses.replace(AB2, history=(Past(0, 1),))),
+        {},
+        "row 1: history names .*no earlier row",
+    ),
+    "history twice": (
+        (
+            STEP,
+            with_step(x=Combination(1.0, y=(1.0,), history=(1.0, 1.0)), history=(Past(0), Past(0))),
+        ),
+        {},
+        "row 1: history .*twice",
+    ),
+    "history oldest first": (
+        (
+            STEP,
+            STEP,
+            with_step(x=Combination(1.0, y=(1.0,), history=(1.0, 1.0)), history=(Past(0), Past(1))),
+        ),
+        {},
+        "row 2: history .*list the newest first",
+    ),
+    "aux read by aux alone before written": (
+        (with_step(aux=Combination(1.0, aux=1.0, y=(1.0,))),),
+        {},
+        "row 0: reads aux, but no earlier row writes it",
+    ),
+    "aux read before written": (
+        (with_step(x=Combination(1.0, aux=1.0, y=(1.0,))),),
+        {},
+        "row 0: reads aux, but no earlier row writes it",
+    ),
+}
+
+
+@pytest.mark.parametrize(("steps", "fields", "message"), MALFORMED.values(), ids=MALFORMED.keys())
+def test_a_malformed_plan_cannot_exist(steps: tuple[Step, ...], fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plan_of(*steps, **fields)

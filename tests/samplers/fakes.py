@@ -1,0 +1,114 @@
+"""Models and plans for tests of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import genie_ext
+import genie_samplers as gs
+from genie_samplers import Plan
+from genie_samplers.plan import Combination, Conversion, Init, Step
+
+from .conftest import Place
+
+__all__ = [
+    "SCHEDULE",
+    "SHAPE",
+    "VARIANTS",
+    "Call",
+    "FakeModel",
+    "euler",
+    "every_variant",
+    "gaussian_model",
+    "normals",
+    "plan_of",
+    "run",
+    "same_label",
+    "solver_plan",
+]
+
+SCHEDULE = gs.schedules.vp_linear()
+
+
+class Call(NamedTuple):
+    x: Tensor
+    t: Tensor
+    cond: dict[str, Any]
+
+
+def halve(x: Tensor, t: Tensor, **cond: object) -> Tensor:
+    return 0.5 * x
+
+
+class FakeModel:
+    """Remembers its calls; ``attributes`` are what the engine looks for (dtype, label, ...)."""
+
+    def __init__(self, function: Callable[..., Any] = halve, **attributes: Any) -> None:
+        self.function = function
+        self.calls: list[Call] = []
+        vars(self).update(attributes)
+
+    def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> Any:
+        self.calls.append(Call(x.clone(), t.clone(), cond))
+        return self.function(x, t, **cond)
+
+
+def solver_plan(name: str, nfe: int = 5, *, prediction: str = "epsilon", **options: object) -> Plan:
+    return gs.make_plan(name, SCHEDULE, nfe, prediction=prediction, options=options)
+
+
+VARIANTS = {
+    **{name: solver_plan(name) for name in sorted(gs.SOLVERS)},
+    "edm_heun-churn": solver_plan("edm_heun", s_churn=2.0),
+    "ddim-eta": solver_plan("ddim", eta=1.0),
+}
+"""A plan of every solver, and the stochastic forms."""
+
+
+every_variant = pytest.mark.parametrize("plan", VARIANTS.values(), ids=VARIANTS.keys())
+
+
+def gaussian_model(plan: Plan, scale: float = 0.5) -> FakeModel:
+    """The exact epsilon of data N(0, scale^2): c(t) * x, one multiplication whatever the batch."""
+    times = torch.from_numpy(np.array(SCHEDULE.label(plan.times))).to(torch.float32)
+    alpha, sigma = SCHEDULE.alpha(plan.times), SCHEDULE.sigma(plan.times)
+    factors = (sigma / ((alpha * scale) ** 2 + sigma**2)).tolist()
+    factor = dict(zip(times.tolist(), factors, strict=True))
+    return FakeModel(lambda x, t: factor[t[0].item()] * x)
+
+
+def plan_of(*steps: Step, outputs: Sequence[str] = ("epsilon",), scale: float = 1.0) -> Plan:
+    """A plan by hand; its model needs a ``label``."""
+    return Plan(Init(scale), tuple(outputs), "epsilon", steps)
+
+
+def euler(time: float, **fields: Any) -> Step:
+    """x' = x - out / 2."""
+    return Step(time, Combination(1.0, y=(-0.5,)), converted=(Conversion(0.0, (1.0,)),), **fields)
+
+
+def same_label(t: np.ndarray) -> np.ndarray:
+    """The label of models for plans that have no schedule."""
+    return t
+
+
+def normals(sample_ids: list[int], shape: tuple[int, ...], *, draw: int, stream: int, seed: int = 0) -> Tensor:
+    """Reference noise, [len(sample_ids), *shape]."""
+    noise = genie_ext.Noise(torch.tensor([seed]), torch.tensor(sample_ids), stream)
+    return genie_ext.normal_fill(torch.empty(len(sample_ids), *shape), noise=noise, draw=draw, backend="reference")
+
+
+SHAPE = (2, 3, 5)  # 30 elements: not a multiple of the four that share a counter
+
+
+def run(plan: Plan, count: int, place: Place | None = None, **options: Any) -> Tensor:
+    """``count`` samples of Gaussian data, on the reference unless told otherwise."""
+    where = {"backend": "reference"} if place is None else place._asdict()
+    model = gaussian_model(plan)
+    return gs.sample(model, plan, shape=(count, *SHAPE), seed=7, **where, **options).cpu()

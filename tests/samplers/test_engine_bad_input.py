@@ -1,0 +1,231 @@
+"""What sample() refuses: the message names the argument, its value and the fix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import genie_samplers as gs
+from genie_samplers import RowEvent
+
+from .fakes import FakeModel, euler, plan_of, solver_plan
+
+PLAN = solver_plan("deis_tab1", 3)
+
+
+def sample(model: Any = None, **options: Any) -> Tensor:
+    options.setdefault("plan", PLAN)
+    if "x_init" not in options:
+        options.setdefault("shape", (3, 4))
+    return gs.sample(FakeModel() if model is None else model, **options)
+
+
+BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
+    "no shape": ({"shape": None}, "shape: missing; pass shape=(B, ...) or x_init"),
+    "flat shape": ({"shape": (3,)}, "shape=(3,); need (B, ...) with B >= 1"),
+    "empty batch": ({"shape": (0, 4)}, "shape=(0, 4); need (B, ...) with B >= 1"),
+    "empty sample": (
+        {"shape": (3, 0)},
+        "shape=(3, 0); need (B, ...) with B >= 1 and every size a positive",
+    ),
+    "fractional shape": ({"shape": (3, 2.0)}, "shape=(3, 2.0); need (B, ...)"),
+    "boolean shape": ({"shape": (True, 2)}, "shape=(True, 2); need (B, ...)"),
+    "shape against x_init": (
+        {"shape": (3, 5), "x_init": torch.ones(3, 4)},
+        "shape=(3, 5), but x_init has (3, 4); pass one of them",
+    ),
+    "flat x_init": ({"x_init": torch.ones(3)}, "shape=(3,); need (B, ...)"),
+    "batch_size zero": ({"batch_size": 0}, "batch_size=0; need an integer >= 1, or None"),
+    "batch_size negative": ({"batch_size": -2}, "batch_size=-2; need an integer >= 1, or None"),
+    "batch_size boolean": ({"batch_size": True}, "batch_size=True; need an integer >= 1, or None"),
+    "batch_size float": ({"batch_size": 2.0}, "batch_size=2.0; need an integer >= 1, or None"),
+    "seed too large": ({"seed": 2**64}, f"seed={2**64}; need 64 bits, 0..2^64-1"),
+    "seed too small": ({"seed": -(2**63) - 1}, f"seed={-(2**63) - 1}; need 64 bits"),
+    "too few ids": ({"sample_ids": [1, 2]}, "sample_ids: 2 ids for 3 samples; give one per sample"),
+    "too many ids": (
+        {"sample_ids": range(4)},
+        "sample_ids: 4 ids for 3 samples; give one per sample",
+    ),
+    "no ids": ({"sample_ids": []}, "sample_ids: 0 ids for 3 samples; give one per sample"),
+    "negative id": ({"sample_ids": [0, -1, 2]}, "sample_ids: -1..2; need integers in 0..2^32-1"),
+    "id of 33 bits": (
+        {"sample_ids": [0, 1, 2**32]},
+        f"sample_ids: 0..{2**32}; need integers in 0..2^32-1",
+    ),
+    "guidance scales": (
+        {
+            "plan": PLAN.guided([1.0, 2.0]),
+            "model": FakeModel(outputs=("epsilon", "uncond.epsilon")),
+        },
+        "plan: 2 guidance scales for 3 samples; give one, or one per sample",
+    ),
+    "other prediction": (
+        {"model": FakeModel(outputs=("v",))},
+        "plan: reads ('epsilon',), but the model returns ('v',); build the plan with",
+    ),
+    "model guided, plan not": (
+        {"model": FakeModel(outputs=("epsilon", "uncond.epsilon"))},
+        "plan: reads ('epsilon',), but the model returns ('epsilon', 'uncond.epsilon')",
+    ),
+    "label of wrong shape": (
+        {"model": FakeModel(label=lambda times: times[:-1])},
+        "model.label: gave shape (2,) for 3 times; need one label per time",
+    ),
+    "no label and no recipe": (
+        {"plan": plan_of(euler(1.0))},
+        "recipe is None, schedule needs one; build the plan with make_plan",
+    ),
+    "unknown backend": ({"backend": "opencl"}, "backend='opencl'; choose auto, reference, cpu"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), BAD_VALUES.values(), ids=BAD_VALUES.keys())
+def test_a_bad_value_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        sample(**options)
+
+
+BAD_TYPES: dict[str, tuple[dict[str, Any], str]] = {
+    "dtype integer": (
+        {"dtype": torch.int32},
+        "dtype=torch.int32; choose torch.float16, torch.bfloat16, torch.float32",
+    ),
+    "dtype complex": ({"dtype": torch.complex64}, "dtype=torch.complex64; choose torch.float16"),
+    "x_init integer": (
+        {"x_init": torch.ones(3, 4, dtype=torch.int64)},
+        "x_init: dtype torch.int64; need a float tensor",
+    ),
+    "seed float": ({"seed": 1.0}, "seed=1.0; need an integer"),
+    "seed boolean": ({"seed": False}, "seed=False; need an integer"),
+    "id float": ({"sample_ids": [0, 1.5, 2]}, "sample_ids: 1.5; need integers in 0..2^32-1"),
+    "id boolean": ({"sample_ids": [0, True, 2]}, "sample_ids: True; need integers in 0..2^32-1"),
+    "id text": ({"sample_ids": ["0", "1", "2"]}, "sample_ids: '0'; need integers in 0..2^32-1"),
+    "model not callable": (
+        {"model": "unet"},
+        "model: str is not callable; pass model(x, t, **cond)",
+    ),
+    "rows call the conditional half alone": (
+        {
+            "plan": gs.Plan(gs.plan.Init(1.0), ("epsilon",), "epsilon", (euler(1.0),), guidance=(2.0,)),
+            "model": FakeModel(outputs=("epsilon", "uncond.epsilon")),
+        },
+        "model: has no 'conditional', but the guided plan has rows that call only that; make",
+    ),
+    "on_row gives a number": (
+        {"on_row": lambda event: 1.0},
+        "on_row: returned float; return a tensor, or None to keep the state",
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), BAD_TYPES.values(), ids=BAD_TYPES.keys())
+def test_a_bad_type_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(message)):
+        sample(**options)
+
+
+OUTPUTS: dict[str, tuple[Callable[[Tensor], Any], type[Exception], str]] = {
+    "a list": (
+        lambda x: [x],
+        TypeError,
+        "model: returned list in row 0; return a tensor or a tuple of tensors (genie_samplers",
+    ),
+    "None": (
+        lambda x: None,
+        TypeError,
+        "model: returned NoneType in row 0; return a tensor or a tuple",
+    ),
+    "an array": (
+        lambda x: x.numpy(),
+        TypeError,
+        "model: returned ndarray in row 0; return a tensor",
+    ),
+    "two outputs": (
+        lambda x: (x, x),
+        ValueError,
+        "model: returned 2 outputs in row 0; the plan reads 1: ('epsilon',)",
+    ),
+    "no outputs": (
+        lambda x: (),
+        ValueError,
+        "model: returned 0 outputs in row 0; the plan reads 1",
+    ),
+    "a tuple of numbers": (
+        lambda x: (0.5,),
+        TypeError,
+        "model: output 'epsilon' in row 0 is float; return a tensor",
+    ),
+    "another shape": (
+        lambda x: x[:, :2],
+        ValueError,
+        "model: output 'epsilon' in row 0 has shape (3, 2); the state has (3, 4)",
+    ),
+    "one sample too few": (lambda x: x[:2], ValueError, "has shape (2, 4); the state has (3, 4)"),
+    "an axis more": (
+        lambda x: x[..., None],
+        ValueError,
+        "has shape (3, 4, 1); the state has (3, 4)",
+    ),
+    "integers": (
+        lambda x: x.long(),
+        TypeError,
+        "model: output 'epsilon' in row 0 has dtype torch.int64; return a float tensor",
+    ),
+    "complex numbers": (
+        lambda x: x + 1j,
+        TypeError,
+        "has dtype torch.complex64; return a float tensor",
+    ),
+    "another device": (
+        lambda x: x.to("meta"),
+        ValueError,
+        "model: output 'epsilon' in row 0 is on meta; the state is on cpu",
+    ),
+}
+
+
+@pytest.mark.parametrize(("function", "error", "message"), OUTPUTS.values(), ids=OUTPUTS.keys())
+def test_a_bad_output_is_refused_with_its_name_and_row(
+    function: Callable[[Tensor], Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        sample(FakeModel(lambda x, t: function(x)))
+
+
+def test_the_row_named_is_that_of_the_bad_output() -> None:
+    calls = iter(range(9))
+    with pytest.raises(ValueError, match="in row 2 has shape"):
+        sample(FakeModel(lambda x, t: x if next(calls) < 2 else x[:1]))
+
+
+def test_a_guided_pair_must_be_complete() -> None:
+    model = FakeModel(lambda x, t: x, outputs=("epsilon", "uncond.epsilon"))
+    with pytest.raises(ValueError, match=r"returned 1 outputs in row 0; the plan reads 2: .*'uncond\.epsilon'"):
+        sample(model, plan=PLAN.guided(2.0))
+
+
+def test_a_replacement_state_has_the_states_shape() -> None:
+    with pytest.raises(ValueError, match=r"on_row: returned shape \(3, 5\); need \(3, 4\)"):
+        sample(on_row=lambda event: torch.ones(3, 5))
+
+
+def test_predicted_x0_of_a_row_without_network_is_refused() -> None:
+    plan = solver_plan("edm_heun", 3, s_churn=1.0).starting_at(1)
+    seen: list[RowEvent] = []
+    sample(plan=plan, on_row=seen.append)
+    assert plan.instructions[0].calls == 0
+    with pytest.raises(ValueError, match=r"predicted_x0: row 0 calls no network; check event.row"):
+        seen[0].predicted_x0()
+
+
+@pytest.mark.parametrize(
+    "ids", [np.arange(3), torch.arange(3), (0, 1, 2), range(3)], ids=lambda ids: type(ids).__name__
+)
+def test_sample_ids_may_be_any_sequence_of_integers(ids: Any) -> None:
+    assert torch.equal(sample(sample_ids=ids), sample())

@@ -1,0 +1,213 @@
+"""on_row, progress, and that the host does not wait for the device."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import genie_samplers as gs
+from genie_ext.testing import assert_same_bits
+from genie_samplers import Plan, RowEvent, predictions
+from genie_samplers.plan import Combination, Conversion, Step
+
+from .fakes import (
+    SCHEDULE,
+    VARIANTS,
+    FakeModel,
+    euler,
+    plan_of,
+    run,
+    same_label,
+    solver_plan,
+)
+
+# --- on_row
+
+
+def test_on_row_sees_row_time_and_ids_of_every_chunk() -> None:
+    plan, events = solver_plan("edm_heun", 3), []
+    gs.sample(FakeModel(), plan, shape=(3, 4), batch_size=2, sample_ids=[7, 8, 9], on_row=events.append)
+    rows = [(row, time) for row, time in enumerate(plan.times)]
+    assert [(event.row, event.time) for event in events] == rows + rows
+    assert [event.sample_ids for event in events] == [(7, 8)] * 3 + [(9,)] * 3
+    assert [tuple(event.x.shape) for event in events] == [(2, 4)] * 3 + [(1, 4)] * 3
+
+
+def test_on_row_sees_copies() -> None:
+    plan, events = VARIANTS["deis_tab2"], []
+
+    def spoiling(event: RowEvent) -> None:
+        events.append(event.x.clone())
+        event.x.fill_(float("nan"))
+
+    final = run(plan, 2, on_row=spoiling)
+    assert_same_bits(final, run(plan, 2))
+    assert_same_bits(final, events[-1])
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=["state", "separate input"])
+def test_on_row_may_replace_the_state(dtype: torch.dtype | None) -> None:
+    plan = plan_of(euler(1.0), euler(0.5, input_scale=2.0), euler(0.2))
+    model = FakeModel(lambda x, t: torch.zeros_like(x), dtype=dtype, label=same_label)
+    replacement = torch.full((1, 3), 8.0)
+    x = gs.sample(
+        model,
+        plan,
+        shape=(3, 3),
+        batch_size=2,
+        on_row=lambda e: replacement.expand(len(e.sample_ids), -1) if e.row == 0 else None,
+    )
+    assert torch.equal(x, replacement.expand(3, -1))
+    assert torch.equal(model.calls[1].x, torch.full((2, 3), 16.0, dtype=dtype))
+    assert torch.equal(model.calls[4].x[0], torch.full((3,), 16.0, dtype=dtype))
+
+
+@pytest.mark.parametrize("prediction", predictions.PREDICTIONS)
+@pytest.mark.parametrize("name", sorted(gs.SOLVERS))
+def test_predicted_x0_is_the_models_for_every_prediction(name: str, prediction: str) -> None:
+    plan = solver_plan(name, prediction=prediction)
+    x0, seen = torch.tensor([[0.5, -1.0, 0.25]], dtype=torch.float64), []
+    times = iter(plan.times)
+
+    def model(x: Tensor, _: Tensor) -> Tensor:
+        alpha, sigma = (float(f(next_time)) for next_time in [next(times)] for f in (SCHEDULE.alpha, SCHEDULE.sigma))
+        epsilon = (x - alpha * x0) / sigma
+        return {
+            "epsilon": epsilon,
+            "x0": x0.expand_as(x),
+            "v": alpha * epsilon - sigma * x0,
+            "score": -epsilon / sigma,
+            "flow": epsilon - x0,
+        }[prediction]
+
+    gs.sample(
+        FakeModel(lambda x, t: model(x, t).clone()),
+        plan,
+        shape=(2, 3),
+        dtype=torch.float64,
+        on_row=lambda event: seen.append(event.predicted_x0()),
+    )
+    # epsilon = (x - alpha x0) / sigma undone: two roundings over alpha, 1 / alpha <= 153
+    assert torch.stack(seen) == pytest.approx(x0.expand(5, 2, 3), abs=64 * 153 * 2.0**-53)
+
+
+def test_predicted_x0_is_of_the_row_even_after_the_state_moved_on() -> None:
+    plan, events = solver_plan("ddim", 3), []
+    model = FakeModel(lambda x, t: 0.5 * x)
+    gs.sample(model, plan, shape=(1, 4), on_row=events.append)
+    alpha, sigma = float(SCHEDULE.alpha(plan.times[0])), float(SCHEDULE.sigma(plan.times[0]))
+    x = model.calls[0].x
+    assert_same_bits(events[0].predicted_x0(), (x - sigma * (0.5 * x)) / alpha)
+
+
+def test_predicted_x0_is_clamped_as_the_row_is() -> None:
+    step = Step(0.5, Combination(y=(1.0,)), converted=(Conversion(0.0, (1.0,), bound=1.0, scale=3.0),))
+    plan = Plan(gs.plan.Init(1.0), ("x0",), "x0", (step,))
+    seen: list[Tensor] = []
+    gs.sample(
+        FakeModel(lambda x, t: 2.0 * x, label=same_label),
+        plan,
+        x_init=torch.tensor([[0.25, 4.0]]),
+        on_row=lambda event: seen.append(event.predicted_x0()),
+    )
+    assert seen[0].tolist() == [[1.5, 3.0]]
+
+
+# --- progress
+
+
+@pytest.mark.parametrize("progress", [None, False])
+def test_progress_is_silent_without_a_terminal(progress: bool | None, capfd: pytest.CaptureFixture[str]) -> None:
+    gs.sample(FakeModel(), solver_plan("ddim"), shape=(2, 3), progress=progress)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_progress_is_shown_where_asked_for(capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tqdm")
+    gs.sample(FakeModel(), solver_plan("ddim", 5), shape=(4, 3), batch_size=2, progress=True)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "0/10" in err
+
+
+# --- waiting for the device and uploads
+
+
+class Watcher(TorchDispatchMode):
+    """Counts the torch operators that make the host wait for the device, or move data to it."""
+
+    WAITS = (
+        "_local_scalar_dense",
+        "item",
+        "is_nonzero",
+        "nonzero",
+        "equal",
+        "masked_select",
+        "unique2",
+    )
+    UPLOADS = ("lift_fresh", "_to_copy")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: Counter[str] = Counter()
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        self.seen[func.name().removeprefix("aten::").split(".")[0]] += 1
+        return func(*args, **(kwargs or {}))
+
+    def count(self, names: tuple[str, ...]) -> dict[str, int]:
+        return {name: self.seen[name] for name in names if self.seen[name]}
+
+
+def watch(
+    monkeypatch: pytest.MonkeyPatch, nfe: int, *, chunks: int = 2, per_sample: bool = False
+) -> tuple[Watcher, list[Any]]:
+    """A run of a guided stochastic plan; its fused_step does nothing but remember its calls."""
+    steps: list[Any] = []
+    monkeypatch.setattr("genie_samplers.engine.resolve", lambda *_: ("none", steps.append))
+    plan = solver_plan("ddim", nfe, eta=1.0).guided([1.0, 2.0, 3.0, 4.0] if per_sample else 2.0)
+    model = FakeModel(lambda x, t, labels: (x.clone(), x.clone()), dtype=torch.bfloat16)
+    with Watcher() as watcher:
+        gs.sample(model, plan, shape=(4, 3), batch_size=4 // chunks, cond={"labels": torch.arange(4)})
+    return watcher, steps
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+@pytest.mark.parametrize("chunks", [1, 4])
+def test_the_host_waits_once_for_the_device_however_many_rows(
+    monkeypatch: pytest.MonkeyPatch, chunks: int, per_sample: bool
+) -> None:
+    watcher, steps = watch(monkeypatch, 12, chunks=chunks, per_sample=per_sample)
+    assert len(steps) == chunks * 13
+    assert watcher.count(Watcher.WAITS) == {"_local_scalar_dense": 1}
+
+
+def test_nothing_is_uploaded_per_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    short, long = (watch(monkeypatch, nfe)[0].count(Watcher.UPLOADS) for nfe in (2, 40))
+    assert long == short != {}
+
+
+@pytest.mark.parametrize("chunks", [1, 4])
+def test_every_row_reads_the_one_table_on_the_device(monkeypatch: pytest.MonkeyPatch, chunks: int) -> None:
+    _, steps = watch(monkeypatch, 6, chunks=chunks)
+    of_plan = [call for call in steps if call.noise.stream == 1]
+    assert len(of_plan) == 6 * chunks
+    assert len({call.row.untyped_storage().data_ptr() for call in of_plan}) == 1
+
+
+def test_buffers_are_reused_by_every_row_and_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, steps = watch(monkeypatch, 6, chunks=4)
+    assert len({call.out.data_ptr() for call in steps}) == 1
+    assert len({call.x_in.data_ptr() for call in steps}) == 1
+    assert all(call.out is call.x for call in steps)

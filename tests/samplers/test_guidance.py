@@ -1,0 +1,210 @@
+"""Classifier-free guidance: one call on a doubled batch, the mixing in the plan's table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import genie_samplers as gs
+from genie_ext.testing import assert_same_bits
+from genie_samplers.guidance import ClassifierFree, classifier_free
+from genie_samplers.models import WrappedModel
+from genie_samplers.plan import Init, Plan
+
+from ..plans.oracle import impulse_magnitudes, impulse_responses, roundings
+from .conftest import Place
+from .fakes import SCHEDULE, FakeModel, euler, solver_plan
+
+NULL = 10
+CLASSES = torch.tensor([3, 0, 7, 5, 9])
+
+
+def network(x: Tensor, t: Tensor, *, labels: Tensor) -> Tensor:
+    """Elementwise in the sample and its label, so that a doubled batch has the same bits."""
+    return x * (0.05 * labels.to(x.dtype)).reshape(-1, *(1,) * (x.ndim - 1))
+
+
+class Network:
+    """``network`` with a memory, as a WrappedModel."""
+
+    def __init__(self, function: Any = network, **fields: Any) -> None:
+        self.fake = FakeModel(function)
+        given = {
+            "outputs": ("epsilon",),
+            "label": SCHEDULE.label,
+            "dtype": torch.float32,
+            "device": torch.device("cpu"),
+        }
+        self.model = WrappedModel(network=self.fake, **(given | fields))
+
+    @property
+    def calls(self) -> list[Any]:
+        return self.fake.calls
+
+
+def guided_model(function: Any = network, **fields: Any) -> tuple[ClassifierFree, list[Any]]:
+    made = Network(function, **fields)
+    return classifier_free(made.model, null={"labels": NULL}), made.calls
+
+
+# --- the model
+
+
+def test_a_guided_model_presents_the_network_it_was_made_from() -> None:
+    model, _ = guided_model(label=SCHEDULE.log_gamma, dtype=torch.bfloat16, device=torch.device("meta"))
+    assert model.outputs == ("epsilon", "uncond.epsilon")
+    assert model.label == SCHEDULE.log_gamma
+    assert (model.dtype, model.device) == (torch.bfloat16, torch.device("meta"))
+
+
+def test_the_network_is_called_once_on_both_halves() -> None:
+    model, calls = guided_model()
+    x, t = torch.arange(15.0).reshape(5, 3), torch.arange(5.0)
+    conditional, unconditional = model(x, t, labels=CLASSES)
+    (call,) = calls
+    assert torch.equal(call.x, torch.cat([x, x]))
+    assert torch.equal(call.t, torch.cat([t, t]))
+    assert call.cond["labels"].tolist() == [*CLASSES.tolist(), *[NULL] * 5]
+    assert call.cond["labels"].dtype == torch.int64
+    assert_same_bits(conditional, network(x, t, labels=CLASSES))
+    assert_same_bits(unconditional, network(x, t, labels=torch.full((5,), NULL)))
+    assert conditional.untyped_storage().data_ptr() == unconditional.untyped_storage().data_ptr()
+
+
+def test_the_null_may_be_one_samples_tensor() -> None:
+    seen: list[Tensor] = []
+    made = Network(lambda x, t, text: seen.append(text) or x)
+    model = classifier_free(made.model, null={"text": torch.full((2, 4), -1.0, dtype=torch.float64)})
+    text = torch.randn(3, 2, 4)
+    model(torch.ones(3, 5), torch.ones(3), text=text)
+    assert seen[0].dtype == torch.float32
+    assert torch.equal(seen[0], torch.cat([text, torch.full((3, 2, 4), -1.0)]))
+
+
+def test_other_conditioning_is_doubled_where_it_is_per_sample_and_shared_where_it_is_not() -> None:
+    model, calls = guided_model(lambda x, t, **cond: x)
+    per_sample, shared, scalar = torch.arange(5.0), torch.arange(3.0), torch.tensor(2.0)
+    model(torch.ones(5, 2), torch.ones(5), labels=CLASSES, a=per_sample, b=shared, c=scalar, d="text")
+    cond = calls[0].cond
+    assert torch.equal(cond["a"], torch.cat([per_sample, per_sample]))
+    assert torch.equal(cond["b"], shared)
+    assert torch.equal(cond["c"], scalar)
+    assert cond["d"] == "text"
+
+
+def test_the_conditioning_that_null_replaces_must_be_given() -> None:
+    model, _ = guided_model()
+    message = r"cond: \['labels'\] missing; .* needs the conditioning that null=\{'labels': 10\} replaces"
+    with pytest.raises(ValueError, match=message):
+        gs.sample(model, solver_plan("ddim", 1).guided(2.0), shape=(1, 2))
+
+
+# --- with the engine
+
+
+@pytest.mark.parametrize("name", ["deis_tab2", "dpmpp_2m", "edm_heun"])
+def test_a_guided_run_is_the_mixture_of_both_halves(name: str, place: Place) -> None:
+    plan, scale = solver_plan(name, 3).guided(2.5), 2.5
+    count, rows = 2, len(plan.instructions)
+    size = 1 + rows * count
+    basis = torch.eye(size, dtype=torch.float64)
+    row = iter(range(rows))
+
+    def pair(x: Tensor, t: Tensor) -> tuple[Tensor, ...]:
+        first = 1 + count * next(row)
+        return basis[first][None].to(x), basis[first + 1][None].to(x)
+
+    final = gs.sample(FakeModel(pair), plan, x_init=basis[:1].clone(), dtype=torch.float64, **place._asdict())
+    expected = impulse_responses(plan)[-1]
+    bound = 2 * roundings(plan) * 2.0**-53 * impulse_magnitudes(plan)
+    assert np.all(np.abs(final[0].cpu().numpy() - expected) <= bound)
+    unguided = solver_plan(name, 3).unrolled().output[-1, :, 0]
+    assert expected[1::2] == pytest.approx(scale * unguided, rel=1e-12, abs=0)
+    assert expected[2::2] == pytest.approx((1.0 - scale) * unguided, rel=1e-12, abs=0)
+
+
+def test_guidance_of_scale_1_is_the_conditional_run() -> None:
+    model, _ = guided_model()
+    guided = gs.sample(model, solver_plan("deis_tab3").guided(1.0), shape=(5, 6), cond={"labels": CLASSES})
+    alone = gs.sample(Network().model, solver_plan("deis_tab3"), shape=(5, 6), cond={"labels": CLASSES})
+    assert_same_bits(guided, alone)
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 2, 8])
+def test_a_scale_per_sample_follows_its_sample_through_any_batching(batch_size: int | None, place: Place) -> None:
+    plan, scales = (
+        solver_plan("deis_tab1", 2),
+        [1.0, 2.0, 0.0, -1.5, 7.5][: 2 if place.interpreted else 5],
+    )
+    count, cond = len(scales), {"labels": CLASSES[: len(scales)]}
+    model, _ = guided_model()
+    together = gs.sample(
+        model,
+        plan.guided(scales),
+        shape=(count, 6),
+        cond=cond,
+        batch_size=batch_size,
+        **place._asdict(),
+    )
+    one_by_one = [
+        gs.sample(
+            model,
+            plan.guided(scale),
+            shape=(1, 6),
+            sample_ids=[i],
+            cond={"labels": CLASSES[i : i + 1]},
+            backend="reference",
+        )
+        for i, scale in enumerate(scales)
+    ]
+    assert_same_bits(together.cpu(), torch.cat(one_by_one))
+
+
+@pytest.mark.parametrize("name", ["deis_tab1", "dpmpp_2m"])
+@pytest.mark.parametrize("batch_size", [None, 2, 8])
+def test_predicted_x0_of_a_scale_per_sample_mixes_with_that_samples_scale(name: str, batch_size: int | None) -> None:
+    scales, seen = torch.tensor([1.0, 2.0, 0.0, -1.5, 7.5], dtype=torch.float64), []
+    plan = solver_plan(name, 2).guided(scales.tolist())
+    model, _ = guided_model(dtype=torch.float64)
+    states: list[Tensor] = []
+    gs.sample(
+        model,
+        plan,
+        shape=(5, 2, 3),
+        cond={"labels": CLASSES},
+        batch_size=batch_size,
+        dtype=torch.float64,
+        on_row=lambda event: states.append(event.x) or seen.append(event.predicted_x0()),
+    )
+    predicted, last = (
+        torch.cat(seen[1::2]),
+        torch.cat(states[0::2]),
+    )  # of row 1, from the states after row 0
+    factor = 0.05 * (scales * CLASSES + (1.0 - scales) * NULL)
+    alpha, sigma = (float(f(plan.times[1])) for f in (SCHEDULE.alpha, SCHEDULE.sigma))
+    expected = (1.0 - sigma * factor)[:, None, None] * last / alpha
+    largest = (last.abs() * (1.0 + sigma * 0.05 * 10 * 16) / alpha).max().item()
+    assert (predicted - expected).abs().max().item() <= 16 * 2.0**-53 * largest
+
+
+def test_rows_that_call_the_conditional_half_alone_use_the_plain_network() -> None:
+    alone, pair = euler(1.0), euler(0.5, calls=2)
+    plan = Plan(Init(1.0), ("epsilon",), "epsilon", (alone, pair, alone), guidance=(3.0,))
+    model, calls = guided_model()
+    x = gs.sample(model, plan, x_init=torch.ones(2, 3), cond={"labels": torch.tensor([2, 4])})
+    assert [len(call.x) for call in calls] == [2, 4, 2]
+    assert [call.cond["labels"].tolist() for call in calls] == [[2, 4], [2, 4, 10, 10], [2, 4]]
+    once = 1.0 - 0.5 * 0.05 * np.array([2.0, 4.0])
+    mixed = 1.0 - 0.5 * 0.05 * (3.0 * np.array([2.0, 4.0]) - 2.0 * 10.0)
+    assert x[:, 0].numpy() == pytest.approx(once * mixed * once, rel=64 * 2.0**-24)
+
+
+def test_a_batch_of_one_may_have_a_list_of_one_scale() -> None:
+    model, _ = guided_model()
+    cond = {"labels": CLASSES[:1]}
+    one = gs.sample(model, solver_plan("ddim").guided([2.0]), shape=(1, 3), cond=cond)
+    assert_same_bits(one, gs.sample(model, solver_plan("ddim").guided(2.0), shape=(1, 3), cond=cond))
