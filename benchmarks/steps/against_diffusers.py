@@ -1,0 +1,139 @@
+"""A whole sampler step without the network, against the diffusers schedulers of the same methods.
+
+Ours is ``genie_samplers.sample`` divided by its rows, with everything in it: checks, tables and
+their upload, the copy of the start, the check of the outputs, the step, the look at the finiteness
+flags. Theirs is ``scheduler.step(...).prev_sample`` alone; ``set_timesteps`` is not timed. Both get
+the same start, the same outputs in place of a network, and run the whole grid in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import diffusers
+import torch
+from torch import Tensor
+
+import genie_samplers as gs
+from genie_samplers.numerics import epsilon_weights
+from genie_samplers.plan import Combination, Plan
+from genie_samplers.schedules import Schedule
+
+from ..case import Benchmark, Case, Competitor, Settings, shape_text
+
+__all__ = ["BENCHMARK"]
+
+_OUTPUTS = 4  # different ones, or every multistep method would be DDIM
+# A step rounds some ten times. Another method is off by 1e-2, a slip in a coefficient by more.
+_ROUNDINGS_PER_STEP = 10
+
+
+def _log_rho_deis(schedule: Schedule, grid: Sequence[float]) -> Plan:
+    """The DEIS of diffusers: a polynomial of degree 2 in log gamma, where tAB-DEIS has one in t."""
+    plan = gs.solvers.deis_tab(schedule, grid, order=2)
+    steps = []
+    for n, step in enumerate(plan.instructions):
+        nodes = grid[n - len(step.history) : n + 1][::-1]
+        now, *past = epsilon_weights(schedule, nodes, grid[n + 1], variable="log_gamma").tolist()
+        steps.append(replace(step, x=Combination(x=step.x.x, y=(now,), history=tuple(past))))
+    return replace(plan, instructions=tuple(steps))
+
+
+@dataclass(frozen=True)
+class _Method:
+    """A scheduler of diffusers, where its grid ends, and the solver that is the same method."""
+
+    name: str
+    scheduler: str
+    options: dict[str, object]
+    last_time: float  # -1 is clean data, 0 the first noise level
+    build: Callable[[Schedule, Sequence[float]], Plan]
+
+
+_METHODS = (
+    _Method("DDIM", "DDIMScheduler", {"clip_sample": False}, -1.0, gs.solvers.ddim),
+    _Method("DEIS-3", "DEISMultistepScheduler", {"solver_order": 3}, 0.0, _log_rho_deis),
+    _Method(
+        "DPM++2M", "DPMSolverMultistepScheduler", {"solver_order": 2}, -1.0, gs.solvers.dpmpp_2m
+    ),
+)  # fmt: skip
+
+
+class _Replay:
+    """Given outputs one after another in place of a network's."""
+
+    def __init__(self, replies: Sequence[Tensor]) -> None:
+        self.replies, self.calls, self.device = replies, 0, replies[0].device
+
+    def reset(self) -> None:
+        self.calls = 0
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        self.calls += 1
+        return self.replies[(self.calls - 1) % len(self.replies)]
+
+
+def _cases(settings: Settings) -> Iterator[Case]:
+    for method in _METHODS:
+        scheduler = getattr(diffusers, method.scheduler)(**method.options)
+        scheduler.set_timesteps(settings.steps)
+        grid = [*map(float, scheduler.timesteps), method.last_time]
+        alphas_cumprod = scheduler.alphas_cumprod.double().numpy()
+        schedule = gs.schedules.from_alphas_cumprod(alphas_cumprod)
+        plan = method.build(schedule, grid)
+        for shape in settings.shapes:
+            start, *outputs = torch.randn(1 + _OUTPUTS, *shape, device=settings.device)
+            yield _case(f"{method.name} {shape_text(shape)}", plan, scheduler, start, outputs)
+
+
+def _case(name: str, plan: Plan, scheduler: Any, start: Tensor, outputs: list[Tensor]) -> Case:
+    model, steps = _Replay(outputs), len(plan.instructions)
+    ours = partial(gs.sample, model, plan, x_init=start, progress=False)
+    theirs = partial(_run_scheduler, scheduler, model, start)
+    restart = partial(_restart, scheduler, model, steps, start.device)
+    # their schedulers count steps, so each run needs a restart
+    competitors = [
+        Competitor("sample", ours, prepare=restart, units=steps),
+        Competitor("diffusers", theirs, prepare=restart, units=steps, repeatable=False),
+    ]
+    return Case(name, competitors, partial(_disagreement, ours, theirs, restart, steps))
+
+
+def _restart(scheduler: Any, model: _Replay, steps: int, device: torch.device) -> None:
+    scheduler.set_timesteps(steps, device=device)
+    model.reset()
+
+
+def _run_scheduler(scheduler: Any, model: _Replay, x: Tensor) -> Tensor:
+    for t in scheduler.timesteps:
+        x = scheduler.step(model(x, t), t, x).prev_sample
+    return x
+
+
+def _disagreement(
+    ours: Callable[[], Tensor],
+    theirs: Callable[[], Tensor],
+    restart: Callable[[], None],
+    steps: int,
+) -> str | None:
+    results = []
+    for run in (ours, theirs):
+        restart()
+        results.append(run().double())
+    mine, other = results
+    error = float((mine - other).abs().max() / mine.abs().max())
+    allowed = steps * _ROUNDINGS_PER_STEP * 2.0**-24
+    if error <= allowed:
+        return None
+    return f"diffusers: the last state differs by {error:.3g} of its largest entry"
+
+
+BENCHMARK = Benchmark(
+    "sampler_step",
+    unit="step",
+    summary=f"a whole step without the network, against diffusers {diffusers.__version__}, float32",
+    cases=_cases,
+)
