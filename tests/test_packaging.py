@@ -67,9 +67,7 @@ def test_the_source_archive_holds_what_the_build_needs(checkout):
 
 
 def test_a_failing_compiler_is_one_message_with_the_next_command(checkout):
-    done = run_setup(
-        checkout, "-q", "build_ext", "--inplace", GENIE_EXT_CUDA="off", CXX="/bin/false"
-    )
+    done = run_setup(checkout, "-q", "build_ext", "--inplace", GENIE_EXT_CUDA="off", CXX="/bin/false")
     assert done.returncode != 0
     assert done.stderr.count("genie_ext._C did not build") == 1
     assert "GENIE_EXT_BUILD=0 pip install ." in done.stderr

@@ -6,6 +6,7 @@ The files come with the Debian package ``dataset-fashion-mnist``, or from any co
 from __future__ import annotations
 
 import gzip
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,11 +37,11 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
         raise ValueError(f"path={path}: not an IDX file of unsigned bytes; pass one of the original .gz files")
     rank = raw[3]
-    shape = np.frombuffer(raw, ">u4", count=rank, offset=4)
+    shape = tuple(int(n) for n in np.frombuffer(raw, ">u4", count=rank, offset=4))
     body = np.frombuffer(raw, np.uint8, offset=4 + 4 * rank)
-    if body.size != np.prod(shape, dtype=np.int64):
-        raise ValueError(f"path={path}: header says {tuple(shape)}, file holds {body.size} bytes; download it again")
-    return body.reshape(tuple(int(n) for n in shape))
+    if body.size != math.prod(shape):
+        raise ValueError(f"path={path}: header says {shape}, file holds {body.size} bytes; download it again")
+    return body.reshape(shape)
 
 
 def fashion_mnist(split: str = "train", root: Path | str = DEFAULT_ROOT) -> LabelledImages:

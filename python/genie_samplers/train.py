@@ -1,15 +1,14 @@
 """Training of the embedded network: noise prediction on Fashion-MNIST, label = log gamma.
 
-Every random number of step k (images, flips, times, noise, dropped classes) is a function of (seed, k) alone, so a run that was
-killed and resumed takes exactly the steps of one that was not. The learning rate warms up, stays, and falls linearly to
-zero over the last fifth of ``steps``: a run can be prolonged from any checkpoint of its flat part.
+Every random number of step k (images, flips, times, noise, dropped classes) is a function of (seed, k) alone, so a run
+that was killed and resumed takes exactly the steps of one that was not. The learning rate warms up, stays, and falls
+linearly to zero over the last fifth of ``steps``: a run can be prolonged from any checkpoint of its flat part.
 """
 
 from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +36,7 @@ class TrainingOptions:
     decay_fraction: float = 0.2
     ema_decay: float = 0.9995
     class_dropout: float = 0.1
-    t_min: float = 1e-5
+    t_min: float = 1e-5  # below the default t_end, so that finer grids find a trained network
     seed: int = 0
     save_every: int = 250
 
@@ -49,7 +48,7 @@ class TrainingOptions:
 
 def build_network() -> torch.nn.Module:
     """The class-conditional diffusers UNet2DModel of the embedded default: 2.7 M parameters, attention at 7x7."""
-    from diffusers import UNet2DModel
+    from diffusers.models.unets.unet_2d import UNet2DModel
 
     return UNet2DModel(
         sample_size=28,
@@ -116,11 +115,12 @@ class Trainer:
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint.pt"
 
-    def run(self) -> None:
-        """Train until ``options.steps``, saving now and then; progress bar with the mean of recent losses."""
-        bar = tqdm(total=self.options.steps, initial=self.step, unit="step", dynamic_ncols=True)
+    def run(self, *, until: int | None = None) -> None:
+        """Train to step ``until`` (``options.steps`` by default), saving now and then; a bar shows the recent loss."""
+        end = self.options.steps if until is None else min(until, self.options.steps)
+        bar = tqdm(total=self.options.steps, initial=self.step, unit="step", dynamic_ncols=True, disable=None)
         with bar:
-            while self.step < self.options.steps:
+            while self.step < end:
                 self.losses.append(self._take_step())
                 self.step += 1
                 bar.update()
@@ -132,9 +132,7 @@ class Trainer:
 
     def _take_step(self) -> float:
         batch = make_batch(self.data, self.schedule, self.options, self.step)
-        x, label, classes, noise = (
-            v.to(self.device) for v in (batch.x, batch.label, batch.classes, batch.noise)
-        )
+        x, label, classes, noise = (v.to(self.device) for v in (batch.x, batch.label, batch.classes, batch.noise))
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.rate(self.step)
         with torch.autocast(self.device.type, torch.bfloat16):
@@ -166,11 +164,7 @@ class Trainer:
         torch.save(state, partial)
         os.replace(partial, self.checkpoint)
         with open(self.folder / "loss.csv", "w", newline="") as file:
-            csv.writer(file).writerows([("step", "loss"), *self._loss_curve()])
-
-    def _loss_curve(self) -> Iterator[tuple[int, str]]:
-        for end in range(_LOSS_WINDOW, len(self.losses) + 1, _LOSS_WINDOW):
-            yield end, f"{np.mean(self.losses[end - _LOSS_WINDOW : end]):.5f}"
+            csv.writer(file).writerows([("step", "loss"), *((n, f"{m:.5f}") for n, m in loss_curve(self.losses))])
 
     def _load(self) -> None:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
@@ -181,7 +175,24 @@ class Trainer:
 
 
 def export(trainer: Trainer, folder: Path) -> None:
-    """Write the averaged weights as a diffusers folder: config.json and fp16 safetensors."""
+    """Write the averaged weights as a diffusers folder (config.json, fp16 safetensors), with the loss curve."""
     network = build_network()
     network.load_state_dict(trainer.average)
     network.half().save_pretrained(folder, safe_serialization=True)  # type: ignore[attr-defined]
+    _plot_loss(trainer.losses, folder / "loss.png")
+
+
+def loss_curve(losses: list[float]) -> list[tuple[int, float]]:
+    """(step, mean loss of the last 100 steps) every 100 steps."""
+    ends = range(_LOSS_WINDOW, len(losses) + 1, _LOSS_WINDOW)
+    return [(end, float(np.mean(losses[end - _LOSS_WINDOW : end]))) for end in ends]
+
+
+def _plot_loss(losses: list[float], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(*np.array(loss_curve(losses)).reshape(-1, 2).T)
+    axes.set(xlabel="step", ylabel=f"epsilon loss, mean of {_LOSS_WINDOW} steps", yscale="log")
+    figure.savefig(path, dpi=80)

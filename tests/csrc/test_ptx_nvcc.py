@@ -30,9 +30,7 @@ KERNELS = [
     "normal_fill_vector",
     "normal_fill_scalar",
 ]
-ROUNDS_OTHERWISE = re.compile(
-    r"\b(?:fma|mad\.f|mad\.rn|div|rcp|rsqrt|sin|cos|ex2|lg2)\.\S*|\S*\.(?:approx|ftz)\S*"
-)
+ROUNDS_OTHERWISE = re.compile(r"\b(?:fma|mad\.f|mad\.rn|div|rcp|rsqrt|sin|cos|ex2|lg2)\.\S*|\S*\.(?:approx|ftz)\S*")
 
 by_kernel = pytest.mark.parametrize("kernel", KERNELS)
 by_flags = pytest.mark.parametrize("flags", ["as_built", "nvcc_defaults"])
@@ -47,9 +45,7 @@ class Resources(NamedTuple):
 
 def label(mangled: str) -> str:
     """The name used here of a mangled kernel."""
-    found = re.search(
-        r"(fused_step|normal_fill)_kernelI(?:([fd])Li(\d)E)?\w*?AccessE(\d)E", mangled
-    )
+    found = re.search(r"(fused_step|normal_fill)_kernelI(?:([fd])Li(\d)E)?\w*?AccessE(\d)E", mangled)
     assert found is not None, mangled
     op, compute, sums, access = found.groups()
     parts = [

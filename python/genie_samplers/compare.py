@@ -1,0 +1,91 @@
+"""Solvers against a fine solution of the same ODE from the same latents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from . import grids
+from .engine import sample
+from .plan import Plan
+from .registry import make_plan, rebuild
+from .schedules import Schedule
+
+__all__ = ["Cell", "Comparison", "compare"]
+
+_FINE_SOLVER = "deis_tab3"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One solver at one number of evaluations: final states [B, ...] and their RMSE to the fine solution."""
+
+    solver: str
+    nfe: int
+    samples: Tensor
+    rmse: float
+
+
+@dataclass
+class Comparison:
+    """Cells in the order they were run; ``skipped`` holds (solver, nfe) that cannot be reached, with the reason."""
+
+    fine: Tensor
+    cells: list[Cell] = field(default_factory=list)
+    skipped: dict[tuple[str, int], str] = field(default_factory=dict)
+
+    def cell(self, solver: str, nfe: int) -> Cell | None:
+        return next((c for c in self.cells if (c.solver, c.nfe) == (solver, nfe)), None)
+
+
+def compare(
+    model: Callable[..., Tensor],
+    schedule: Schedule,
+    solvers: Sequence[str],
+    nfes: Sequence[int],
+    *,
+    shape: Sequence[int],
+    seed: int = 0,
+    cond: Mapping[str, object] | None = None,
+    grid: str | None = None,
+    fine_steps: int = 200,
+    on_cell: Callable[[Cell], None] | None = None,
+) -> Comparison:
+    """Run every solver at every NFE from the same latents, on its default grid unless ``grid`` names another.
+
+    The fine solution is deis_tab3 on the Karras grid with ``fine_steps`` steps, continued to gamma = 0 for plans that
+    end there.
+    """
+
+    def run(plan: Plan) -> Tensor:
+        return sample(model, plan, shape=shape, seed=seed, cond=cond, progress=False)
+
+    times = grids.power_gamma(schedule, fine_steps)
+    options = {"order": 3, "prediction": "epsilon"}
+    fine = run(rebuild(_FINE_SOLVER, schedule, times, options))
+    fine_at_zero: Tensor | None = None
+    result = Comparison(fine)
+    for name in solvers:
+        for nfe in nfes:
+            try:
+                plan = make_plan(name, schedule, nfe, grid=grid)
+            except ValueError as error:
+                result.skipped[name, nfe] = str(error)
+                continue
+            target = fine
+            if plan.recipe is not None and plan.recipe.grid[-1] == schedule.t_zero:
+                if fine_at_zero is None:
+                    fine_at_zero = run(rebuild(_FINE_SOLVER, schedule, grids.with_zero(schedule, times), options))
+                target = fine_at_zero
+            samples = run(plan)
+            result.cells.append(Cell(name, nfe, samples, _rmse(samples, target)))
+            if on_cell is not None:
+                on_cell(result.cells[-1])
+    return result
+
+
+def _rmse(a: Tensor, b: Tensor) -> float:
+    return float(torch.sqrt(torch.mean((a.double() - b.double()) ** 2)))

@@ -1,0 +1,114 @@
+"""The command line as a person uses it, on the embedded network at small sizes."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import genie_samplers as gs
+from genie_samplers.cli import main
+
+pytest.importorskip("diffusers", reason="the embedded network is a diffusers UNet2DModel")
+
+
+def write_idx(path: Path, values: np.ndarray) -> None:
+    header = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
+    path.write_bytes(gzip.compress(header + values.astype(np.uint8).tobytes()))
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refused(*arguments: object) -> str:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == 1 and result.exception is not None
+    assert "Traceback" not in result.output
+    return result.output
+
+
+def test_sample_writes_a_png_with_seed_solver_and_nfe(tmp_path):
+    out = tmp_path / "s.png"
+    text = run("sample", "--nfe", 2, "--count", 12, "--seed", 5, "--out", out)
+    image = Image.open(out)
+    assert (image.info["seed"], image.info["solver"], image.info["nfe"]) == ("5", "deis_tab2", "2")
+    assert image.size == (2 * (10 * 29 - 1), 2 * (2 * 29 - 1))
+    assert "12 images, deis_tab2, 2 evaluations" in text and "network" in text and "sampler" in text
+
+
+def test_same_seed_gives_the_same_picture_and_another_seed_another(tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for path, seed in zip(paths, (1, 1, 2), strict=True):
+        run("sample", "--nfe", 2, "--count", 2, "--seed", seed, "--out", path)
+    first, same, other = (Image.open(path).tobytes() for path in paths)
+    assert first == same != other
+
+
+def test_class_and_guidance_are_accepted_by_name(tmp_path):
+    out = tmp_path / "s.png"
+    run("sample", "--nfe", 2, "--count", 2, "--class", "Bag", "--guidance", 2.0, "--out", out)
+    assert Image.open(out).info["guidance"] == "2.0"
+
+
+def test_sample_runs_a_plan_file_and_the_plan_in_the_png_is_the_one_that_ran(tmp_path):
+    file, out = tmp_path / "p.json", tmp_path / "s.png"
+    file.write_text(run("plan", "--solver", "ddim", "--nfe", 2, "--json"))
+    run("sample", "--plan", file, "--count", 2, "--out", out)
+    assert gs.Plan.from_json(Image.open(out).info["plan"]) == gs.Plan.from_json(file.read_text())
+
+
+def test_compare_writes_a_labelled_page_and_the_errors_as_csv(tmp_path):
+    out = tmp_path / "c.png"
+    arguments = ("--solvers", "ddim,deis_tab1,edm_heun", "--nfe", "4,5", "--count", 2, "--fine", 12)
+    text = run("compare", *arguments, "--out", out)
+    rows = list(csv.DictReader((tmp_path / "c.csv").open()))
+    assert [(r["solver"], r["nfe"]) for r in rows] == [
+        ("ddim", "4"), ("ddim", "5"), ("deis_tab1", "4"), ("deis_tab1", "5"), ("edm_heun", "5"),
+    ]  # fmt: skip
+    assert all(float(r["rmse"]) > 0 for r in rows)
+    assert "edm_heun     nfe   4  skipped" in text
+    assert Image.open(out).width > 3 * 2 * 57
+
+
+def test_plan_prints_the_table_and_lists_the_registry():
+    assert "deis_tab3: 5 rows, nfe 5" in run("plan", "--solver", "deis_tab3", "--nfe", 5)
+    listed = run("plan", "--list")
+    assert all(name in listed for name in gs.SOLVERS)
+
+
+def test_backends_says_why_not():
+    text = run("backends")
+    assert "fused_step" in text and "normal_fill" in text and "available" in text
+
+
+def test_train_runs_and_exports(tmp_path):
+    root = tmp_path / "data"
+    root.mkdir()
+    write_idx(root / "train-images-idx3-ubyte.gz", np.zeros((8, 28, 28)))
+    write_idx(root / "train-labels-idx1-ubyte.gz", np.arange(8))
+    arguments = ("--data", root, "--run", tmp_path / "run", "--steps", 1, "--batch-size", 4)
+    text = run("train", *arguments, "--export", tmp_path / "model")
+    assert "averaged weights after 1 steps" in text
+    assert (tmp_path / "model" / "config.json").exists()
+
+
+def test_bad_input_ends_with_its_message(tmp_path):
+    assert "solver='nonsense'; choose one of" in refused("sample", "--solver", "nonsense")
+    assert "nfe=0" in refused("sample", "--nfe", 0)
+    assert "--class 'hat'" in refused("sample", "--class", "hat")
+    assert "--count 0" in refused("sample", "--count", 0)
+
+
+def test_broken_plan_file_is_refused(tmp_path):
+    file = tmp_path / "p.json"
+    file.write_text("{")
+    assert "not JSON" in refused("sample", "--plan", file)

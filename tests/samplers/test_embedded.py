@@ -1,0 +1,89 @@
+"""The embedded network through the engine: a real U-Net, in one process and in two."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import genie_samplers as gs
+
+pytest.importorskip("diffusers", reason="the embedded network is a diffusers UNet2DModel")
+
+SHAPE = (2, 1, 28, 28)
+CLASSES = {"class_labels": torch.tensor([3, 7])}
+
+SHARD = """
+import sys, numpy as np, torch, genie_samplers as gs
+first, last, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+torch.set_num_threads(1)
+ids = range(first, last)
+plan = gs.make_plan("deis_tab2", gs.schedules.vp_linear(), 3)
+classes = torch.tensor([i % 10 for i in ids])
+x = gs.sample(gs.models.embedded(), plan, shape=(len(ids), 1, 28, 28), seed=4, sample_ids=ids,
+              cond={"class_labels": classes}, batch_size=3)
+np.save(path, x.numpy())
+"""
+
+
+@pytest.fixture(scope="module")
+def network() -> gs.models.WrappedModel:
+    return gs.models.embedded()
+
+
+def shard(first: int, last: int, path: Path) -> np.ndarray:
+    subprocess.run([sys.executable, "-c", SHARD, str(first), str(last), str(path)], check=True)
+    return np.load(path)
+
+
+def test_two_processes_with_half_the_ids_each_give_what_one_gives(tmp_path):
+    whole = shard(0, 6, tmp_path / "whole.npy")
+    halves = [shard(0, 3, tmp_path / "a.npy"), shard(3, 6, tmp_path / "b.npy")]
+    assert np.array_equal(whole.view(np.int32), np.concatenate(halves).view(np.int32))
+
+
+def test_samples_are_images_of_their_class(network):
+    plan = gs.make_plan("deis_tab2", gs.schedules.vp_linear(), 8)
+    classes = torch.tensor([1] * 8 + [8] * 8)
+    x = gs.sample(network, plan, shape=(16, 1, 28, 28), seed=0, cond={"class_labels": classes})
+    trouser, bag = x.clamp(-1, 1).unflatten(0, (2, 8)).mean(1)
+    # a trouser leaves the left edge dark, a bag reaches it
+    assert trouser[0, 14:26, :4].mean() < -0.8 < bag[0, 14:26, :4].mean() - 0.2
+
+
+def test_guidance_of_one_is_the_conditional_network(network):
+    plan = gs.make_plan("deis_tab1", gs.schedules.vp_linear(), 2)
+    guided = gs.guidance.classifier_free(network, null={"class_labels": gs.models.NULL_CLASS})
+    plain = gs.sample(network, plan, shape=SHAPE, cond=CLASSES)
+    # equal up to the network's own arithmetic, which differs between batches of 2 and 4
+    assert torch.allclose(gs.sample(guided, plan.guided(1.0), shape=SHAPE, cond=CLASSES), plain, atol=1e-3)
+
+
+def test_guidance_moves_the_samples(network):
+    plan = gs.make_plan("deis_tab1", gs.schedules.vp_linear(), 4)
+    guided = gs.guidance.classifier_free(network, null={"class_labels": gs.models.NULL_CLASS})
+    plain = gs.sample(network, plan, shape=SHAPE, cond=CLASSES)
+    assert (gs.sample(guided, plan.guided(3.0), shape=SHAPE, cond=CLASSES) - plain).abs().max() > 0.1
+
+
+def test_network_without_classes_gets_the_null_class(network):
+    x, t = torch.zeros(2, 1, 28, 28), torch.zeros(2)
+    with torch.no_grad():
+        assert torch.equal(network(x, t), network(x, t, class_labels=torch.tensor([10, 10])))
+
+
+def test_bfloat16_network_runs_under_a_float32_state():
+    model = gs.models.embedded(dtype=torch.bfloat16)
+    plan = gs.make_plan("deis_tab1", gs.schedules.vp_linear(), 3)
+    x = gs.sample(model, plan, shape=(2, 1, 28, 28))
+    assert x.dtype == torch.float32 and x.isfinite().all()
+
+
+def test_assets_fit_their_budget():
+    folder = Path(gs.__file__).parent / "assets"
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 8 * 2**20
+    assert (folder / "README.md").exists()

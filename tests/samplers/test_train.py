@@ -1,0 +1,118 @@
+"""Training: real steps on small data; a run that was stopped and resumed is the run that was not."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genie_samplers import data, models, schedules
+from genie_samplers.train import NULL_CLASS, Trainer, TrainingOptions, export, make_batch
+
+pytest.importorskip("diffusers", reason="the embedded network is a diffusers UNet2DModel")
+
+OPTIONS = TrainingOptions(steps=4, batch_size=8, warmup_steps=2, save_every=1)
+
+
+@pytest.fixture
+def images() -> data.LabelledImages:
+    rng = np.random.default_rng(0)
+    pixels = rng.uniform(-1, 1, (32, 1, 28, 28)).astype(np.float32)
+    return data.LabelledImages(pixels, np.arange(32) % 10)
+
+
+def write_idx(path: Path, values: np.ndarray) -> None:
+    header = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
+    path.write_bytes(gzip.compress(header + values.astype(np.uint8).tobytes()))
+
+
+def trainer(folder: Path, images: data.LabelledImages, options: TrainingOptions = OPTIONS) -> Trainer:
+    return Trainer(folder, images, schedules.vp_linear(), options)
+
+
+def test_resumed_run_has_the_weights_of_an_uninterrupted_one(tmp_path, images):
+    whole = trainer(tmp_path / "whole", images)
+    whole.run()
+    trainer(tmp_path / "parts", images).run(until=2)
+    resumed = trainer(tmp_path / "parts", images)
+    assert resumed.step == 2
+    resumed.run()
+    assert resumed.losses == whole.losses
+    assert all(torch.equal(value, whole.average[name]) for name, value in resumed.average.items())
+
+
+def test_training_moves_the_weights_and_writes_the_loss_curve(tmp_path, images):
+    run = trainer(tmp_path, images)
+    before = {name: value.clone() for name, value in run.network.state_dict().items()}
+    run.run()
+    assert run.step == len(run.losses) == 4
+    assert any(not torch.equal(value, before[name]) for name, value in run.network.state_dict().items())
+    assert (tmp_path / "loss.csv").read_text().startswith("step,loss")
+
+
+def test_learning_rate_warms_up_stays_and_falls_to_zero():
+    options = TrainingOptions(steps=1000, warmup_steps=10, learning_rate=1.0, decay_fraction=0.2)
+    rates = [options.rate(step) for step in (0, 9, 500, 799, 900, 1000)]
+    assert rates == pytest.approx([0.1, 1.0, 1.0, 1.0, 0.5, 0.0])
+
+
+def test_batch_is_a_function_of_seed_and_step(images):
+    schedule = schedules.vp_linear()
+    first, again, other = (make_batch(images, schedule, OPTIONS, step) for step in (3, 3, 4))
+    assert torch.equal(first.x, again.x)
+    assert not torch.equal(first.x, other.x)
+
+
+def test_batch_is_a_noisy_image_with_its_label_and_some_dropped_classes(images):
+    schedule = schedules.vp_linear()
+    batch = make_batch(images, schedule, TrainingOptions(batch_size=2048), 0)
+    gamma = torch.exp(batch.label.double())
+    alpha, sigma = 1 / torch.sqrt(1 + gamma**2), gamma / torch.sqrt(1 + gamma**2)
+    column = (slice(None), None, None, None)
+    clean = (batch.x - sigma[column] * batch.noise) / alpha[column]
+    small = gamma < 10
+    assert clean[small].abs().max() < 1 + 1e-4
+    assert (batch.classes == NULL_CLASS).float().mean().item() == pytest.approx(0.1, abs=0.03)
+
+
+def test_exported_network_is_loaded_by_diffusers(tmp_path, images):
+    from diffusers.models.unets.unet_2d import UNet2DModel
+
+    run = trainer(tmp_path / "run", images)
+    export(run, tmp_path / "model")
+    network = UNet2DModel.from_pretrained(tmp_path / "model", local_files_only=True, low_cpu_mem_usage=False)
+    model = models.wrap(network, schedules.vp_linear(), defaults={"class_labels": NULL_CLASS})
+    with torch.no_grad():
+        assert model(torch.zeros(2, 1, 28, 28), torch.zeros(2)).shape == (2, 1, 28, 28)
+
+
+def test_idx_files_are_read_into_minus_one_to_one(tmp_path):
+    pixels = np.zeros((3, 28, 28), np.uint8)
+    pixels[1] = 255
+    write_idx(tmp_path / "train-images-idx3-ubyte.gz", pixels)
+    write_idx(tmp_path / "train-labels-idx1-ubyte.gz", np.array([3, 1, 2]))
+    loaded = data.fashion_mnist(root=tmp_path)
+    assert loaded.images.shape == (3, 1, 28, 28)
+    assert (loaded.images[0] == -1).all() and (loaded.images[1] == 1).all()
+    assert loaded.labels.tolist() == [3, 1, 2]
+
+
+def test_truncated_idx_file_is_refused(tmp_path):
+    path = tmp_path / "x.gz"
+    path.write_bytes(gzip.compress(struct.pack(">BBBBI", 0, 0, 8, 1, 5) + b"abc"))
+    with pytest.raises(ValueError, match=r"path=.*header says \(5,\), file holds 3 bytes"):
+        data.read_idx(path)
+
+
+def test_missing_data_names_the_package(tmp_path):
+    with pytest.raises(ValueError, match="dataset-fashion-mnist"):
+        data.fashion_mnist(root=tmp_path)
+
+
+def test_unknown_split_is_refused():
+    with pytest.raises(ValueError, match="split='valid'"):
+        data.fashion_mnist("valid")
