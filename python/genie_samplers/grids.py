@@ -1,7 +1,8 @@
 """Time grids: float64 arrays of steps + 1 strictly falling times, both ends exact.
 
 A grid samples as it stands and encodes reversed (``grid[::-1]``). ``t_start`` defaults to the
-schedule's ``t_max``, ``t_end`` to its ``t_end``. Formulas: spec/deis.md 2, with u = i / steps.
+schedule's ``t_max``, ``t_end`` to its ``t_end``. With u = i / steps; power_t as in DEIS
+(Zhang and Chen, arXiv 2204.13902), power_gamma as in EDM (Karras et al., arXiv 2206.00364, eq. 5).
 """
 
 from __future__ import annotations

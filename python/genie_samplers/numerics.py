@@ -1,7 +1,7 @@
 """The numbers behind a row: exact transfers between two times, and Adams-Bashforth weights.
 
-With v = x / alpha the probability-flow ODE is dv/dgamma = epsilon, so (spec/deis.md 0.2, primes at
-``t_next``, kappa = 1 / gamma)
+With v = x / alpha the probability-flow ODE is dv/dgamma = epsilon, so (Zhang and Chen,
+arXiv 2204.13902; Lu et al., arXiv 2211.01095; primes at ``t_next``, kappa = 1 / gamma)
 
     x' = (alpha'/alpha) x + alpha' * integral of epsilon dgamma            epsilon form
     x' = (sigma'/sigma) x + sigma' * integral of x_0     dkappa            x0 form

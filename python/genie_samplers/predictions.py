@@ -2,7 +2,7 @@
 
 With x = alpha x_0 + sigma eps; score = -eps / sigma, v = alpha eps - sigma x_0, flow = eps - x_0.
 The maps of v and flow hold for any alpha and sigma, not only for alpha^2 + sigma^2 = 1 and
-alpha + sigma = 1 (table in spec/deis.md 0, solved for general scales).
+alpha + sigma = 1. v: Salimans and Ho, arXiv 2202.00512; flow: Liu et al., arXiv 2209.03003.
 """
 
 from __future__ import annotations

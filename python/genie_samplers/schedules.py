@@ -4,8 +4,8 @@
 
 Derived: ``gamma = sigma / alpha`` (EDM and k-diffusion call it sigma, DEIS rho) and ``half_log_snr
 = -log gamma`` (DPM-Solver's lambda). Times and values are float64 arrays of any shape (a scalar
-gives a numpy scalar), from forms that cancel at neither end (expm1, log1p). Formulas: spec/deis.md
-0.1 and 2, spec/genie.md 1.2.
+gives a numpy scalar), from forms that cancel at neither end (expm1, log1p). Song et al., arXiv
+2011.13456, for the continuous schedules; Karras et al., arXiv 2206.00364, for EDM.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Schedule(ABC):
 class _VariancePreserving(Schedule):
     """alpha^2 + sigma^2 = 1: everything follows from the decay B = -2 log alpha = -log alpha-bar.
 
-    B (genie.md 1.2) rises strictly from 0 at ``t_zero``; gamma^2 = expm1(B).
+    B rises strictly from 0 at ``t_zero``; gamma^2 = expm1(B).
     """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Time grids against 50-digit formulas and the golden grids of spec/deis.md 0.4, 2 and genie.md."""
+"""Time grids against 50-digit formulas and the golden grids of DEIS and GENIE."""
 
 from typing import Any
 

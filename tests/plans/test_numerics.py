@@ -243,7 +243,7 @@ def test_transfers_work_elementwise():
     assert (base[2], weight[2]) == single
 
 
-# Golden values of deis.md 0.4: VP linear, t^2 grid, N = 5, t_end = 1e-3.
+# Golden values, computed independently: VP linear, t^2 grid, N = 5, t_end = 1e-3.
 
 GOLDEN = {
     "t": """

@@ -1,4 +1,4 @@
-"""Prediction maps against the definitions of spec/deis.md 0, on states built from x_0 and eps."""
+"""Prediction maps against their definitions, on states built from x_0 and eps."""
 
 import numpy as np
 import pytest

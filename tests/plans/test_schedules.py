@@ -1,4 +1,4 @@
-"""Schedules against 50-digit formulas written from spec/deis.md 0.1, 0.4 and 2."""
+"""Schedules against 50-digit formulas written from their definitions."""
 
 import json
 from collections.abc import Callable
