@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .plan import Plan
+from .schedules import Schedule
 
 __all__ = ["Chunk", "Inputs", "check_outputs", "gather_inputs"]
 
@@ -46,7 +47,7 @@ class Inputs:
         return self.shape[0]
 
     def select(self, start: int) -> Chunk:
-        cond = {k: self.take(v, start) if self._per_sample(v) else v for k, v in self.cond.items()}
+        cond = _map_tensors(self.cond, lambda v: self.take(v, start) if len(v) == self.count else v)
         return Chunk(self.take(self.ids, start), cond)
 
     def starting_states(self, start: int) -> Tensor | None:
@@ -60,9 +61,6 @@ class Inputs:
         # unlike tensor[positions], this does not start every thread for a few elements
         return tensor.index_select(dim, positions.clamp(max=self.count - 1))
 
-    def _per_sample(self, value: object) -> bool:
-        return isinstance(value, Tensor) and value.ndim > 0 and value.shape[0] == self.count
-
 
 def gather_inputs(
     model: Any,
@@ -75,13 +73,12 @@ def gather_inputs(
     sample_ids: Sequence[int] | None,
     batch_size: int | None,
     device: torch.device | str | None,
-    dtype: torch.dtype,
+    dtype: torch.dtype | None,
 ) -> Inputs:
     """Check the arguments of :func:`genie_samplers.sample` and upload what the loop reads."""
     _check_model(model, plan)
-    if dtype not in _FLOATS:
-        raise TypeError(f"dtype={dtype}; choose {', '.join(str(d) for d in _FLOATS)}")
-    full_shape = _resolve_shape(shape, x_init)
+    state = _resolve_dtype(dtype, x_init)
+    full_shape = _resolve_shape(plan, shape, x_init)
     where = _resolve_device(model, x_init, device)
     ids = _resolve_ids(sample_ids, full_shape[0])
     size = _resolve_batch_size(batch_size, full_shape[0])
@@ -91,13 +88,13 @@ def gather_inputs(
         shape=full_shape,
         batch_size=size,
         device=where,
-        dtype=dtype,
-        model_dtype=getattr(model, "dtype", None) or dtype,
+        dtype=state,
+        model_dtype=getattr(model, "dtype", None) or state,
         all_ids=ids,
         ids=torch.tensor(ids, dtype=torch.int64).to(where),
         seed=torch.tensor([_signed_seed(seed)], dtype=torch.int64).to(where),
         labels=labels[:, None].expand(-1, size).contiguous().to(where),
-        cond={k: v.to(where) if isinstance(v, Tensor) else v for k, v in (cond or {}).items()},
+        cond=_resolve_cond(cond, full_shape[0], size, where),
         x_init=None if x_init is None else x_init.to(where),
     )
 
@@ -147,6 +144,14 @@ def _check_output(output: object, name: str, x: Tensor, row: int, inputs: Sequen
 def _check_model(model: Any, plan: Plan) -> None:
     if not callable(model):
         raise TypeError(f"model: {type(model).__name__} is not callable; pass model(x, t, **cond)")
+    if not isinstance(plan, Plan):
+        raise TypeError(f"plan: {plan!r}; pass a Plan, from make_plan or a function of genie_samplers.solvers")
+    schedule = getattr(model, "schedule", None)
+    if schedule is not None and plan.recipe is not None and schedule != plan.schedule:
+        raise ValueError(
+            f"plan: made for {_short(plan.schedule)}, but the model was wrapped for {_short(schedule)}; "
+            "make both with the same schedule"
+        )
     names = getattr(model, "outputs", None)
     if names is not None and tuple(names) != plan.output_names:
         raise ValueError(
@@ -161,8 +166,12 @@ def _check_model(model: Any, plan: Plan) -> None:
         )
 
 
-def _resolve_shape(shape: Sequence[int] | None, x_init: Tensor | None) -> tuple[int, ...]:
+def _resolve_shape(plan: Plan, shape: Sequence[int] | None, x_init: Tensor | None) -> tuple[int, ...]:
+    if x_init is None and plan.rising:
+        raise ValueError("x_init: missing; this plan encodes (its times rise), so pass the images to start from")
     if x_init is not None:
+        if not isinstance(x_init, Tensor):
+            raise TypeError(f"x_init: {type(x_init).__name__}; need a float tensor [B, ...]")
         if shape is not None and tuple(shape) != tuple(x_init.shape):
             raise ValueError(f"shape={tuple(shape)}, but x_init has {tuple(x_init.shape)}; pass one of them")
         if x_init.dtype not in _FLOATS:
@@ -170,22 +179,45 @@ def _resolve_shape(shape: Sequence[int] | None, x_init: Tensor | None) -> tuple[
         shape = x_init.shape
     if shape is None:
         raise ValueError("shape: missing; pass shape=(B, ...) or x_init")
-    sizes = tuple(shape)
-    if len(sizes) < 2 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
+    if not isinstance(shape, Sequence):
+        raise TypeError(f"shape={shape!r}; need (B, ...)")
+    sizes = tuple(_integer("shape", n) for n in shape)
+    if len(sizes) < 2 or min(sizes) < 1:
         raise ValueError(f"shape={sizes}; need (B, ...) with B >= 1 and every size a positive integer")
     return sizes
 
 
+def _resolve_dtype(dtype: torch.dtype | None, x_init: Tensor | None) -> torch.dtype:
+    if dtype is None:  # as precise as the start
+        double = isinstance(x_init, Tensor) and x_init.dtype == torch.float64
+        return torch.float64 if double else torch.float32
+    if dtype not in _FLOATS:
+        raise TypeError(f"dtype={dtype}; choose {', '.join(str(d) for d in _FLOATS)}")
+    return dtype
+
+
 def _resolve_device(model: Any, x_init: Tensor | None, device: torch.device | str | None) -> torch.device:
     default = "cpu" if x_init is None else x_init.device
-    chosen = torch.device(device or getattr(model, "device", None) or default)
-    if chosen.type == "cuda" and chosen.index is None and torch.cuda.is_available():
+    wanted = device or getattr(model, "device", None) or default
+    try:
+        chosen = torch.device(wanted)
+    except RuntimeError as error:
+        raise ValueError(f"device={wanted!r}: {error}; use 'cpu', 'cuda' or 'cuda:0'") from error
+    if chosen.type == "meta":
+        raise ValueError(f"device={wanted!r}: meta tensors hold no values; use 'cpu' or 'cuda'")
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={wanted!r}: torch sees no CUDA GPU; use device='cpu'")
+    if chosen.type == "cuda" and chosen.index is None:
         return torch.device("cuda", torch.cuda.current_device())
     return chosen
 
 
 def _resolve_ids(sample_ids: Sequence[int] | None, count: int) -> tuple[int, ...]:
-    ids = tuple(range(count)) if sample_ids is None else tuple(_integer_id(i) for i in sample_ids)
+    if sample_ids is None:
+        return tuple(range(count))
+    if not isinstance(sample_ids, Iterable):
+        raise TypeError(f"sample_ids: {sample_ids!r}; need {count} integers in 0..2^32-1")
+    ids = tuple(_integer("sample_ids", i) for i in sample_ids)
     if len(ids) != count:
         raise ValueError(f"sample_ids: {len(ids)} ids for {count} samples; give one per sample")
     if min(ids) < 0 or max(ids) >= 2**32:
@@ -193,18 +225,46 @@ def _resolve_ids(sample_ids: Sequence[int] | None, count: int) -> tuple[int, ...
     return ids
 
 
-def _integer_id(value: object) -> int:
+def _integer(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, SupportsIndex):
-        raise TypeError(f"sample_ids: {value!r}; need integers in 0..2^32-1")
+        raise TypeError(f"{name}={value!r}; need an integer")
     return operator.index(value)
+
+
+def _resolve_cond(cond: Mapping[str, object] | None, count: int, batch_size: int, device: torch.device) -> Any:
+    if cond is None:
+        return {}
+    if not isinstance(cond, Mapping) or not all(isinstance(name, str) for name in cond):
+        raise TypeError(f"cond: {type(cond).__name__}; need a mapping from argument names to values")
+    taken = {"x", "t"} & set(cond)
+    if taken:
+        raise ValueError(f"cond: {sorted(taken)} are the model's own arguments; use other names")
+
+    def to_device(value: Tensor) -> Tensor:
+        if len(value) == batch_size != count:
+            raise ValueError(
+                f"cond: a tensor of shape {tuple(value.shape)} for {count} samples in batches of {batch_size}; give "
+                "one entry per sample of the whole run, it is sliced for you"
+            )
+        return value.to(device)
+
+    return _map_tensors(cond, to_device)
+
+
+def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """``change`` applied to every tensor with a first dimension, also in nested mappings."""
+    if isinstance(value, Mapping):
+        return {name: _map_tensors(item, change) for name, item in value.items()}
+    return change(value) if isinstance(value, Tensor) and value.ndim > 0 else value
 
 
 def _resolve_batch_size(batch_size: int | None, count: int) -> int:
     if batch_size is None:
         return count
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size={batch_size!r}; need an integer >= 1, or None for all at once")
-    return batch_size
+    size = _integer("batch_size", batch_size)
+    if size < 1:
+        raise ValueError(f"batch_size={size}; need an integer >= 1, or None for all at once")
+    return size
 
 
 def _check_guidance(plan: Plan, count: int) -> None:
@@ -213,11 +273,10 @@ def _check_guidance(plan: Plan, count: int) -> None:
 
 
 def _signed_seed(seed: int) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise TypeError(f"seed={seed!r}; need an integer")
-    if not -(2**63) <= seed < 2**64:
+    bits = _integer("seed", seed)
+    if not 0 <= bits < 2**64:
         raise ValueError(f"seed={seed}; need 64 bits, 0..2^64-1")
-    return seed - 2**64 if seed >= 2**63 else seed
+    return bits - 2**64 if bits >= 2**63 else bits
 
 
 def _labels(model: Any, plan: Plan) -> np.ndarray:
@@ -227,4 +286,15 @@ def _labels(model: Any, plan: Plan) -> np.ndarray:
     labels = np.asarray(label(np.asarray(plan.times)), dtype=np.float64)
     if labels.shape != (len(plan.times),):
         raise ValueError(f"model.label: gave shape {labels.shape} for {len(plan.times)} times; need one label per time")
-    return labels
+    for row, (step, value) in enumerate(zip(plan.instructions, labels, strict=True)):
+        if step.calls and not np.isfinite(value):
+            raise ValueError(
+                f"plan: row {row} calls the network at time {step.time}, where its label is {value}; start or end the "
+                "grid at the schedule's t_end instead of t_zero"
+            )
+    return np.where(np.isfinite(labels), labels, 0.0)
+
+
+def _short(schedule: Schedule) -> str:
+    text = repr(schedule)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -6,8 +6,10 @@ state is recorded on the device and read once at the end.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,11 +30,13 @@ STREAM_INITIAL, STREAM_PLAN = 0, 1
 
 @dataclass(frozen=True)
 class RowEvent:
-    """What ``on_row`` sees after a row: its number, the time of its network call, the new state (a copy), the ids."""
+    """What ``on_row`` sees after a row."""
 
     row: int
-    time: float
-    x: Tensor  # [b, ...]
+    time: float  # of the row's network call
+    next_time: float  # of the new state; NaN after the last row of a plan without recipe
+    ends_step: bool  # False after a stage whose step goes on from aux: such a state cannot be replaced
+    x: Tensor  # [b, ...] the new state, a copy
     sample_ids: tuple[int, ...]
     predicted_x0: Callable[[], Tensor]  # computed only when called
 
@@ -52,7 +56,7 @@ def sample(
     sample_ids: Sequence[int] | None = None,
     batch_size: int | None = None,
     device: torch.device | str | None = None,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
     backend: str | None = None,
     on_row: OnRow | None = None,
     progress: bool | None = None,
@@ -76,11 +80,13 @@ def sample(
         model, plan, shape=shape, seed=seed, cond=cond, x_init=x_init, sample_ids=sample_ids,
         batch_size=batch_size, device=device, dtype=dtype,
     )  # fmt: skip
+    if on_row is not None and not callable(on_row):
+        raise TypeError(f"on_row: {type(on_row).__name__} is not callable; pass a function of one RowEvent")
     run = _Run(model, plan, inputs, backend, on_row)
     chunks = range(0, inputs.count, inputs.batch_size)
-    result = torch.empty(inputs.shape, dtype=dtype, device=inputs.device)
+    result = torch.empty(inputs.shape, dtype=inputs.dtype, device=inputs.device)
     flags = torch.zeros(
-        (len(chunks), len(plan.instructions), inputs.batch_size), dtype=torch.int32, device=inputs.device
+        (len(chunks), 1 + len(plan.instructions), inputs.batch_size), dtype=torch.int32, device=inputs.device
     )
     with progress_bar(len(chunks) * len(plan.instructions), show=progress) as bar:
         for chunk, start in enumerate(chunks):
@@ -98,7 +104,7 @@ class _Run:
         shape = (inputs.batch_size, *inputs.shape[1:])
         compute = torch.float64 if inputs.dtype == torch.float64 else torch.float32
         _, self.fused_step = resolve("fused_step", inputs.device, backend)
-        self.table = torch.from_numpy(np.array(plan.table)).to(inputs.device, compute)
+        self.table = torch.from_numpy(np.array(plan.table)).to(compute).to(inputs.device)
         self.init_row = torch.tensor(
             [[0.0, plan.init.scale, plan.instructions[0].input_scale], [1.0, plan.instructions[0].input_scale, 0.0]],
             dtype=compute, device=inputs.device,
@@ -114,7 +120,7 @@ class _Run:
     def chunk(self, start: int, flags: Tensor, bar: Any) -> Tensor:
         """Run every row for the samples from ``start`` on; returns the buffer that holds their final states."""
         chosen = self.inputs.select(start)
-        self._start(start, chosen.sample_ids)
+        self._start(start, chosen.sample_ids, flags[0])
         noise = Noise(self.inputs.seed, chosen.sample_ids, STREAM_PLAN)
         per_sample = self.table.ndim == 3  # [rows, B, n]
         table = self.inputs.take(self.table, start, dim=1) if per_sample else self.table
@@ -122,13 +128,14 @@ class _Run:
             outputs = self._call_network(row, layout, chosen.cond)
             before = self.x.clone() if self.on_row is not None else self.x
             coefficients = table[row][..., : layout.columns]
-            self._step(layout, coefficients, outputs, noise, flags[row])
+            self._step(layout, coefficients, outputs, noise, flags[1 + row])
             if self.on_row is not None:
-                self._report(self.on_row, row, before, outputs, coefficients, start)
+                x0 = partial(self._predicted_x0, row, before, outputs, coefficients)
+                self._report(self.on_row, row, start, x0, flags[1 + row])
             bar.update()
         return self.x
 
-    def _start(self, start: int, sample_ids: Tensor) -> None:
+    def _start(self, start: int, sample_ids: Tensor, flag: Tensor) -> None:
         """Fill the state (and the network's input) with noise or with the given start."""
         given = self.inputs.starting_states(start)
         if given is not None:
@@ -138,7 +145,7 @@ class _Run:
                 x=self.x, outputs=(), history=(), converted=0, aux=None,
                 row=self.init_row[0] if given is None else self.init_row[1, :2],
                 draws=(0,) if given is None else (), noise=Noise(self.inputs.seed, sample_ids, STREAM_INITIAL),
-                out=self.x, aux_out=None, stored=(), x_in=self.x_in, nonfinite=None,
+                out=self.x, aux_out=None, stored=(), x_in=self.x_in, nonfinite=flag,
             )
         )  # fmt: skip
 
@@ -149,7 +156,11 @@ class _Run:
         guided = self.plan.guidance is not None
         network = self.model.conditional if guided and layout.calls == 1 else self.model  # type: ignore[attr-defined]
         names = self.plan.output_names if layout.calls == 2 else self.plan.outputs
-        outputs = network(x, self.inputs.labels[row], **cond)
+        t = self.inputs.labels[row]
+        version = _version(x), _version(t)
+        outputs = network(x, t, **cond)
+        if (_version(x), _version(t)) != version:
+            raise ValueError(f"model: wrote into its input x or t in row {row}; work on a copy (x = x.clone())")
         return check_outputs(outputs, names, self.x, row, (self.x, x), self.copied)[: layout.outputs]
 
     def _step(self, layout: RowLayout, row: Tensor, outputs: tuple[Tensor, ...], noise: Noise, flag: Tensor) -> None:
@@ -164,28 +175,43 @@ class _Run:
             )
         )  # fmt: skip
 
-    def _report(
-        self, on_row: OnRow, row: int, before: Tensor, outputs: tuple[Tensor, ...], coefficients: Tensor, start: int
-    ) -> None:
+    def _report(self, on_row: OnRow, row: int, start: int, predicted_x0: Callable[[], Tensor], flag: Tensor) -> None:
         count = min(self.inputs.batch_size, self.inputs.count - start)
-        ids = self.inputs.all_ids[start : start + count]
-        step = self.plan.instructions[row]
+        event = RowEvent(
+            row=row,
+            time=self.plan.instructions[row].time,
+            next_time=self._time_after(row),
+            ends_step=row + 1 == len(self.plan.layout) or not self.plan.layout[row + 1].reads_aux,
+            x=self.x[:count].clone(),
+            sample_ids=self.inputs.all_ids[start : start + count],
+            predicted_x0=lambda: predicted_x0()[:count],
+        )
+        replacement = on_row(event)
+        if replacement is not None:
+            self._replace(event, replacement, flag)
 
-        def predicted_x0() -> Tensor:
-            return self._predicted_x0(row, before, outputs, coefficients)[:count]
-
-        replacement = on_row(RowEvent(row, step.time, self.x[:count].clone(), ids, predicted_x0))
-        if replacement is None:
-            return
+    def _replace(self, event: RowEvent, replacement: Tensor, flag: Tensor) -> None:
+        row, count = event.row, len(event.x)
         if not isinstance(replacement, Tensor):
             raise TypeError(
                 f"on_row: returned {type(replacement).__name__}; return a tensor, or None to keep the state"
             )
-        if replacement.shape != self.x[:count].shape:
-            raise ValueError(f"on_row: returned shape {tuple(replacement.shape)}; need {tuple(self.x[:count].shape)}")
+        if replacement.shape != event.x.shape:
+            raise ValueError(f"on_row: returned shape {tuple(replacement.shape)}; need {tuple(event.x.shape)}")
+        if not event.ends_step:
+            raise ValueError(
+                f"on_row: replaced the state in row {row}, a stage whose step goes on from aux; replace it only where "
+                "event.ends_step is true"
+            )
         self.x[:count].copy_(replacement)
+        flag[:count] |= ~self.x[:count].isfinite().flatten(1).all(1)
         if self.x_in is not None and row + 1 < len(self.plan.instructions):
             self.x_in.copy_(self.x * self.plan.instructions[row + 1].input_scale)
+
+    def _time_after(self, row: int) -> float:
+        if row + 1 < len(self.plan.instructions):
+            return self.plan.instructions[row + 1].time
+        return math.nan if self.plan.recipe is None else self.plan.recipe.grid[-1]
 
     def _predicted_x0(self, row: int, before: Tensor, outputs: tuple[Tensor, ...], coefficients: Tensor) -> Tensor:
         """The row's first converted output as an x0 prediction, in the compute dtype."""
@@ -204,15 +230,23 @@ class _Run:
         return (before - sigma * y) / alpha
 
 
+def _version(tensor: Tensor) -> int:
+    """Changes when somebody writes into the tensor; inference tensors do not count."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
 def _raise_if_nonfinite(flags: Tensor, inputs: Inputs) -> None:
-    """The only wait for the device: one look at flags [chunks, rows, batch_size]."""
+    """The only wait for the device: one look at flags [chunks, 1 + rows, batch_size], the start before the rows."""
     if not flags.any():
         return
-    chunk, row = (int(v) for v in flags.any(dim=2).nonzero()[0])
+    chunk, entry = (int(v) for v in flags.any(dim=2).nonzero()[0])
     first = chunk * inputs.batch_size
     ids = inputs.all_ids[first : first + inputs.batch_size]
-    bad = [i for i, flag in zip(ids, flags[chunk, row].tolist(), strict=False) if flag]
+    bad = [i for i, flag in zip(ids, flags[chunk, entry].tolist(), strict=False) if flag]
+    shown = f"{bad[:8]}{' ...' if len(bad) > 8 else ''}"
+    if entry == 0:
+        raise ValueError(f"x_init: holds inf or NaN for sample ids {shown}; pass finite starting states")
     raise ValueError(
-        f"model: the state became inf or NaN in row {row} for sample ids {bad[:8]}{' ...' if len(bad) > 8 else ''}; "
+        f"model: the state became inf or NaN in row {entry - 1} for sample ids {shown}; "
         "check the network's output there, its dtype (float16 overflows) and its prediction type"
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .models import Label, WrappedModel, fill_missing
+from .models import Label, WrappedModel
+from .schedules import Schedule
 
 __all__ = ["ClassifierFree", "classifier_free"]
 
@@ -18,7 +20,7 @@ class ClassifierFree:
     """A model that returns (conditional, unconditional) outputs; made by :func:`classifier_free`."""
 
     conditional: WrappedModel
-    null: Mapping[str, object]
+    null: Mapping[str, Any]
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -30,6 +32,10 @@ class ClassifierFree:
         return self.conditional.label
 
     @property
+    def schedule(self) -> Schedule:
+        return self.conditional.schedule
+
+    @property
     def dtype(self) -> torch.dtype:
         return self.conditional.dtype
 
@@ -39,13 +45,8 @@ class ClassifierFree:
 
     def __call__(self, x: Tensor, t: Tensor, **cond: object) -> tuple[Tensor, Tensor]:
         """x [B, ...], t [B] -> two views of the network's output on 2B samples."""
-        missing = sorted(set(self.null) - set(cond))
-        if missing:
-            raise ValueError(
-                f"cond: {missing} missing; a guided model needs the conditioning that null={dict(self.null)} replaces"
-            )
-        null = fill_missing({}, self.null, x)
-        both = {k: _stack(v, null.get(k, v), len(x)) for k, v in cond.items()}
+        both = {k: _twice(v, len(x)) for k, v in cond.items() if k not in self.null}
+        both |= {k: _with_null(k, cond.get(k), null, x) for k, null in self.null.items()}
         output = self.conditional(torch.cat([x, x]), torch.cat([t, t]), **both)
         return output[: len(x)], output[len(x) :]
 
@@ -57,13 +58,29 @@ def classifier_free(model: WrappedModel, *, null: Mapping[str, object]) -> Class
     a tensor is one sample's conditioning. Ho and Salimans, arXiv 2207.12598; the plan forms
     scale * conditional + (1 - scale) * unconditional.
     """
-    return ClassifierFree(model, null)
+    if not null:
+        raise ValueError("null: empty; name the conditioning that stands for no condition, as in {'class_labels': 10}")
+    for name, value in null.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | Tensor):
+            raise TypeError(f"null[{name!r}]: {value!r}; give a number, or a tensor of one sample's conditioning")
+    return ClassifierFree(model, {k: v.to(model.device) if isinstance(v, Tensor) else v for k, v in null.items()})
 
 
-def _stack(value: object, null: object, count: int) -> object:
-    """[B, ...] and its null (of one sample, or [B, ...]) as one batch of 2B; what is not per sample goes through."""
-    if not isinstance(value, Tensor) or not isinstance(null, Tensor):
-        return value
-    if value.ndim == 0 or value.shape[0] != count:
-        return value
-    return torch.cat([value, null.to(value).expand_as(value)])
+def _with_null(name: str, value: object, null: Any, x: Tensor) -> Tensor:
+    """[B, ...] followed by the null conditioning of B samples."""
+    if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != len(x):
+        given = tuple(value.shape) if isinstance(value, Tensor) else repr(value)
+        raise ValueError(
+            f"cond[{name!r}]: {given}; null replaces it, so give a tensor with one entry per sample, [B, ...]"
+        )
+    if isinstance(null, Tensor) and null.shape != value.shape[1:]:
+        raise ValueError(f"null[{name!r}]: shape {tuple(null.shape)}; one sample of cond has {tuple(value.shape[1:])}")
+    filled = null.to(value).expand_as(value) if isinstance(null, Tensor) else torch.full_like(value, null)
+    return torch.cat([value, filled])
+
+
+def _twice(value: object, count: int) -> object:
+    """What is per sample, for both halves; anything else as it is."""
+    if isinstance(value, Tensor) and value.ndim > 0 and len(value) == count:
+        return torch.cat([value, value])
+    return value

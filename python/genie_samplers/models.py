@@ -24,18 +24,33 @@ Label = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class WrappedModel:
-    """A network with what the engine asks of a model.
+    """A network with what the engine asks of a model; made by :func:`wrap`.
 
     outputs: names, matched against the plan's. label: times to the network's own label, both float64 arrays. defaults:
     conditioning used where the caller gives none; a number stands for a tensor of it, one per sample.
     """
 
     network: Callable[..., Any]
+    schedule: Schedule
     outputs: tuple[str, ...]
     label: Label
-    dtype: torch.dtype
-    device: torch.device
     defaults: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the network's first floating-point parameter; float32 without one."""
+        parameter = self._first_parameter()
+        return torch.float32 if parameter is None else parameter.dtype
+
+    @property
+    def device(self) -> torch.device:
+        parameter = self._first_parameter()
+        return torch.device("cpu") if parameter is None else parameter.device
+
+    def _first_parameter(self) -> Tensor | None:
+        if not isinstance(self.network, nn.Module):
+            return None
+        return next((p for p in self.network.parameters() if p.is_floating_point()), None)
 
     def __call__(self, x: Tensor, t: Tensor, **cond: object) -> Tensor:
         """x [B, ...], t float32 [B] -> the network's prediction, x's shape."""
@@ -46,7 +61,7 @@ class WrappedModel:
 
 
 def wrap(
-    network: nn.Module,
+    network: Callable[..., Any],
     schedule: Schedule,
     *,
     prediction: str = "epsilon",
@@ -55,21 +70,17 @@ def wrap(
 ) -> WrappedModel:
     """A model from a diffusers, EDM or score_sde style network called as ``network(x, label, **cond)``.
 
-    prediction: one of ``predictions.PREDICTIONS``; what the network returns, as a tensor, in ``.sample`` or first in a
-    tuple. label: times to what the network takes instead of t, for example ``schedule.log_gamma``; by default
-    ``schedule.label``.
+    network: a module, or any callable; it returns a tensor, or one in ``.sample`` or first in a tuple. schedule: the
+    one it was trained with; plans of another are refused. prediction: one of ``predictions.PREDICTIONS``. label: times
+    to what the network takes instead of t, for example ``schedule.log_gamma``; by default ``schedule.label``.
     """
+    if not callable(network):
+        raise TypeError(f"network: {type(network).__name__} is not callable; pass a torch.nn.Module or a function")
+    if not isinstance(schedule, Schedule):
+        raise TypeError(f"schedule: {schedule!r}; pass one of genie_samplers.schedules")
     if prediction not in PREDICTIONS:
         raise ValueError(f"prediction={prediction!r}; choose one of {', '.join(PREDICTIONS)}")
-    parameter = next(network.parameters(), None)
-    return WrappedModel(
-        network=network,
-        outputs=(prediction,),
-        label=label or schedule.label,
-        dtype=torch.float32 if parameter is None else parameter.dtype,
-        device=torch.device("cpu") if parameter is None else parameter.device,
-        defaults=defaults or {},
-    )
+    return WrappedModel(network, schedule, (prediction,), label or schedule.label, defaults or {})
 
 
 def embedded(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> WrappedModel:

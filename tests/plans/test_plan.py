@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
+import pickle
 from typing import Any
 
 import numpy as np
@@ -136,9 +138,9 @@ def test_rows_without_a_network_call_stay_without_one_when_guided() -> None:
     assert [row.calls for row in plan_of(free, STEP).guided(2.0).layout] == [0, 2]
 
 
-@pytest.mark.parametrize("scale", [math.nan, math.inf, [], [1.0, -math.inf]])
+@pytest.mark.parametrize("scale", [math.nan, math.inf, [], [1.0, -math.inf], [[1.0, 2.0]]])
 def test_guidance_must_be_finite(scale: Any) -> None:
-    with pytest.raises(ValueError, match=r"scale=.*; need a finite number or a non-empty list"):
+    with pytest.raises(ValueError, match=r"scale=.*; need a finite number or a list of them"):
         plan_of(STEP).guided(scale)
 
 
@@ -254,3 +256,43 @@ def test_the_table_cannot_be_written(guidance: Any) -> None:
     plan = plan_of(STEP) if guidance is None else plan_of(STEP).guided(guidance)
     with pytest.raises(ValueError, match="read-only"):
         plan.table[...] = 0.0
+
+
+def test_guidance_must_be_a_number() -> None:
+    with pytest.raises(TypeError, match="scale='a'; need a finite number or a list of them"):
+        plan_of(STEP).guided("a")  # type: ignore[arg-type]
+
+
+def slowed(plan: Plan) -> Plan:
+    return with_steps(plan, [dataclasses.replace(step, time=0.9 * step.time) for step in plan.instructions])
+
+
+def scaled(plan: Plan) -> Plan:
+    return with_steps(plan, [dataclasses.replace(step, input_scale=0.5) for step in plan.instructions])
+
+
+def of_v(plan: Plan) -> Plan:
+    return dataclasses.replace(plan, outputs=("v",))
+
+
+def with_steps(plan: Plan, steps: list[Step]) -> Plan:
+    return dataclasses.replace(plan, instructions=tuple(steps))
+
+
+@pytest.mark.parametrize("change", [slowed, scaled, of_v])
+def test_plans_that_ask_the_network_differently_are_not_close(change: Any) -> None:
+    plan = gs.make_plan("deis_tab2", gs.schedules.vp_linear(), NFE)
+    assert plan.allclose(plan)
+    assert not plan.allclose(change(plan))
+
+
+COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda plan: pickle.loads(pickle.dumps(plan))}
+
+
+@pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES.keys())
+def test_copies_are_equal_and_stay_immutable(duplicate: Any) -> None:
+    plan = duplicate(gs.make_plan("deis_tab2", gs.schedules.vp_linear(), NFE))
+    assert plan == gs.make_plan("deis_tab2", gs.schedules.vp_linear(), NFE)
+    assert not plan.table.flags.writeable
+    with pytest.raises(TypeError):
+        plan.recipe.options["order"] = 0

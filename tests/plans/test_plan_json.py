@@ -97,7 +97,7 @@ STEP_JSON = json.loads(plan_of(STEP).to_json())["instructions"][0]
             edited(instructions=[STEP_JSON | {"history": [[0]]}]),
             r"history\[0\]: \[0\]; need \['row', 'h'\]",
         ),
-        (edited(instructions=[]), "instructions: empty"),
+        (edited(instructions=[]), "instructions: .*at least one row"),
         (edited(guidance=[None]), r"guidance=\(inf,\).*finite"),
         (edited(outputs="epsilon"), "plan.outputs: 'epsilon'; need a list"),
         (

@@ -25,7 +25,11 @@ def test_a_well_formed_plan_is_accepted() -> None:
 
 
 MALFORMED: dict[str, tuple[tuple[Step, ...], dict[str, object], str]] = {
-    "no rows": ((), {}, "instructions: empty.*at least one row"),
+    "no rows": ((), {}, "instructions: .*at least one row"),
+    "negative init scale": ((STEP,), {"init": Init(-3.0)}, "init: .*finite scale >= 0"),
+    "outputs twice": ((STEP,), {"outputs": ("epsilon", "epsilon")}, "outputs=.*distinct names"),
+    "uncond output": ((STEP,), {"outputs": ("uncond.v",)}, "outputs=.*without the prefix"),
+    "outputs a list": ((STEP,), {"outputs": ["epsilon"]}, "outputs=.*need a tuple"),
     "unknown distribution": ((STEP,), {"init": Init(1.0, "uniform")}, "init: .*uniform.*'normal'"),
     "infinite init scale": ((STEP,), {"init": Init(math.inf)}, "init: .*inf.*finite scale"),
     "unknown quantity": ((STEP,), {"quantity": "v"}, "quantity='v'; choose 'epsilon' or 'x0'"),

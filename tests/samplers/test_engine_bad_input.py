@@ -14,7 +14,7 @@ from torch import Tensor
 import genie_samplers as gs
 from genie_samplers import RowEvent
 
-from .fakes import FakeModel, euler, plan_of, solver_plan
+from .fakes import SCHEDULE, FakeModel, euler, plan_of, solver_plan
 
 PLAN = solver_plan("deis_tab1", 3)
 
@@ -26,6 +26,8 @@ def sample(model: Any = None, **options: Any) -> Tensor:
     return gs.sample(FakeModel() if model is None else model, **options)
 
 
+START = {"x_init": torch.ones(3, 4)}
+
 BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
     "no shape": ({"shape": None}, "shape: missing; pass shape=(B, ...) or x_init"),
     "flat shape": ({"shape": (3,)}, "shape=(3,); need (B, ...) with B >= 1"),
@@ -34,8 +36,6 @@ BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
         {"shape": (3, 0)},
         "shape=(3, 0); need (B, ...) with B >= 1 and every size a positive",
     ),
-    "fractional shape": ({"shape": (3, 2.0)}, "shape=(3, 2.0); need (B, ...)"),
-    "boolean shape": ({"shape": (True, 2)}, "shape=(True, 2); need (B, ...)"),
     "shape against x_init": (
         {"shape": (3, 5), "x_init": torch.ones(3, 4)},
         "shape=(3, 5), but x_init has (3, 4); pass one of them",
@@ -43,8 +43,6 @@ BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
     "flat x_init": ({"x_init": torch.ones(3)}, "shape=(3,); need (B, ...)"),
     "batch_size zero": ({"batch_size": 0}, "batch_size=0; need an integer >= 1, or None"),
     "batch_size negative": ({"batch_size": -2}, "batch_size=-2; need an integer >= 1, or None"),
-    "batch_size boolean": ({"batch_size": True}, "batch_size=True; need an integer >= 1, or None"),
-    "batch_size float": ({"batch_size": 2.0}, "batch_size=2.0; need an integer >= 1, or None"),
     "seed too large": ({"seed": 2**64}, f"seed={2**64}; need 64 bits, 0..2^64-1"),
     "seed too small": ({"seed": -(2**63) - 1}, f"seed={-(2**63) - 1}; need 64 bits"),
     "too few ids": ({"sample_ids": [1, 2]}, "sample_ids: 2 ids for 3 samples; give one per sample"),
@@ -81,6 +79,27 @@ BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
         {"plan": plan_of(euler(1.0))},
         "recipe is None, schedule needs one; build the plan with make_plan",
     ),
+    "negative seed": ({"seed": -1}, "seed=-1; need 64 bits, 0..2^64-1"),
+    "unknown device": ({"device": "gpu"}, "device='gpu': "),
+    "device without values": ({"device": "meta"}, "device='meta': meta tensors hold no values"),
+    "cond named x": ({"cond": {"x": 1}}, "cond: ['x'] are the model's own arguments"),
+    "cond of one chunk": (
+        {"shape": (4, 2), "batch_size": 2, "cond": {"labels": torch.ones(2)}},
+        "cond: a tensor of shape (2,) for 4 samples in batches of 2; give one entry per sample of the whole run",
+    ),
+    "start with NaN": ({"x_init": torch.full((3, 4), torch.nan)}, "x_init: holds inf or NaN for sample ids [0, 1, 2]"),
+    "encoding without a start": (
+        {"plan": gs.make_plan("ddim", SCHEDULE, 3, direction="encode")},
+        "x_init: missing; this plan encodes",
+    ),
+    "label of minus infinity": (
+        {"plan": gs.solvers.ddim(SCHEDULE, [0.0, 1.0]), "model": FakeModel(label=SCHEDULE.log_gamma), **START},
+        "plan: row 0 calls the network at time 0.0, where its label is -inf; start or end the grid at",
+    ),
+    "another schedule": (
+        {"model": gs.models.wrap(FakeModel(), gs.schedules.vp_linear(0.1, 10.0))},
+        "plan: made for VPLinear(beta_min=0.1, beta_max=20.0), but the model was wrapped for VPLinear",
+    ),
     "unknown backend": ({"backend": "opencl"}, "backend='opencl'; choose auto, reference, cpu"),
 }
 
@@ -101,11 +120,22 @@ BAD_TYPES: dict[str, tuple[dict[str, Any], str]] = {
         {"x_init": torch.ones(3, 4, dtype=torch.int64)},
         "x_init: dtype torch.int64; need a float tensor",
     ),
+    "fractional shape": ({"shape": (3, 2.0)}, "shape=2.0; need an integer"),
+    "boolean shape": ({"shape": (True, 2)}, "shape=True; need an integer"),
+    "number for a shape": ({"shape": 4}, "shape=4; need (B, ...)"),
+    "batch_size boolean": ({"batch_size": True}, "batch_size=True; need an integer"),
+    "batch_size float": ({"batch_size": 2.0}, "batch_size=2.0; need an integer"),
+    "number for the ids": ({"sample_ids": 5}, "sample_ids: 5; need 3 integers"),
+    "solver name for a plan": ({"plan": "ddim"}, "plan: 'ddim'; pass a Plan, from make_plan"),
+    "list for x_init": ({"x_init": [[1.0]]}, "x_init: list; need a float tensor [B, ...]"),
+    "tensor for cond": ({"cond": torch.ones(3)}, "cond: Tensor; need a mapping"),
+    "number for a cond name": ({"cond": {1: 2}}, "cond: dict; need a mapping from argument names"),
+    "number for on_row": ({"on_row": 3}, "on_row: int is not callable; pass a function of one RowEvent"),
     "seed float": ({"seed": 1.0}, "seed=1.0; need an integer"),
     "seed boolean": ({"seed": False}, "seed=False; need an integer"),
-    "id float": ({"sample_ids": [0, 1.5, 2]}, "sample_ids: 1.5; need integers in 0..2^32-1"),
-    "id boolean": ({"sample_ids": [0, True, 2]}, "sample_ids: True; need integers in 0..2^32-1"),
-    "id text": ({"sample_ids": ["0", "1", "2"]}, "sample_ids: '0'; need integers in 0..2^32-1"),
+    "id float": ({"sample_ids": [0, 1.5, 2]}, "sample_ids=1.5; need an integer"),
+    "id boolean": ({"sample_ids": [0, True, 2]}, "sample_ids=True; need an integer"),
+    "id text": ({"sample_ids": ["0", "1", "2"]}, "sample_ids='0'; need an integer"),
     "model not callable": (
         {"model": "unet"},
         "model: str is not callable; pass model(x, t, **cond)",
@@ -229,3 +259,43 @@ def test_predicted_x0_of_a_row_without_network_is_refused() -> None:
 )
 def test_sample_ids_may_be_any_sequence_of_integers(ids: Any) -> None:
     assert torch.equal(sample(sample_ids=ids), sample())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")
+def test_a_missing_gpu_is_named() -> None:
+    with pytest.raises(ValueError, match="device='cuda': torch sees no CUDA GPU; use device='cpu'"):
+        sample(device="cuda")
+
+
+@pytest.mark.parametrize("spoil", [lambda x, t: x.mul_(0.5), lambda x, t: t.mul_(2.0)], ids=["x", "t"])
+def test_a_model_that_writes_into_its_input_is_refused(spoil: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def model(x: Tensor, t: Tensor) -> Tensor:
+        result = x.clone()
+        spoil(x, t)
+        return result
+
+    with pytest.raises(ValueError, match="model: wrote into its input x or t in row 0; work on a copy"):
+        gs.sample(model, PLAN, shape=(3, 4))
+
+
+def test_inference_mode_is_fine() -> None:
+    with torch.inference_mode():
+        inside = sample()
+    assert torch.equal(inside, sample())
+
+
+def test_a_nan_that_on_row_returns_is_reported() -> None:
+    last = len(PLAN.instructions) - 1
+
+    def spoil(event: gs.RowEvent) -> Tensor | None:
+        return event.x * torch.nan if event.row == last else None
+
+    with pytest.raises(ValueError, match=f"inf or NaN in row {last} for sample ids"):
+        sample(on_row=spoil)
+
+
+def test_the_state_of_a_stage_cannot_be_replaced() -> None:
+    plan = gs.make_plan("edm_heun", SCHEDULE, 5)
+    with pytest.raises(ValueError, match=r"on_row: replaced the state in row 0, a stage .* event.ends_step"):
+        sample(plan=plan, on_row=lambda event: event.x)
+    sample(plan=plan, on_row=lambda event: event.x if event.ends_step else None)

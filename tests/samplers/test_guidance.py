@@ -33,17 +33,23 @@ class Network:
 
     def __init__(self, function: Any = network, **fields: Any) -> None:
         self.fake = FakeModel(function)
-        given = {
-            "outputs": ("epsilon",),
-            "label": SCHEDULE.label,
-            "dtype": torch.float32,
-            "device": torch.device("cpu"),
-        }
+        given = {"schedule": SCHEDULE, "outputs": ("epsilon",), "label": SCHEDULE.label}
         self.model = WrappedModel(network=self.fake, **(given | fields))
 
     @property
     def calls(self) -> list[Any]:
         return self.fake.calls
+
+
+class DoubleNetwork(torch.nn.Module):
+    """``network`` with a parameter of float64, so that the model asks for that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = torch.nn.Parameter(torch.zeros((), dtype=torch.float64))
+
+    def forward(self, x: Tensor, t: Tensor, *, labels: Tensor) -> Tensor:
+        return network(x, t, labels=labels)
 
 
 def guided_model(function: Any = network, **fields: Any) -> tuple[ClassifierFree, list[Any]]:
@@ -55,9 +61,10 @@ def guided_model(function: Any = network, **fields: Any) -> tuple[ClassifierFree
 
 
 def test_a_guided_model_presents_the_network_it_was_made_from() -> None:
-    model, _ = guided_model(label=SCHEDULE.log_gamma, dtype=torch.bfloat16, device=torch.device("meta"))
+    network = torch.nn.Linear(2, 2, device="meta", dtype=torch.bfloat16)
+    model = classifier_free(gs.models.wrap(network, SCHEDULE, label=SCHEDULE.log_gamma), null={"labels": NULL})
     assert model.outputs == ("epsilon", "uncond.epsilon")
-    assert model.label == SCHEDULE.log_gamma
+    assert (model.label, model.schedule) == (SCHEDULE.log_gamma, SCHEDULE)
     assert (model.dtype, model.device) == (torch.bfloat16, torch.device("meta"))
 
 
@@ -98,7 +105,7 @@ def test_other_conditioning_is_doubled_where_it_is_per_sample_and_shared_where_i
 
 def test_the_conditioning_that_null_replaces_must_be_given() -> None:
     model, _ = guided_model()
-    message = r"cond: \['labels'\] missing; .* needs the conditioning that null=\{'labels': 10\} replaces"
+    message = r"cond\['labels'\]: None; null replaces it, so give a tensor with one entry per sample"
     with pytest.raises(ValueError, match=message):
         gs.sample(model, solver_plan("ddim", 1).guided(2.0), shape=(1, 2))
 
@@ -169,7 +176,7 @@ def test_a_scale_per_sample_follows_its_sample_through_any_batching(batch_size: 
 def test_predicted_x0_of_a_scale_per_sample_mixes_with_that_samples_scale(name: str, batch_size: int | None) -> None:
     scales, seen = torch.tensor([1.0, 2.0, 0.0, -1.5, 7.5], dtype=torch.float64), []
     plan = solver_plan(name, 2).guided(scales.tolist())
-    model, _ = guided_model(dtype=torch.float64)
+    model = classifier_free(gs.models.wrap(DoubleNetwork(), SCHEDULE), null={"labels": NULL})
     states: list[Tensor] = []
     gs.sample(
         model,
@@ -208,3 +215,27 @@ def test_a_batch_of_one_may_have_a_list_of_one_scale() -> None:
     cond = {"labels": CLASSES[:1]}
     one = gs.sample(model, solver_plan("ddim").guided([2.0]), shape=(1, 3), cond=cond)
     assert_same_bits(one, gs.sample(model, solver_plan("ddim").guided(2.0), shape=(1, 3), cond=cond))
+
+
+# --- guidance is never off in silence
+
+
+@pytest.mark.parametrize("null", [{}, {"labels": None}, {"labels": "none"}, {"labels": True}], ids=str)
+def test_a_null_that_stands_for_nothing_is_refused(null: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"null: empty|null\['labels'\]: .*; give a number, or a tensor"):
+        classifier_free(Network().model, null=null)
+
+
+@pytest.mark.parametrize(
+    "labels", [3, torch.tensor([3]), torch.tensor(3), None], ids=["number", "one", "scalar", "none"]
+)
+def test_conditioning_that_is_not_per_sample_cannot_be_guided(labels: Any) -> None:
+    model, _ = guided_model()
+    with pytest.raises(ValueError, match=r"cond\['labels'\]: .*; null replaces it, so give a tensor with one entry"):
+        model(torch.ones(5, 3), torch.ones(5), labels=labels)
+
+
+def test_a_null_of_another_shape_is_refused() -> None:
+    model = classifier_free(Network().model, null={"labels": torch.ones(7)})
+    with pytest.raises(ValueError, match=r"null\['labels'\]: shape \(7,\); one sample of cond has \(3,\)"):
+        model(torch.ones(5, 3), torch.ones(5), labels=torch.ones(5, 3))

@@ -54,6 +54,20 @@ def test_dtype_and_device_are_those_of_the_parameters(dtype: torch.dtype) -> Non
     assert {x.dtype for x, _, _ in net.seen[-2:]} == {dtype}
 
 
+def test_dtype_follows_a_network_that_is_moved_after_wrapping() -> None:
+    net = Net()
+    model = gs.models.wrap(net, SCHEDULE)
+    net.double()
+    assert model.dtype == torch.float64
+    assert gs.sample(model, solver_plan("ddim", 2), shape=(1, 2)).isfinite().all()
+
+
+@pytest.mark.parametrize(("network", "schedule"), [(3, SCHEDULE), (Net(), "vp_linear")], ids=["network", "schedule"])
+def test_what_cannot_be_wrapped_is_named(network: Any, schedule: Any) -> None:
+    with pytest.raises(TypeError, match=r"network: int is not callable|schedule: 'vp_linear'; pass one of"):
+        gs.models.wrap(network, schedule)
+
+
 def test_a_network_without_parameters_is_float32_on_the_cpu() -> None:
     model = gs.models.wrap(nn.Identity(), SCHEDULE)
     assert (model.dtype, model.device) == (torch.float32, torch.device("cpu"))

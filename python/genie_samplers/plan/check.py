@@ -18,10 +18,11 @@ MAX_OUTPUTS, MAX_CONVERTED, MAX_HISTORY, MAX_DRAWS = 8, 2, 16, 2  # of genie_ext
 
 def check(plan: Plan) -> None:
     """Raise ValueError naming the row and the field."""
-    if not plan.instructions:
-        raise ValueError("instructions: empty; a plan needs at least one row")
-    if plan.init.distribution != "normal" or not np.isfinite(plan.init.scale):
-        raise ValueError(f"init: {plan.init}; need distribution 'normal' and a finite scale")
+    if not isinstance(plan.instructions, tuple) or not plan.instructions:
+        raise ValueError(f"instructions: {plan.instructions!r}; need a tuple of at least one row")
+    _check_names(plan.outputs)
+    if plan.init.distribution != "normal" or not 0.0 <= plan.init.scale < np.inf:
+        raise ValueError(f"init: {plan.init}; need distribution 'normal' and a finite scale >= 0")
     if plan.quantity not in ("epsilon", "x0"):
         raise ValueError(f"quantity={plan.quantity!r}; choose 'epsilon' or 'x0'")
     if plan.guidance is not None and not (plan.guidance and np.isfinite(plan.guidance).all()):
@@ -35,6 +36,12 @@ def check(plan: Plan) -> None:
         _check_values(row, step)
         _check_history(row, step, plan.instructions)
     _check_aux(plan.instructions)
+
+
+def _check_names(outputs: tuple[str, ...]) -> None:
+    proper = isinstance(outputs, tuple) and all(isinstance(name, str) and name for name in outputs)
+    if not proper or len(set(outputs)) != len(outputs) or any(name.startswith("uncond.") for name in outputs):
+        raise ValueError(f"outputs={outputs!r}; need a tuple of distinct names without the prefix 'uncond.'")
 
 
 def _check_draws(steps: tuple[Step, ...]) -> None:

@@ -16,6 +16,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,10 @@ class Recipe:
     schedule: Mapping[str, object]
     grid: tuple[float, ...]
     options: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("schedule", "options"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +91,12 @@ class Plan:
         """What the model returns: the outputs, and with guidance their unconditional twins after them."""
         twins = () if self.guidance is None else tuple(f"uncond.{name}" for name in self.outputs)
         return self.outputs + twins
+
+    @property
+    def rising(self) -> bool:
+        """Whether time grows from row to row: the plan encodes data instead of sampling it."""
+        times = self.times if self.recipe is None else self.recipe.grid
+        return times[-1] > times[0]
 
     @property
     def stochastic(self) -> bool:
@@ -135,15 +146,21 @@ class Plan:
         """Classifier-free guidance, one scale or one per sample: scale * conditional + (1 - scale) * unconditional."""
         if self.guidance is not None:
             raise ValueError(f"guidance={self.guidance} is already set; call guided() on the unguided plan")
-        scales = tuple(float(s) for s in np.atleast_1d(np.asarray(scale, dtype=np.float64)))
-        if not scales or not np.isfinite(scales).all():
-            raise ValueError(f"scale={scale}; need a finite number or a non-empty list of them")
+        try:
+            numbers = np.atleast_1d(np.asarray(scale, dtype=np.float64))
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"scale={scale!r}; need a finite number or a list of them, one per sample") from error
+        if numbers.ndim != 1 or numbers.size == 0 or not np.isfinite(numbers).all():
+            raise ValueError(f"scale={scale!r}; need a finite number or a list of them, one per sample")
+        scales = tuple(numbers.tolist())
         steps = tuple(replace(s, calls=2) if s.calls == 1 else s for s in self.instructions)
         return replace(self, instructions=steps, guidance=scales)
 
     def starting_at(self, k: int) -> Plan:
         """The plan of the same recipe from its k-th time on, with its own warm-up (image to image)."""
         recipe = self._recipe("starting_at")
+        if isinstance(k, bool) or not isinstance(k, int):
+            raise TypeError(f"k={k!r}; need an integer")
         if not 0 <= k < len(recipe.grid) - 1:
             raise ValueError(f"k={k}; the grid has {len(recipe.grid) - 1} steps, so k is 0..{len(recipe.grid) - 2}")
         plan = registry.rebuild(recipe.solver, self.schedule, recipe.grid[k:], recipe.options)
@@ -161,11 +178,14 @@ class Plan:
         return unroll(self.instructions)
 
     def allclose(self, other: Plan, rtol: float = 1e-12) -> bool:
-        """Whether both map (x_T, outputs, draws) alike to the last state, to rtol of the largest coefficient."""
-        if self.guidance != other.guidance:
+        """Whether both ask the network the same and map (x_T, outputs, draws) alike to the last state.
+
+        Times, input scales and, for each kind of coefficient, its largest entry set the scale of ``rtol``.
+        """
+        if (self.output_names, self.guidance) != (other.output_names, other.guidance):
             return False
-        mine, theirs = (plan.unrolled().last for plan in (self, other))
-        return mine.shape == theirs.shape and bool(np.abs(mine - theirs).max() <= rtol * np.abs(mine).max())
+        parts = zip(_what_is_done(self), _what_is_done(other), strict=True)
+        return all(_close(mine, theirs, rtol) for mine, theirs in parts)
 
     def to_json(self, *, indent: int | None = None) -> str:
         separators = (",", ":") if indent is None else None
@@ -180,6 +200,8 @@ class Plan:
     @staticmethod
     def from_json(text: str) -> Plan:
         """Read :meth:`to_json`'s text; unknown keys, other versions and malformed values raise ValueError."""
+        if not isinstance(text, str):
+            raise TypeError(f"text: {type(text).__name__}; need the string that to_json returned")
         data = json.loads(text)
         if not isinstance(data, dict) or data.pop("format", None) != _FORMAT or data.pop("version", None) != _VERSION:
             raise ValueError(f'text: not a plan; need a JSON object with "format": "{_FORMAT}", "version": {_VERSION}')
@@ -192,8 +214,24 @@ class Plan:
     def __eq__(self, other: object) -> bool:
         return self._canonical == other._canonical if isinstance(other, Plan) else NotImplemented
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return Plan.from_json, (self.to_json(),)
+
     def __hash__(self) -> int:
         return hash(self._canonical)
 
     def __str__(self) -> str:
         return describe(self)
+
+
+def _what_is_done(plan: Plan) -> tuple[Array, ...]:
+    """What the network is asked, and the last state's coefficients of x_T, of its outputs and of the draws."""
+    asked = [row for row, step in enumerate(plan.instructions) if step.calls]
+    times = np.array([plan.instructions[row].time for row in asked])
+    scales = np.array([plan.instructions[row].input_scale for row in asked])
+    linear = plan.unrolled()
+    return times, scales, linear.state[-1:], linear.output[-1, asked], linear.draw[-1]
+
+
+def _close(a: Array, b: Array, rtol: float) -> bool:
+    return a.shape == b.shape and (a.size == 0 or bool(np.abs(a - b).max() <= rtol * np.abs(a).max()))
