@@ -16,7 +16,7 @@ ROOTS = {"genie_ext": ROOT, "genie_samplers": ROOT / "python"}
 # modules, and packages with all they hold, of float64 arithmetic on the host
 HOST_SIDE = tuple(
     f"genie_samplers.{name}"
-    for name in ("schedules", "grids", "predictions", "numerics", "registry", "plan", "solvers")
+    for name in ("_arguments", "schedules", "grids", "predictions", "numerics", "registry", "plan", "solvers")
 )
 MAX_LINES = 400
 

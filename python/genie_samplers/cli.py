@@ -26,6 +26,7 @@ DEFAULT_SOLVER = "deis_tab2"
 DEFAULT_NFE = 10
 COMPARED = ("ddim", "deis_tab1", "deis_tab2", "deis_tab3", "dpmpp_2m", "edm_heun")
 _SHAPE = (1, 28, 28)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 class _Group(click.Group):
@@ -34,7 +35,9 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (ValueError, TypeError, ImportError) as error:
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click's own ends, two of which are RuntimeErrors
+        except (ValueError, TypeError, ImportError, OSError, RuntimeError) as error:
             raise click.ClickException(str(error)) from error
 
 
@@ -59,19 +62,22 @@ _backend = click.option("--backend", help="reference, cpu, cuda or triton; the b
 @_seed
 @_device
 @_backend
-@click.option("--plan", "plan_file", type=click.Path(exists=True, path_type=Path), help="A plan JSON to run instead.")
+@click.option("--plan", "plan_file", type=_FILE, help="A plan JSON to run instead.")
 @click.option("--count", default=64, show_default=True, help="Number of images.")
 @click.option("--class", "class_name", help="Class name or number 0..9; all classes in turn by default.")
 @click.option("--guidance", "scale", type=float, help="Classifier-free guidance scale (1 is none).")
-@click.option("--batch-size", default=64, show_default=True, help="Images per network call.")
+@click.option(
+    "--batch-size", default=16, show_default=True,
+    help="Images per network call, the last call padded to it: an image has the same bits for any --count.",
+)  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), default=Path("samples.png"), show_default=True)
 def sample_command(
     solver: str, nfe: int, grid: str | None, seed: int, device: str, backend: str | None, plan_file: Path | None,
     count: int, class_name: str | None, scale: float | None, batch_size: int, out: Path,
 ) -> None:  # fmt: skip
     """Images from the embedded Fashion-MNIST network, as one PNG."""
-    if count < 1:
-        raise ValueError(f"--count {count}; need at least 1 image")
+    _check_run(count, device)
+    images.check_target(out)
     plan = _load_plan(plan_file) if plan_file else make_plan(solver, schedules.vp_linear(), nfe, grid=grid)
     network = models.embedded(device)
     model: Any = network
@@ -82,12 +88,13 @@ def sample_command(
     with _network_seconds(network.network) as seconds:
         x = sample(
             model, plan, shape=(count, *_SHAPE), seed=seed, cond={"class_labels": classes},
-            batch_size=min(batch_size, count), backend=backend,
-        )  # fmt: skip
-        pixels = images.to_pixels(x.cpu().numpy())
+            batch_size=batch_size, backend=backend,
+        ).cpu()  # fmt: skip
     total = time.perf_counter() - start
+    pixels = images.to_pixels(x.numpy())
     name = plan.recipe.solver if plan.recipe else str(plan_file)
-    metadata = {"seed": seed, "solver": name, "nfe": plan.nfe, "guidance": scale or "none", "plan": plan.to_json()}
+    guided = "none" if scale is None else scale
+    metadata = {"seed": seed, "solver": name, "nfe": plan.nfe, "guidance": guided, "plan": plan.to_json()}
     images.save_png(images.grid(pixels, columns=min(10, count)), out, metadata, zoom=2)
     click.echo(
         f"{out}: {count} images, {name}, {plan.nfe} evaluations, {total:.2f} s "
@@ -108,7 +115,11 @@ def compare_command(
     solvers: str, nfes: str, grid: str | None, seed: int, device: str, count: int, fine: int, out: Path
 ) -> None:
     """Solvers (rows) against evaluations (columns) from the same latents: PNG, and RMSE to a fine solution as CSV."""
-    names, numbers = _split(solvers), [int(n) for n in _split(nfes)]
+    names, numbers = _split("--solvers", solvers), _integers("--nfe", nfes)
+    _check_run(count, device)
+    table = out.with_suffix(".csv")
+    images.check_target(out)
+    images.check_target(table, suffix=".csv")
     result = compare(
         models.embedded(device), schedules.vp_linear(), names, numbers, shape=(count, *_SHAPE), seed=seed,
         cond={"class_labels": torch.arange(count) % 10}, grid=grid, fine_steps=fine, on_cell=_print_cell,
@@ -122,7 +133,6 @@ def compare_command(
     ]
     page = images.labelled_table(cells, names, [*(f"{n} evaluations" for n in numbers), f"fine ({fine})"])
     images.save_png(page, out, {"seed": seed, "solvers": solvers, "nfe": nfes, "fine": fine})
-    table = out.with_suffix(".csv")
     with open(table, "w", newline="") as file:
         csv.writer(file).writerows(
             [("solver", "nfe", "rmse"), *((c.solver, c.nfe, f"{c.rmse:.6f}") for c in result.cells)]
@@ -171,6 +181,9 @@ def train_command(
     from . import train
 
     options = train.TrainingOptions(steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+    _check_device(device)
+    if export_to is not None:
+        export_to.mkdir(parents=True, exist_ok=True)  # rather fail now than after hours
     trainer = train.Trainer(folder, data.fashion_mnist(root=root), schedules.vp_linear(), options, device)
     trainer.run()
     if export_to is not None:
@@ -218,8 +231,32 @@ def _class_number(name: str) -> int:
     return lowered.index(name.lower())
 
 
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+def _check_run(count: int, device: str) -> None:
+    if count < 1:
+        raise ValueError(f"--count {count}; need at least 1 image")
+    _check_device(device)
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device {device}: {reason}; choose one that torch has here, such as cpu") from error
+
+
+def _split(option: str, text: str) -> list[str]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise ValueError(f"{option} {text!r}; give one or more, separated by commas")
+    return parts
+
+
+def _integers(option: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in _split(option, text)]
+    except ValueError as error:
+        raise ValueError(f"{option} {text!r}; give integers separated by commas, for example 5,10") from error
 
 
 def _tile(samples: torch.Tensor) -> np.ndarray:

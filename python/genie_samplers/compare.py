@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,9 +10,10 @@ import torch
 from torch import Tensor
 
 from . import grids
+from ._arguments import integer
 from .engine import sample
 from .plan import Plan
-from .registry import make_plan, rebuild
+from .registry import UnreachableNFE, make_plan, rebuild
 from .schedules import Schedule
 
 __all__ = ["Cell", "Comparison", "compare"]
@@ -57,34 +59,48 @@ def compare(
     """Run every solver at every NFE from the same latents, on its default grid unless ``grid`` names another.
 
     The fine solution is deis_tab3 on the Karras grid with ``fine_steps`` steps, continued to gamma = 0 for plans that
-    end there.
+    end there. A number of evaluations that a solver cannot make exactly is skipped; any other bad argument raises
+    before the network runs.
     """
 
     def run(plan: Plan) -> Tensor:
         return sample(model, plan, shape=shape, seed=seed, cond=cond, progress=False)
 
-    times = grids.power_gamma(schedule, fine_steps)
+    times = grids.power_gamma(schedule, integer(fine_steps, "fine_steps", least=1))
     options = {"order": 3, "prediction": "epsilon"}
+    plans, skipped = _plans(schedule, solvers, nfes, grid)
     fine = run(rebuild(_FINE_SOLVER, schedule, times, options))
     fine_at_zero: Tensor | None = None
-    result = Comparison(fine)
-    for name in solvers:
-        for nfe in nfes:
-            try:
-                plan = make_plan(name, schedule, nfe, grid=grid)
-            except ValueError as error:
-                result.skipped[name, nfe] = str(error)
-                continue
-            target = fine
-            if plan.recipe is not None and plan.recipe.grid[-1] == schedule.t_zero:
-                if fine_at_zero is None:
-                    fine_at_zero = run(rebuild(_FINE_SOLVER, schedule, grids.with_zero(schedule, times), options))
-                target = fine_at_zero
-            samples = run(plan)
-            result.cells.append(Cell(name, nfe, samples, _rmse(samples, target)))
-            if on_cell is not None:
-                on_cell(result.cells[-1])
+    result = Comparison(fine, skipped=skipped)
+    for (name, nfe), plan in plans.items():
+        target = fine
+        if plan.recipe is not None and plan.recipe.grid[-1] == schedule.t_zero:
+            if fine_at_zero is None:
+                fine_at_zero = run(rebuild(_FINE_SOLVER, schedule, grids.with_zero(schedule, times), options))
+            target = fine_at_zero
+        samples = run(plan)
+        result.cells.append(Cell(name, nfe, samples, _rmse(samples, target)))
+        if on_cell is not None:
+            on_cell(result.cells[-1])
     return result
+
+
+def _plans(
+    schedule: Schedule, solvers: Sequence[str], nfes: Sequence[int], grid: str | None
+) -> tuple[dict[tuple[str, int], Plan], dict[tuple[str, int], str]]:
+    """The plans of the table by (solver, nfe), and why the others cannot be made."""
+    if isinstance(solvers, str) or len(solvers) == 0:
+        raise ValueError(f"solvers={solvers!r}; give a non-empty list of names")
+    if len(nfes) == 0:
+        raise ValueError(f"nfes={nfes!r}; give a non-empty list of integers")
+    plans: dict[tuple[str, int], Plan] = {}
+    skipped: dict[tuple[str, int], str] = {}
+    for name, nfe in itertools.product(solvers, nfes):
+        try:
+            plans[name, nfe] = make_plan(name, schedule, nfe, grid=grid)
+        except UnreachableNFE as error:
+            skipped[name, nfe] = str(error)
+    return plans, skipped
 
 
 def _rmse(a: Tensor, b: Tensor) -> float:

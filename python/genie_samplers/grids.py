@@ -7,15 +7,16 @@ schedule's ``t_max``, ``t_end`` to its ``t_end``. With u = i / steps; power_t as
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from numbers import Integral
 from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .schedules import Schedule
+from ._arguments import integer, real, reals
+from .schedules import Schedule, check_schedule
 
 __all__ = [
     "GRIDS",
@@ -47,7 +48,7 @@ def power_t(
     """
     start, end = _ends(schedule, t_start, t_end)
     origin = schedule.t_zero if end < 0.0 else 0.0
-    falling = _power_law(start - origin, end - origin, _count(steps), power)
+    falling = _power_law(start - origin, end - origin, integer(steps, "steps", least=1), power)
     return _pinned(origin + falling, start, end)
 
 
@@ -72,7 +73,7 @@ def power_gamma(
     """Uniform in gamma^(1/power); power 7 is the grid of Karras et al. (2206.00364, eq. 5)."""
     start, end = _ends(schedule, t_start, t_end)
     high, low = float(schedule.gamma(start)), float(schedule.gamma(end))
-    gamma = _power_law(high, low, _count(steps), power)
+    gamma = _power_law(high, low, integer(steps, "steps", least=1), power)
     return _pinned(schedule.time_of_gamma(np.clip(gamma, low, high)), start, end)
 
 
@@ -85,7 +86,7 @@ def uniform_half_log_snr(
         fix = "end it later and append t_zero with with_zero(schedule, grid)"
         raise ValueError(f"t_end={end!r} is t_zero, where half_log_snr is infinite: {fix}")
     low, high = float(schedule.half_log_snr(start)), float(schedule.half_log_snr(end))
-    half_log_snr = _power_law(low, high, _count(steps), 1.0)
+    half_log_snr = _power_law(low, high, integer(steps, "steps", least=1), 1.0)
     return _pinned(schedule.time_of_half_log_snr(half_log_snr), start, end)
 
 
@@ -94,8 +95,9 @@ def given(schedule: Schedule, times: ArrayLike) -> Array:
 
     ValueError unless 1-D, finite, within [t_zero, t_max] and strictly falling or strictly rising.
     """
-    schedule.gamma(times)  # raises for what is not real numbers in the schedule's range
-    grid = np.array(times, dtype=np.float64)
+    check_schedule(schedule)
+    grid = np.array(reals(times, "times"))
+    schedule.gamma(grid)  # raises for times outside the schedule
     if grid.ndim != 1 or grid.size < 2:
         raise ValueError(f"times has shape {grid.shape}: give 2 or more times in 1-D")
     change = np.diff(grid)
@@ -145,8 +147,9 @@ GRIDS: Mapping[str, GridFunction] = MappingProxyType(
 
 
 def _ends(schedule: Schedule, t_start: float | None, t_end: float | None) -> tuple[float, float]:
-    start = schedule.t_max if t_start is None else float(t_start)
-    end = schedule.t_end if t_end is None else float(t_end)
+    check_schedule(schedule)
+    start = schedule.t_max if t_start is None else real(t_start, "t_start")
+    end = schedule.t_end if t_end is None else real(t_end, "t_end")
     if not schedule.t_zero <= end < start <= schedule.t_max:
         limits = f"{schedule.t_zero!r} <= t_end < t_start <= {schedule.t_max!r}"
         fix = f"choose {limits} (to encode, reverse a falling grid)"
@@ -154,20 +157,18 @@ def _ends(schedule: Schedule, t_start: float | None, t_end: float | None) -> tup
     return start, end
 
 
-def _count(steps: int) -> int:
-    if isinstance(steps, bool) or not isinstance(steps, Integral):
-        raise TypeError(f"steps={steps!r}: give an int")
-    if steps < 1:
-        raise ValueError(f"steps={steps!r}: give 1 or more")
-    return int(steps)
-
-
 def _power_law(first: float, last: float, steps: int, power: float) -> Array:
     """steps + 1 values from first to last, uniform in value^(1/power)."""
-    if not 0.0 < power < np.inf:
+    power = real(power, "power")
+    if not 0.0 < power < math.inf:
         raise ValueError(f"power={power!r}: give a positive finite number")
+    try:
+        root_first, root_last = first ** (1.0 / power), last ** (1.0 / power)
+    except OverflowError:
+        root_first = root_last = math.inf
+    if not math.isfinite(root_first):
+        raise ValueError(f"power={power!r}: {first!r}^(1/power) is beyond float64, give a larger power")
     i = np.arange(steps + 1)
-    root_first, root_last = first ** (1.0 / power), last ** (1.0 / power)
     return ((steps - i) / steps * root_first + i / steps * root_last) ** power
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-__all__ = ["grid", "labelled_table", "save_png", "to_pixels"]
+__all__ = ["check_target", "grid", "labelled_table", "save_png", "to_pixels"]
 
 Pixels = NDArray[np.uint8]
 _MARGIN = 6
@@ -53,6 +54,15 @@ def labelled_table(
             if cell is not None:
                 page.paste(_to_image(cell, zoom), (left + column * width, top + row * height))
     return page
+
+
+def check_target(path: Path, *, suffix: str = ".png") -> None:
+    """Make the folder of a file to come; ValueError or OSError where the file could not be written."""
+    if path.suffix.lower() != suffix:
+        raise ValueError(f"out={str(path)!r}; need a name that ends in {suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ValueError(f"out={str(path)!r}; cannot be written, choose another file")
 
 
 def save_png(image: Pixels | Image.Image, path: Path, metadata: Mapping[str, object], *, zoom: int = 1) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,12 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import grids
-from .schedules import Schedule
+from ._arguments import integer
+from .schedules import Schedule, check_schedule
 
 if TYPE_CHECKING:
     from .plan import Plan
 
-__all__ = ["SOLVERS", "Solver", "find", "make_plan", "rebuild", "register"]
+__all__ = ["SOLVERS", "Solver", "UnreachableNFE", "find", "make_plan", "rebuild", "register"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class Solver:
     summary: str = ""
 
 
+class UnreachableNFE(ValueError):
+    """A solver cannot make exactly this number of evaluations; the message says which it can."""
+
+
 SOLVERS: dict[str, Solver] = {}
 
 
@@ -50,7 +56,7 @@ def register(*solvers: Solver) -> None:
 
 
 def find(name: str) -> Solver:
-    if name not in SOLVERS:
+    if not isinstance(name, str) or name not in SOLVERS:
         raise ValueError(f"solver={name!r}; choose one of {', '.join(sorted(SOLVERS))}")
     return SOLVERS[name]
 
@@ -69,24 +75,26 @@ def make_plan(
 
     grid: a name of ``grids.GRIDS``; by default the solver's own. prediction: what the network returns. direction:
     "sample", or "encode" for the rising grid. options: on top of the registered ones (for example ``{"eta": 0.5}`` for
-    ddim). Raises ValueError naming the argument; also where the solver cannot make exactly ``nfe`` evaluations.
+    ddim). Raises ValueError or TypeError naming the argument, UnreachableNFE where the solver cannot make exactly
+    ``nfe`` evaluations.
     """
     solver = find(name)
-    _check_nfe(nfe)
+    check_schedule(schedule)
+    nfe = integer(nfe, "nfe", least=1)
     if direction not in ("sample", "encode"):
         raise ValueError(f"direction={direction!r}; choose 'sample' or 'encode'")
-    if options and "prediction" in options:
-        raise ValueError("options: contains 'prediction'; pass make_plan(..., prediction=...)")
-    times = _times(solver, schedule, nfe, grid or solver.default_grid, direction)
-    plan = rebuild(name, schedule, times, {**solver.options, **(options or {}), "prediction": prediction})
+    chosen = _checked_options(solver, {} if options is None else options)
+    times = _times(solver, schedule, nfe, solver.default_grid if grid is None else grid, direction)
+    plan = rebuild(name, schedule, times, {**chosen, "prediction": prediction})
     if plan.nfe != nfe:
-        raise ValueError(f"nfe={nfe}; {name} makes {plan.nfe} evaluations on this grid: ask for that number")
+        raise UnreachableNFE(f"nfe={nfe}; {name} makes {plan.nfe} evaluations on this grid: ask for that number")
     return plan
 
 
 def _times(solver: Solver, schedule: Schedule, nfe: int, grid: str, direction: str) -> NDArray[np.float64]:
-    if grid not in grids.GRIDS:
-        raise ValueError(f"grid={grid!r}; choose one of {', '.join(grids.GRIDS)}")
+    if not isinstance(grid, str) or grid not in grids.GRIDS:
+        fix = f"choose one of {', '.join(grids.GRIDS)}, or call {solver.build.__name__}(schedule, times)"
+        raise ValueError(f"grid={grid!r}; {fix}")
     make = grids.GRIDS[grid]
     if direction == "encode":
         return make(schedule, max(1, nfe // solver.evaluations_per_step))[::-1]
@@ -100,11 +108,21 @@ def _times(solver: Solver, schedule: Schedule, nfe: int, grid: str, direction: s
 
 def rebuild(name: str, schedule: Schedule, grid: ArrayLike, options: Mapping[str, object]) -> Plan:
     """Build from a recipe: the solver's function with these options on this grid."""
-    return find(name).build(schedule, grid, **options)
+    build = find(name).build
+    known = [p.name for p in inspect.signature(build).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    if unknown := [key for key in options if key not in known]:
+        raise ValueError(f"options: {name} has no {unknown[0]!r}; choose from {known}")
+    return build(schedule, grid, **options)
 
 
-def _check_nfe(nfe: int) -> None:
-    if isinstance(nfe, bool) or not isinstance(nfe, int):
-        raise TypeError(f"nfe={nfe!r}; need an integer")
-    if nfe < 1:
-        raise ValueError(f"nfe={nfe}; need at least 1 network evaluation")
+def _checked_options(solver: Solver, options: Mapping[str, object]) -> dict[str, object]:
+    """The registered options and the caller's."""
+    if not isinstance(options, Mapping):
+        raise TypeError(f"options={options!r}: give a mapping such as {{'eta': 0.5}}")
+    if "prediction" in options:
+        raise ValueError("options: contains 'prediction'; pass make_plan(..., prediction=...)")
+    for key, fixed in solver.options.items():
+        if options.get(key, fixed) != fixed:
+            fix = f"choose another solver or call {solver.build.__name__}(schedule, grid, {key}={options[key]!r})"
+            raise ValueError(f"options: {key}={options[key]!r}, but {solver.name} means {key}={fixed!r}; {fix}")
+    return {**options, **solver.options}

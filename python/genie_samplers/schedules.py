@@ -13,17 +13,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from ._arguments import real, reals
 
 __all__ = [
     "EDM",
     "AlphasCumprod",
     "Schedule",
     "VPLinear",
+    "check_schedule",
     "edm",
     "from_alphas_cumprod",
     "from_dict",
@@ -91,7 +93,7 @@ class Schedule(ABC):
 
         ValueError unless 0 <= gamma <= gamma(t_max) * (1 + 1e-12).
         """
-        values, top = _f64(gamma, "gamma"), float(self.gamma(self.t_max))
+        values, top = reals(gamma, "gamma"), float(self.gamma(self.t_max))
         _check_range(values, "gamma", 0.0, top * (1.0 + _SLACK), f"clip it to [0, {top!r}]")
         return np.clip(self._time_of_gamma(values), self.t_zero, self.t_max)
 
@@ -100,7 +102,7 @@ class Schedule(ABC):
 
         ValueError unless half_log_snr >= half_log_snr(t_max) - 1e-12.
         """
-        values, least = _f64(half_log_snr, "half_log_snr"), float(self.half_log_snr(self.t_max))
+        values, least = reals(half_log_snr, "half_log_snr"), float(self.half_log_snr(self.t_max))
         fix = f"clip it to {least!r} or more"
         _check_range(values, "half_log_snr", least - _SLACK, np.inf, fix)
         return np.clip(self._time_of_gamma(np.exp(-values)), self.t_zero, self.t_max)
@@ -112,7 +114,7 @@ class Schedule(ABC):
         return {"name": self.name, **options, **lists}
 
     def _inside(self, t: ArrayLike) -> Array:
-        times = _f64(t, "t")
+        times = reals(t, "t")
         fix = f"take times from a grid of this schedule ({self.name})"
         _check_range(times, "t", self.t_zero, self.t_max, fix)
         return times
@@ -164,7 +166,7 @@ class VPLinear(_VariancePreserving):
     t_zero, t_max, t_end = 0.0, 1.0, 1e-3
 
     def __post_init__(self) -> None:
-        low, high = _real(self.beta_min, "beta_min"), _real(self.beta_max, "beta_max")
+        low, high = real(self.beta_min, "beta_min"), real(self.beta_max, "beta_max")
         if not (0.0 < low <= high and low + high <= 2.0 * _MAX_DECAY):
             fix = "choose 0 < beta_min <= beta_max with a sum of at most 1400"
             raise ValueError(f"beta_min={low!r}, beta_max={high!r}: {fix}")
@@ -189,7 +191,8 @@ class VPLinear(_VariancePreserving):
 class EDM(Schedule):
     """alpha = 1, sigma = gamma = t on [0, gamma_max] (Karras et al., arXiv 2206.00364).
 
-    Grids end at gamma_min; label log(sigma) / 4. ValueError unless 0 < gamma_min < gamma_max < inf.
+    Grids end at gamma_min; label t = sigma, what EDMPrecond and k-diffusion's denoisers take (they compute c_noise
+    themselves). ValueError unless 0 < gamma_min < gamma_max < inf.
     """
 
     gamma_min: float = 0.002
@@ -198,7 +201,7 @@ class EDM(Schedule):
     t_zero = 0.0
 
     def __post_init__(self) -> None:
-        low, high = _real(self.gamma_min, "gamma_min"), _real(self.gamma_max, "gamma_max")
+        low, high = real(self.gamma_min, "gamma_min"), real(self.gamma_max, "gamma_max")
         if not 0.0 < low < high < np.inf:
             fix = "choose 0 < gamma_min < gamma_max < inf"
             raise ValueError(f"gamma_min={low!r}, gamma_max={high!r}: {fix}")
@@ -210,9 +213,6 @@ class EDM(Schedule):
     def gamma(self, t: ArrayLike) -> Array:
         return np.positive(self._inside(t))
 
-    def label(self, t: ArrayLike) -> Array:
-        return 0.25 * self.log_gamma(t)
-
     def _time_of_gamma(self, gamma: Array) -> Array:
         return gamma
 
@@ -222,8 +222,8 @@ class AlphasCumprod(_VariancePreserving):
     """A checkpoint's table of alpha-bar; t is its real-valued index and t_zero = -1 (alpha-bar 1).
 
     Between the indices log alpha or alpha-bar is linear in t (``interpolation``), so every index
-    but the last is a knot; label t. The inverse is exact piece by piece. ValueError unless
-    ``alphas_cumprod`` holds at least 2 strictly falling numbers inside (0, 1).
+    but the last is a knot; label t, and 0, the least that a network knows, where t < 0. The inverse is exact piece by
+    piece. ValueError unless ``alphas_cumprod`` holds at least 2 strictly falling numbers inside (0, 1).
     """
 
     alphas_cumprod: tuple[float, ...] = field(repr=False)
@@ -241,6 +241,9 @@ class AlphasCumprod(_VariancePreserving):
         knots = tuple(map(float, range(bar.size - 2)))
         vars(self).update(alphas_cumprod=tuple(bar[1:].tolist()), _bar=bar)
         vars(self).update(knots=knots, t_max=float(len(knots)))
+
+    def label(self, t: ArrayLike) -> Array:
+        return np.maximum(self._inside(t), 0.0)
 
     def _piece(self, t: Array) -> tuple[NDArray[np.intp], Array]:
         """Piece that holds t and the fraction of it that lies before t."""
@@ -295,15 +298,23 @@ def from_alphas_cumprod(alphas_cumprod: ArrayLike, *, interpolation: str = "log_
 
 def from_dict(recipe: Mapping[str, Any]) -> Schedule:
     """The schedule that :meth:`Schedule.to_dict` described; ValueError for an unknown recipe."""
+    if not isinstance(recipe, Mapping):
+        raise TypeError(f"schedule recipe={recipe!r}: give the mapping that to_dict returned")
     kinds: dict[str, type[Schedule]] = {kind.name: kind for kind in (VPLinear, EDM, AlphasCumprod)}
     options = dict(recipe)
     name = options.pop("name", None)
-    if name not in kinds:
+    if not isinstance(name, str) or name not in kinds:
         raise ValueError(f"schedule name={name!r}: choose one of {sorted(kinds)}")
-    if sorted(options) != sorted(_options(kinds[name])):
+    if options.keys() != set(_options(kinds[name])):
         fix = f"give exactly {_options(kinds[name])}"
-        raise ValueError(f"schedule {name} with options {sorted(options)}: {fix}")
+        raise ValueError(f"schedule {name} with options {list(options)}: {fix}")
     return kinds[name](**options)
+
+
+def check_schedule(schedule: object) -> None:
+    """Raise TypeError for anything but a schedule."""
+    if not isinstance(schedule, Schedule):
+        raise TypeError(f"schedule={schedule!r}: give a Schedule, for example genie_samplers.schedules.vp_linear()")
 
 
 def _options(kind: type[Schedule]) -> list[str]:
@@ -312,7 +323,7 @@ def _options(kind: type[Schedule]) -> list[str]:
 
 def _checked_alpha_bar(table: ArrayLike) -> Array:
     """The table with the alpha-bar of clean data, 1, put before it."""
-    bar = _f64(table, "alphas_cumprod")
+    bar = reals(table, "alphas_cumprod")
     if bar.ndim != 1 or bar.size < 2:
         raise ValueError(f"alphas_cumprod has shape {bar.shape}: give 2 or more numbers in 1-D")
     fix = "drop a last entry of 0 (no signal left: gamma = inf)"
@@ -324,19 +335,6 @@ def _checked_alpha_bar(table: ArrayLike) -> Array:
         fix = "give the cumulative product of 1 - beta, every beta inside (0, 1)"
         raise ValueError(f"alphas_cumprod[{k}]={bar[k + 1]!s} does not fall from {bar[k]!s}: {fix}")
     return bar
-
-
-def _f64(values: ArrayLike, argument: str) -> Array:
-    array = np.asarray(values)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"{argument} has dtype {array.dtype}: give real numbers")
-    return array.astype(np.float64, copy=False)
-
-
-def _real(value: object, argument: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{argument}={value!r}: give a real number")
-    return float(value)
 
 
 def _check_range(values: Array, argument: str, low: float, high: float, fix: str) -> None:

@@ -2,14 +2,15 @@
 
 Every random number of step k (images, flips, times, noise, dropped classes) is a function of (seed, k) alone, so a run
 that was killed and resumed takes exactly the steps of one that was not. The learning rate warms up, stays, and falls
-linearly to zero over the last fifth of ``steps``: a run can be prolonged from any checkpoint of its flat part.
+linearly to zero over the last fifth of ``steps``: a run can be prolonged from any checkpoint of its flat part. Every
+other option that decides a step is kept in the checkpoint, and a resumed run must have the same.
 """
 
 from __future__ import annotations
 
 import csv
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = ["NULL_CLASS", "Trainer", "TrainingOptions", "build_network", "export"
 
 NULL_CLASS = 10
 _LOSS_WINDOW = 100
+_MAY_CHANGE = {"steps", "save_every"}  # between the parts of a resumed run
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,11 @@ def _column(values: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 class Trainer:
-    """Network, its moving average and the optimiser; ``folder`` holds the checkpoint and the loss curve."""
+    """Network, its moving average and the optimiser; ``folder`` holds the checkpoint and the loss curve.
+
+    A checkpoint in ``folder`` is resumed: ``options.steps`` and ``save_every`` may differ from those it was made with,
+    any other difference is a ValueError.
+    """
 
     def __init__(
         self, folder: Path, data: LabelledImages, schedule: Schedule, options: TrainingOptions, device: str = "cpu"
@@ -155,6 +161,7 @@ class Trainer:
         """Write the checkpoint atomically, and the loss curve beside it."""
         state = {
             "step": self.step,
+            "options": asdict(self.options),
             "losses": self.losses,
             "network": self.network.state_dict(),
             "average": self.average,
@@ -168,10 +175,19 @@ class Trainer:
 
     def _load(self) -> None:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        self._check_same_run(state.get("options", {}))
         self.step, self.losses = state["step"], state["losses"]
         self.network.load_state_dict(state["network"])
         self.average = state["average"]
         self.optimizer.load_state_dict(state["optimizer"])
+
+    def _check_same_run(self, saved: dict[str, object]) -> None:
+        """Raise ValueError where the checkpoint's options are not ours; one from before they were kept has none."""
+        given = asdict(self.options)
+        changed = [key for key in saved if key not in _MAY_CHANGE and saved[key] != given.get(key)]
+        if changed:
+            differences = ", ".join(f"{key}={given.get(key)!r} (checkpoint: {saved[key]!r})" for key in changed)
+            raise ValueError(f"{self.checkpoint}: {differences}; resume with the same or take another folder")
 
 
 def export(trainer: Trainer, folder: Path) -> None:

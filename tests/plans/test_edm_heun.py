@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from genie_samplers import grids, solvers
+from genie_samplers.plan import Past, Step
 from genie_samplers.schedules import Schedule
 
 from .oracle import Array, execute
+from .plans import recipe_of
 from .problems import (
     EDM,
     GOLDEN_MIXTURE,
@@ -63,9 +67,7 @@ CHURNS = {
 @pytest.mark.parametrize("to_zero", [True, False], ids=["to zero", "to t_end"])
 @pytest.mark.parametrize("schedule", [EDM, VP], ids=lambda s: s.name)
 @pytest.mark.parametrize("start", [None, 0.6], ids=["from t_max", "from inside"])
-def test_edm_heun_is_algorithm_2(
-    schedule: Schedule, to_zero: bool, churn: dict[str, float], start: float | None
-) -> None:
+def test_edm_heun_is_algorithm_2(schedule: Schedule, to_zero: bool, churn: dict[str, Any], start: float | None) -> None:
     t_start = schedule.t_max if start is None else start * schedule.t_max
     times = grids.power_gamma(schedule, 8, t_start=t_start)
     times = grids.with_zero(schedule, times) if to_zero else times
@@ -91,3 +93,32 @@ def test_churn_numbers_its_draws_in_the_order_of_the_rows() -> None:
     plan = solvers.edm_heun(EDM, grids.power_gamma(EDM, 4, t_start=40.0), s_churn=2.0)
     assert [d for row in plan.layout for d in row.draws] == [0, 1, 2, 3]
     assert [row.calls for row in plan.layout] == [0, *[1] * 8]
+
+
+def renumbered(steps: tuple[Step, ...], rows: int, draws: int) -> list[Step]:
+    """The steps as rows of a plan that has ``rows`` rows and ``draws`` draws less before them."""
+    return [
+        replace(s, history=tuple(Past(p.row - rows, p.h) for p in s.history), draws=tuple(d - draws for d in s.draws))
+        for s in steps
+    ]
+
+
+@pytest.mark.parametrize("start", [1, 3, 7])
+@pytest.mark.parametrize("to_zero", [True, False], ids=["to zero", "to t_end"])
+def test_a_churned_plan_that_starts_later_has_the_rows_of_the_full_one(start: int, to_zero: bool) -> None:
+    times = grids.power_gamma(VP, 9)
+    times = grids.with_zero(VP, times) if to_zero else times
+    plan = solvers.edm_heun(VP, times, s_churn=2.0)
+    later = plan.starting_at(start)
+    churn, *rest = later.instructions  # the full plan churns in the row that ends the step before
+    rows = len(plan.instructions) - len(rest)
+    before = plan.instructions[rows - 1]
+    assert renumbered(plan.instructions[rows:], rows - 1, before.draws[0]) == rest
+    assert churn.x.draws == before.x.draws
+
+
+def test_the_recipe_holds_the_number_of_steps_that_churn_is_divided_by() -> None:
+    times = grids.power_gamma(VP, 8)
+    whole, half = solvers.edm_heun(VP, times, s_churn=2.0), solvers.edm_heun(VP, times, s_churn=1.0, churn_steps=4)
+    assert (recipe_of(whole).options["churn_steps"], recipe_of(half).options["churn_steps"]) == (8, 4)
+    assert half.instructions == whole.instructions

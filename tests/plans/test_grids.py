@@ -203,6 +203,7 @@ def test_given_times_are_copied():
         ([0.5, 0.5], r"times\[1\]=0.5 after 0.5"),
         ([1.0, np.nan], "=nan is outside"),
         ([1.1, 0.5], "=1.1 is outside"),
+        ([[1.0], [0.5, 0.1]], "times: lists of different lengths"),
     ],
 )
 def test_given_times_that_are_no_grid_are_refused(times, message):
@@ -240,6 +241,25 @@ def test_ends_that_do_not_fall_inside_the_schedule_are_refused(name, t_start, t_
 def test_a_power_that_is_not_positive_is_refused(grid, power):
     with pytest.raises(ValueError, match=r"power=.*: give a positive finite number"):
         grid(VP, 4, power=power)
+
+
+@pytest.mark.parametrize("power", [1e-4, 1e-310])
+def test_a_power_too_small_for_float64_is_refused(power):
+    with pytest.raises(ValueError, match=r"power=.*: 152.*\^\(1/power\) is beyond float64, give a larger power"):
+        grids.power_gamma(VP, 4, power=power)
+
+
+@pytest.mark.parametrize("value", ["0.5", True, [0.5]])
+@pytest.mark.parametrize("option", ["power", "t_start", "t_end"])
+def test_options_that_are_no_real_numbers_are_a_type_error(option, value):
+    with pytest.raises(TypeError, match=f"{option}=.*: give a real number"):
+        grids.power_gamma(VP, 4, **{option: value})
+
+
+@pytest.mark.parametrize("build", [lambda s: grids.uniform_t(s, 4), lambda s: grids.given(s, [1.0, 0.5])])
+def test_a_grid_belongs_to_a_schedule(build):
+    with pytest.raises(TypeError, match="schedule='vp': give a Schedule, for example"):
+        build("vp")
 
 
 def test_steps_too_many_for_float64_are_refused():

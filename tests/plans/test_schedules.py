@@ -215,9 +215,11 @@ def test_ranges_are_those_of_the_documentation(name, expected):
     ("name", "t", "label"),
     [
         ("vp_linear", 0.25, 249.75),
-        ("edm", 1.0, 0.0),
-        ("edm", 0.0, -np.inf),
+        ("edm", 80.0, 80.0),
+        ("edm", 0.0, 0.0),
         ("ddpm_alpha_bar", 4.5, 4.5),
+        ("ddpm_alpha_bar", -0.5, 0.0),
+        ("ddpm_log_alpha", -1.0, 0.0),
     ],
 )
 def test_labels_are_what_the_networks_of_the_schedule_want(name, t, label):
@@ -293,6 +295,7 @@ def test_impossible_options_are_refused_with_the_fix(build, options, message):
         ([0.9, 0.0], "=0.0 is outside .*drop a last entry of 0"),
         ([1.1, 0.5], "=1.1 is outside"),
         ([0.9, np.nan], "=nan is outside"),
+        ([[0.9], [0.8, 0.7]], "alphas_cumprod: lists of different lengths"),
     ],
 )
 def test_a_table_that_is_no_product_of_one_minus_beta_is_refused(table, message):
@@ -339,11 +342,20 @@ def test_a_schedule_cannot_be_changed():
     ("recipe", "message"),
     [
         ({}, "schedule name=None: choose one of"),
+        ({"name": ["edm"]}, r"schedule name=\['edm'\]: choose one of"),
         ({"name": "cosine"}, "schedule name='cosine': choose one of"),
         ({"name": "edm", "gamma_min": 0.1}, r"give exactly \['gamma_min', 'gamma_max'\]"),
         ({"name": "edm", "gamma_min": 0.1, "gamma_max": 9.0, "rho": 7}, "give exactly"),
+        ({"name": "edm", "gamma_min": 0.1, 3: 9.0}, "give exactly"),
+        ({"name": "edm", "gamma_min": 0.1, "gamma_max": 10**400}, "gamma_max: an integer beyond float64"),
     ],
 )
 def test_a_recipe_of_no_known_schedule_is_refused(recipe, message):
     with pytest.raises(ValueError, match=message):
+        schedules.from_dict(recipe)
+
+
+@pytest.mark.parametrize("recipe", [[1], "edm", None])
+def test_a_recipe_is_a_mapping(recipe: Any) -> None:
+    with pytest.raises(TypeError, match=r"schedule recipe=.*: give the mapping that to_dict returned"):
         schedules.from_dict(recipe)

@@ -237,9 +237,11 @@ def exact_2m_row(times: NDArray[np.float64], n: int, *, second_order: bool) -> l
 @pytest.mark.parametrize("grid", grids.GRIDS)
 @pytest.mark.parametrize(
     ("steps", "lower_order_final", "first_order"),
-    [(6, True, {0, 5}), (9, True, {0, 8}), (10, True, {0}), (6, False, {0})],
+    [(6, None, {0, 5}), (9, None, {0, 8}), (10, None, {0}), (6, False, {0}), (10, True, {0, 9})],
 )
-def test_dpmpp_2m_rows_are_the_papers(grid: str, steps: int, lower_order_final: bool, first_order: set[int]) -> None:
+def test_dpmpp_2m_rows_are_the_papers(
+    grid: str, steps: int, lower_order_final: bool | None, first_order: set[int]
+) -> None:
     times = grids.GRIDS[grid](VP, steps)
     plan = solvers.dpmpp_2m(VP, times, lower_order_final=lower_order_final)
     errors = [
@@ -250,6 +252,12 @@ def test_dpmpp_2m_rows_are_the_papers(grid: str, steps: int, lower_order_final: 
         for n in range(steps)
     ]
     assert max(errors) <= 1e-12
+
+
+@pytest.mark.parametrize(("steps", "start"), [(12, 4), (9, 3)])
+def test_dpmpp_2m_keeps_the_order_of_its_last_step_when_it_starts_later(steps: int, start: int) -> None:
+    plan = solvers.dpmpp_2m(VP, grids.power_gamma(VP, steps))
+    assert plan.starting_at(start).instructions[-1].x == plan.instructions[-1].x
 
 
 @pytest.mark.parametrize("steps", [3, 12])

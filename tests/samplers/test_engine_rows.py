@@ -34,6 +34,9 @@ def test_on_row_sees_row_time_and_ids_of_every_chunk() -> None:
     gs.sample(FakeModel(), plan, shape=(3, 4), batch_size=2, sample_ids=[7, 8, 9], on_row=events.append)
     rows = [(row, time) for row, time in enumerate(plan.times)]
     assert [(event.row, event.time) for event in events] == rows + rows
+    assert plan.recipe is not None
+    assert [event.next_time for event in events[:3]] == [*plan.times[1:], plan.recipe.grid[-1]]
+    assert [event.ends_step for event in events[:3]] == [False, True, True]
     assert [event.sample_ids for event in events] == [(7, 8)] * 3 + [(9,)] * 3
     assert [tuple(event.x.shape) for event in events] == [(2, 4)] * 3 + [(1, 4)] * 3
 
@@ -211,3 +214,20 @@ def test_buffers_are_reused_by_every_row_and_chunk(monkeypatch: pytest.MonkeyPat
     assert len({call.out.data_ptr() for call in steps}) == 1
     assert len({call.x_in.data_ptr() for call in steps}) == 1
     assert all(call.out is call.x for call in steps)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU, which reports waits as errors")
+@pytest.mark.parametrize("backend", ["cuda", "triton"])
+def test_nothing_in_the_loop_waits_for_the_gpu(backend: str) -> None:
+    plan = solver_plan("edm_heun", 5)
+    gs.sample(FakeModel(), plan, shape=(2, 4), device="cuda", backend=backend)  # loads the kernels
+    calls = iter(range(plan.nfe))
+
+    def strict(x: Tensor, t: Tensor) -> Tensor:
+        torch.cuda.set_sync_debug_mode("error" if next(calls) < plan.nfe - 1 else "default")
+        return 0.5 * x
+
+    try:
+        gs.sample(strict, plan, shape=(2, 4), device="cuda", backend=backend)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._arguments import real
 from ..numerics import transfer
 from ..plan import Combination, Plan, Step
 from ..registry import Solver, register
@@ -26,6 +27,7 @@ def ddim(schedule: Schedule, grid: ArrayLike, *, eta: float = 0.0, prediction: s
     point mass for every eta. Song, Meng and Ermon, arXiv 2010.02502, eq. 12 and 16. eta = 0 equals deis_tab0.
     """
     times = checked_grid(schedule, grid)
+    eta = real(eta, "eta")
     if not 0.0 <= eta < np.inf:
         raise ValueError(f"eta={eta}; need a finite number >= 0")
     if eta > 0.0 and times[1] > times[0]:
@@ -39,9 +41,7 @@ def ddim(schedule: Schedule, grid: ArrayLike, *, eta: float = 0.0, prediction: s
         y = conversion(schedule, t, prediction=prediction, quantity="epsilon")
         steps.append(Step(float(t), x, converted=(y,), draws=(draws,) if drawn else ()))
         draws += drawn
-    return finish(
-        "ddim", schedule, times, steps, prediction=prediction, quantity="epsilon", options={"eta": float(eta)}
-    )
+    return finish("ddim", schedule, times, steps, prediction=prediction, quantity="epsilon", options={"eta": eta})
 
 
 def _coefficients(schedule: Schedule, t: float, t_next: float, eta: float) -> tuple[float, float, float]:

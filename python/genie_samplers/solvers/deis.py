@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
+from .._arguments import integer
 from ..numerics import epsilon_weights, transfer
 from ..plan import Combination, Plan, Step
 from ..registry import Solver, register
@@ -27,7 +28,8 @@ def deis_tab(schedule: Schedule, grid: ArrayLike, *, order: int = 3, prediction:
     Riemann sum (off by up to 2e-3).
     """
     times = checked_grid(schedule, grid)
-    if isinstance(order, bool) or order not in range(_MAX_ORDER + 1):
+    order = integer(order, "order")
+    if order not in range(_MAX_ORDER + 1):
         raise ValueError(f"order={order!r}; choose 0, 1, 2 or 3")
     steps: list[Step] = []
     for n in range(len(times) - 1):

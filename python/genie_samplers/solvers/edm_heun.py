@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
+from .._arguments import integer, real
 from ..numerics import transfer
 from ..plan import Combination, Conversion, Past, Plan, Step
 from ..registry import Solver, register
@@ -47,6 +48,7 @@ def edm_heun(
     s_min: float = 0.0,
     s_max: float = math.inf,
     s_noise: float = 1.0,
+    churn_steps: int | None = None,
     prediction: str = "epsilon",
 ) -> Plan:
     """EDM's Heun sampler in gamma; a step to gamma = 0 is Euler.
@@ -55,19 +57,21 @@ def edm_heun(
         before each step, where s_min <= gamma <= s_max:
         gamma^ = gamma (1 + min(s_churn / N, sqrt(2) - 1)),   v += s_noise sqrt(gamma^^2 - gamma^2) z
 
-    Order 2, two evaluations per step (one in the step to 0), stochastic with s_churn > 0. gamma is EDM's sigma, s_min
-    and s_max its S_tmin and S_tmax. Karras et al., arXiv 2206.00364, algorithm 2. Differs from the authors' code:
-    gamma^ never exceeds the schedule's largest gamma. Without churn and zero end equal to deis_rho_heun.
+    Order 2, two evaluations per step (one in the step to 0), stochastic with s_churn > 0. N is ``churn_steps``, by
+    default the number of steps; the recipe holds it, so that a plan that starts later churns as much per step. gamma is
+    EDM's sigma, s_min and s_max its S_tmin and S_tmax. Karras et al., arXiv 2206.00364, algorithm 2. Differs from the
+    authors' code: gamma^ never exceeds the schedule's largest gamma. Without churn and zero end equal to deis_rho_heun.
     """
     times = checked_grid(schedule, grid)
-    _check_churn(s_churn, s_min, s_max, s_noise, rising=bool(times[1] > times[0]))
-    churn = _Churn(min(s_churn / (len(times) - 1), math.sqrt(2.0) - 1.0), s_min, s_max, s_noise)
+    s_churn, s_min, s_max, s_noise = _checked_churn(s_churn, s_min, s_max, s_noise, rising=bool(times[1] > times[0]))
+    count = len(times) - 1 if churn_steps is None else integer(churn_steps, "churn_steps", least=1)
+    churn = _Churn(min(s_churn / count, math.sqrt(2.0) - 1.0), s_min, s_max, s_noise)
     rows = _Rows(schedule, churn, prediction)
     for t, t_next in itertools.pairwise(times):
         rows.add_step(float(t), float(t_next), last=t_next == times[-1])
-    options: dict[str, object] = {"s_churn": float(s_churn), "s_min": float(s_min), "s_noise": float(s_noise)}
+    options: dict[str, object] = {"s_churn": s_churn, "s_min": s_min, "s_noise": s_noise, "churn_steps": count}
     if math.isfinite(s_max):
-        options["s_max"] = float(s_max)  # JSON has no infinity
+        options["s_max"] = s_max  # JSON has no infinity
     return finish("edm_heun", schedule, times, rows.steps, prediction=prediction, quantity="epsilon", options=options)
 
 
@@ -112,13 +116,18 @@ class _Rows:
         return (self.draws - 1,)
 
 
-def _check_churn(s_churn: float, s_min: float, s_max: float, s_noise: float, *, rising: bool) -> None:
+def _checked_churn(
+    s_churn: float, s_min: float, s_max: float, s_noise: float, *, rising: bool
+) -> tuple[float, float, float, float]:
+    s_churn, s_min = real(s_churn, "s_churn"), real(s_min, "s_min")
+    s_max, s_noise = real(s_max, "s_max"), real(s_noise, "s_noise")
     if not 0.0 <= s_churn < math.inf or not 0.0 < s_noise < math.inf:
         raise ValueError(f"s_churn={s_churn}, s_noise={s_noise}; need s_churn >= 0 and s_noise > 0, both finite")
     if not 0.0 <= s_min <= s_max:
         raise ValueError(f"s_min={s_min}, s_max={s_max}; need 0 <= s_min <= s_max")
     if s_churn > 0.0 and rising:
         raise ValueError(f"s_churn={s_churn} on a rising grid; encoding is deterministic, so use s_churn=0")
+    return s_churn, s_min, s_max, s_noise
 
 
 register(

@@ -1,0 +1,47 @@
+"""Arguments as Python and numpy callers write them, brought to one type or refused by name, value and fix."""
+
+from __future__ import annotations
+
+import operator
+from numbers import Real
+from typing import SupportsIndex
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["boolean", "integer", "real", "reals"]
+
+
+def real(value: object, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name}={value!r}: give a real number")
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ValueError(f"{name}: an integer beyond float64; give a smaller number") from error
+
+
+def integer(value: object, name: str, *, least: int | None = None) -> int:
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise TypeError(f"{name}={value!r}: give an integer")
+    number = operator.index(value)
+    if least is not None and number < least:
+        raise ValueError(f"{name}={number}: give {least} or more")
+    return number
+
+
+def boolean(value: object, name: str) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}={value!r}: give True or False")
+    return bool(value)
+
+
+def reals(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    """As float64; not a copy where they are float64 already."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # ragged
+        raise ValueError(f"{name}: lists of different lengths; give numbers that fill one array") from error
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} has dtype {array.dtype}: give real numbers")
+    return array.astype(np.float64, copy=False)
