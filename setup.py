@@ -23,8 +23,9 @@ ROOT = Path(__file__).resolve().parent
 FAILED = """genie_ext._C did not build: {cause}
 {tail}
 (whole output: {log})
-Install what is missing (a C++20 compiler such as g++ >= 11) and run the same command again, or
-install without the native core, which is slower:  GENIE_EXT_BUILD=0 pip install ."""
+Install what is missing (a C++20 compiler such as g++ >= 11; for CUDA nvcc >= 12.0) and run the same
+command again, or install without CUDA:             GENIE_EXT_CUDA=off pip install .
+or without the native core at all, which is slower:  GENIE_EXT_BUILD=0 pip install ."""
 
 
 class CMakeBuild(build_ext):

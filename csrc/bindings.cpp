@@ -15,6 +15,10 @@ namespace py = pybind11;
 namespace genie {
 namespace {
 
+// The order in which read_fused_step and read_normal_fill read; genie_ext/_dispatch.py refuses a
+// module of another one. Count up with every change of that order.
+constexpr int kCallLayout = 1;
+
 // Reads a flat list of integers from front to back.
 class Arguments {
  public:
@@ -58,6 +62,31 @@ class Arguments {
   Py_ssize_t next_ = 0;
 };
 
+void require(bool holds, const char* what) {
+  if (!holds) throw std::invalid_argument(std::string("arguments: ") + what);
+}
+
+void require_sizes(int64_t batch, int64_t elements) {
+  require(batch >= 0 && elements >= 0, "negative batch or elements");
+}
+
+void require_noise(const Noise& noise) {
+  require(noise.seed != nullptr && noise.sample_ids != nullptr, "null noise");
+}
+
+// A tensor of no elements may have no address.
+void require_addresses(const FusedStep& call) {
+  if (call.batch == 0 || call.elements == 0) return;
+  require(call.row != nullptr, "null row");
+  require(call.x.data != nullptr, "null x");
+  require(call.out.data != nullptr, "null out");
+  for (int o = 0; o < call.outputs; ++o) require(call.output[o].data != nullptr, "null output");
+  for (int k = 0; k < call.history; ++k) require(call.past[k].data != nullptr, "null history");
+  for (int d = 0; d < call.draws; ++d) {
+    if (call.draw[d].data == nullptr) require_noise(call.noise);
+  }
+}
+
 FusedStep read_fused_step(const py::list& values) {
   Arguments arguments(values);
   FusedStep call;
@@ -82,6 +111,8 @@ FusedStep read_fused_step(const py::list& values) {
     call.draw_number[d] = static_cast<uint32_t>(arguments.integer());
   }
   arguments.finish();
+  require_sizes(call.batch, call.elements);
+  require_addresses(call);
   return call;
 }
 
@@ -94,6 +125,10 @@ NormalFill read_normal_fill(const py::list& values) {
   call.noise = arguments.noise();
   call.draw_number = static_cast<uint32_t>(arguments.integer());
   arguments.finish();
+  require_sizes(call.batch, call.elements);
+  require_noise(call.noise);
+  const bool empty = call.batch == 0 || call.elements == 0;
+  require(empty || call.out.data != nullptr, "null out");
   return call;
 }
 
@@ -147,9 +182,11 @@ PYBIND11_MODULE(_C, module) {
     py::gil_scoped_release release;
     normal_fill_cuda(call, reinterpret_cast<void*>(stream));
   });
+  module.def("cuda_problem", &cuda_problem);
 #endif
   module.def("philox4x32_10", &philox4x32_10, py::arg("counter"), py::arg("key"));
   module.def("isa", [] { return isa_name(selected_isa()); });
+  module.attr("CALL_LAYOUT") = kCallLayout;
   module.def("built_with_cuda", &built_with_cuda);
   module.def("cuda_archs", &cuda_archs);
 }

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+CALL_LAYOUT: int
+
 def fused_step_cpu(arguments: list[int], threads: int, /) -> None: ...
 def normal_fill_cpu(arguments: list[int], threads: int, /) -> None: ...
 def fused_step_cuda(arguments: list[int], stream: int, /) -> None:
@@ -9,6 +11,9 @@ def fused_step_cuda(arguments: list[int], stream: int, /) -> None:
 
 def normal_fill_cuda(arguments: list[int], stream: int, /) -> None:
     """Only where built_with_cuda()."""
+
+def cuda_problem() -> str:
+    """Why the kernels cannot run on the current device; empty if they can. Only where built_with_cuda()."""
 
 def philox4x32_10(counter: Sequence[int], key: Sequence[int]) -> list[int]:
     """One block of the generator, by the vector code of the selected instruction set."""

@@ -1,8 +1,13 @@
-"""Checks of tensor arguments shared by the ops. Each error names the argument, the value and the fix."""
+"""Checks of arguments shared by the ops. Each error names the argument, the value and the fix.
+
+Those that look at the Python type return the value, so that a call is built from checked values only.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,6 +15,56 @@ from torch import Tensor
 from ._autograd import is_transformed
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def check_tensor(name: str, value: object, allowed: str = "a torch.Tensor") -> Tensor:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}: {_shown(value)}; pass {allowed}")
+    return value
+
+
+def check_optional_tensor(name: str, value: object, allowed: str = "a torch.Tensor or None") -> Tensor | None:
+    return None if value is None else check_tensor(name, value, allowed)
+
+
+def check_sequence(name: str, value: object) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)) and (isinstance(value, str) or not isinstance(value, Sequence)):
+        raise TypeError(f"{name}: {_shown(value)}; pass a list or tuple")
+    return tuple(value)
+
+
+def check_integer(name: str, value: Any) -> int:
+    """A Python int of anything that is one, such as numpy's."""
+    if type(value) is int:
+        return value
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: {_shown(value)}; pass an integer") from None
+
+
+def check_word(name: str, value: int) -> None:
+    if not 0 <= value < 2**32:
+        raise ValueError(f"{name}: {value}; need an integer in 0..2^32-1")
+
+
+def _shown(value: object) -> str:
+    text = " ".join(repr(value).split())
+    return f"{text if len(text) <= 40 else text[:37] + '...'} of type {type(value).__name__}"
+
+
+def check_strided(name: str, tensor: Tensor) -> None:
+    if tensor.is_nested:
+        raise TypeError(f"{name}: a nested tensor; pass torch.nested.to_padded_tensor({name}, 0.0)")
+    if tensor.layout != torch.strided:
+        raise TypeError(f"{name}: layout {tensor.layout}; pass .to_dense()")
+
+
+def check_memory(name: str, tensor: Tensor) -> None:
+    """A plain array of the values themselves: the native backends read memory, not what a view makes of it."""
+    check_strided(name, tensor)
+    if tensor.is_neg():
+        raise ValueError(f"{name}: a view with the negative bit, its memory holds -{name}; pass .resolve_neg()")
 
 
 def check_float(name: str, tensor: Tensor, dtype: torch.dtype | None = None) -> None:
@@ -34,7 +89,7 @@ def check_dense_samples(name: str, tensor: Tensor) -> None:
     if not is_dense_per_sample(tensor):
         raise ValueError(
             f"{name}: strides {tensor.stride()} for shape {tuple(tensor.shape)}; each sample must be dense in "
-            "row-major order (only the stride between samples is free): pass .contiguous()"
+            "row-major order, the stride between samples is free and at least one sample long: pass .contiguous()"
         )
 
 
@@ -49,45 +104,61 @@ def is_dense_per_sample(tensor: Tensor) -> bool:
     return tensor.shape[0] == 1 or tensor.stride(0) >= inner
 
 
+class Region(NamedTuple):
+    """A tensor and the bytes from its first to its last element."""
+
+    name: str
+    tensor: Tensor
+    low: int
+    high: int
+
+
+def regions(named: Iterable[tuple[str, Tensor | None]]) -> list[Region]:
+    """Those tensors that are there and have memory; by address, since two storages may hold the same memory."""
+    return [_region(name, tensor) for name, tensor in named if tensor is not None and _has_memory(tensor)]
+
+
+def may_overlap(a: Region, b: Region) -> bool:
+    return a.low < b.high and b.low < a.high
+
+
+def check_no_overlap(written: Region, other: Region, exceptions: str = "") -> None:
+    if may_overlap(written, other) and _samples_overlap(written, other):
+        raise ValueError(f"{written.name}: shares memory with {other.name}; it needs memory of its own{exceptions}")
+
+
 def same_memory(a: Tensor, b: Tensor) -> bool:
-    if a is b or not (_has_address(a) and _has_address(b)):
-        return a is b
-    return a.data_ptr() == b.data_ptr() and a.shape == b.shape and a.stride() == b.stride() and a.dtype == b.dtype
-
-
-def check_no_overlap(name: str, written: Tensor, other_name: str, other: Tensor) -> None:
-    if not (_has_address(written) and _has_address(other)):
-        return
-    if written.untyped_storage().data_ptr() != other.untyped_storage().data_ptr():
-        return
-    if _samples_overlap(written, other):
-        raise ValueError(
-            f"{name}: shares memory with {other_name}; only out is x and aux_out is aux may be the same tensor, "
-            "anything else needs memory of its own"
-        )
-
-
-def _has_address(tensor: Tensor) -> bool:
-    """Meta tensors and those inside a torch.func transform have no memory that could be shared."""
-    return not (tensor.is_meta or is_transformed(tensor))
-
-
-def _samples_overlap(a: Tensor, b: Tensor) -> bool:
-    """Whether two per-sample-dense tensors share a byte. Interleaved halves of one batch do not."""
-    a_low, a_high = _byte_range(a)
-    b_low, b_high = _byte_range(b)
-    if a_high <= b_low or b_high <= a_low or a.numel() == 0 or b.numel() == 0:
-        return False
-    period = a.stride(0) * a.element_size()
-    interleaved = a.ndim > 0 and b.ndim > 0 and period > 0 and period == b.stride(0) * b.element_size()
-    if not interleaved:
+    if a is b:
         return True
-    shift = (b_low - a_low) % period
-    a_width = a[0].numel() * a.element_size()
-    b_width = b[0].numel() * b.element_size()
+    strides = slice(1 if a.shape[0] == 1 else 0, None)  # of one sample the first is never used
+    same_layout = a.shape == b.shape and a.stride()[strides] == b.stride()[strides] and a.dtype == b.dtype
+    return same_layout and a.data_ptr() == b.data_ptr()
+
+
+def _has_memory(tensor: Tensor) -> bool:
+    """Meta tensors and those inside a torch.func transform have none that could be shared."""
+    return not (tensor.is_meta or is_transformed(tensor)) and tensor.numel() > 0
+
+
+def _region(name: str, tensor: Tensor) -> Region:
+    low = tensor.data_ptr()
+    if tensor.is_contiguous():
+        return Region(name, tensor, low, low + tensor.nbytes)
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return Region(name, tensor, low, low + (last + 1) * tensor.element_size())
+
+
+def _samples_overlap(a: Region, b: Region) -> bool:
+    """Whether two per-sample-dense tensors share a byte within their ranges. Interleaved halves of one batch do not."""
+    if a.tensor.device != b.tensor.device:
+        return False
+    period = _bytes_between_samples(a.tensor)
+    if period == 0 or period != _bytes_between_samples(b.tensor):
+        return True
+    shift = (b.low - a.low) % period
+    a_width, b_width = (t[0].numel() * t.element_size() for t in (a.tensor, b.tensor))
     return shift < a_width or period - shift < b_width
 
 
-def _byte_range(tensor: Tensor) -> tuple[int, int]:
-    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=False))
-    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
+def _bytes_between_samples(tensor: Tensor) -> int:
+    return tensor.stride(0) * tensor.element_size()

@@ -25,6 +25,7 @@ __all__ = ["BACKENDS", "OPS", "backends", "native_module", "requested", "resolve
 OPS = ("fused_step", "normal_fill")
 BACKENDS = ("reference", "cpu", "cuda", "triton")
 _PREFERRED = {"cpu": ("cpu",), "cuda": ("cuda", "triton")}
+_CALL_LAYOUT = 1  # kCallLayout of csrc/bindings.cpp
 _requested: ContextVar[str | None] = ContextVar("genie_ext_backend", default=None)
 
 Runner = Callable[[Any], None]
@@ -43,44 +44,46 @@ def use_backend(name: str) -> Iterator[None]:
 
 def requested(backend: str | None) -> str:
     """The backend asked for by argument, block or environment; 'auto' where nobody asked."""
-    name = backend or _requested.get() or os.environ.get("GENIE_EXT_BACKEND") or "auto"
-    _check_name(name, "backend")
-    return name
+    if name := backend or _requested.get():
+        _check_name(name, "backend")
+    elif name := os.environ.get("GENIE_EXT_BACKEND"):
+        _check_name(name, "GENIE_EXT_BACKEND")
+    return name or "auto"
 
 
 def resolve(op: str, device: torch.device, backend: str | None = None) -> tuple[str, Runner]:
     """The name and the unchecked function ``run(call)`` of the backend for tensors on ``device``."""
     name = requested(backend)
     if name != "auto":
-        reason = why_not(name, device.type)
+        reason = why_not(name, device)
         if reason is not None:
             raise ValueError(f"backend={name!r} cannot run {op} on {device.type} tensors: {reason}")
         return name, _runner(op, name)
     for candidate in _PREFERRED.get(device.type, ()):
-        if why_not(candidate, device.type) is None:
+        if why_not(candidate, device) is None:
             return candidate, _runner(op, candidate)
-    _report_fallback(device.type)
+    _report_fallback(device)
     return "reference", _runner(op, "reference")
 
 
-def why_not(backend: str, device_type: str) -> str | None:
-    """None if ``backend`` can run on tensors of this device type, else the reason and the fix."""
+def why_not(backend: str, device: torch.device) -> str | None:
+    """None if ``backend`` can run on tensors of this device, else the reason and the fix."""
     if backend == "reference":
         return None
     if backend == "triton":
-        return _why_not_triton(device_type)
-    if device_type != backend:
+        return _why_not_triton(device.type)
+    if device.type != backend:
         return f"it runs on {backend} tensors only; move the tensors or choose another backend"
     module, reason = _load_native()
     if module is None:
         return reason
-    return None if backend == "cpu" else _why_not_cuda(module)
+    return None if backend == "cpu" else _why_not_cuda(module, device)
 
 
 def backends() -> dict[str, dict[str, str]]:
     """op -> backend -> 'available' or the reason why not, each asked for the backend's own device type."""
     home = {"reference": "cpu", "cpu": "cpu", "cuda": "cuda", "triton": _triton_device()}
-    state = {name: why_not(name, home[name]) or "available" for name in BACKENDS}
+    state = {name: why_not(name, torch.device(home[name])) or "available" for name in BACKENDS}
     return {op: dict(state) for op in OPS}
 
 
@@ -91,20 +94,38 @@ def native_module() -> ModuleType | None:
 
 @cache
 def _load_native() -> tuple[ModuleType | None, str]:
+    build = "run 'pip install .' or 'python setup.py build_ext --inplace'"
     try:
-        return importlib.import_module("genie_ext._C"), ""
+        module = importlib.import_module("genie_ext._C")
     except ImportError as error:
         missing = getattr(error, "name", None) == "genie_ext._C"
         cause = "genie_ext._C is not built" if missing else f"genie_ext._C does not load ({error})"
-        return None, f"{cause}; run 'pip install .' or 'python setup.py build_ext --inplace'"
+        return None, f"{cause}; {build}"
+    if getattr(module, "CALL_LAYOUT", None) != _CALL_LAYOUT:
+        return None, f"genie_ext._C is of another version than these sources; rebuild: {build}"
+    return module, ""
 
 
-def _why_not_cuda(module: ModuleType) -> str | None:
+def _why_not_cuda(module: ModuleType, device: torch.device) -> str | None:
     if not module.built_with_cuda():
         return "genie_ext._C was built without CUDA; rebuild with GENIE_EXT_CUDA=on where nvcc is installed"
     if not torch.cuda.is_available():
         return "no device: torch sees no CUDA GPU"
-    return None
+    index = torch.cuda.current_device() if device.index is None else device.index
+    problem = _cuda_problem(module, index)
+    if not problem:
+        return None
+    return (
+        f"its kernels, built for {module.cuda_archs()}, do not run on GPU {index}: {problem}; update the "
+        "driver, or rebuild with the GPU's architecture in GENIE_EXT_CUDA_ARCHS"
+    )
+
+
+@cache
+def _cuda_problem(module: ModuleType, index: int) -> str:
+    """What CUDA says of this binary on this GPU: an architecture that was not built, a driver too old; or nothing."""
+    with torch.cuda.device(index):
+        return module.cuda_problem()
 
 
 def _why_not_triton(device_type: str) -> str | None:
@@ -129,11 +150,11 @@ def _runner(op: str, backend: str) -> Runner:
 
 
 @cache
-def _report_fallback(device_type: str) -> None:
-    reasons = [f"{name}: {why_not(name, device_type)}" for name in _PREFERRED.get(device_type, ())]
+def _report_fallback(device: torch.device) -> None:
+    reasons = [f"{name}: {why_not(name, device)}" for name in _PREFERRED.get(device.type, ())]
     if reasons:
         warnings.warn(
-            f"genie_ext runs on the slow reference backend for {device_type} tensors ({'; '.join(reasons)})",
+            f"genie_ext runs on the slow reference backend for {device.type} tensors ({'; '.join(reasons)})",
             stacklevel=4,
         )
 

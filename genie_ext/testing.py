@@ -12,6 +12,9 @@ from .ops.fused_step import StepResult, fused_step
 from .ops.noise import Noise
 
 __all__ = [
+    "BY_DTYPE",
+    "PHILOX_ANSWERS",
+    "PINNED_NORMALS",
     "SentinelView",
     "StepCase",
     "assert_same_bits",
@@ -20,6 +23,23 @@ __all__ = [
     "run_step",
     "same_bits",
 ]
+
+BY_DTYPE = {  # for pytest.mark.parametrize
+    "argvalues": [torch.float32, torch.float64, torch.float16, torch.bfloat16],
+    "ids": ["f32", "f64", "f16", "bf16"],
+}
+
+# counter, key, words: Philox4x32-10 in Random123's kat_vectors
+PHILOX_ANSWERS = {
+    "zeros": ([0] * 4, [0] * 2, [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
+    "ones": ([0xFFFFFFFF] * 4, [0xFFFFFFFF] * 2, [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]),
+    "pi": (
+        [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
+        [0xA4093822, 0x299F31D0],
+        [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1],
+    ),
+}
+PINNED_NORMALS = "89688060584ec3ea93fb714bd95bd786"  # md5 of 2^20: seed 5, draw 3, sample 7, stream 11
 
 _INTEGER_OF_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _SENTINEL = 0xA5

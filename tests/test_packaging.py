@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,6 +58,66 @@ def test_a_pure_python_wheel_needs_neither_compiler_nor_torch(checkout):
     assert expected <= set(names)
 
 
+def test_the_native_core_builds_and_loads_without_torch(checkout):
+    done = run_setup(checkout, "-q", "bdist_wheel", GENIE_EXT_CUDA="off")
+    assert done.returncode == 0, done.stderr
+    (wheel,) = (checkout / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as opened:
+        (core,) = [name for name in opened.namelist() if name.endswith(".so")]
+        opened.extract(core, checkout / "alone")
+    loaded = subprocess.run(
+        [sys.executable, "-I", "-c", LOAD_ALONE, str(checkout / "alone" / core)], capture_output=True, text=True
+    )
+    assert (loaded.returncode, loaded.stdout) == (0, "False False\n"), loaded.stderr
+
+
+LOAD_ALONE = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("_C", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+print(module.built_with_cuda(), "torch" in sys.modules)
+"""
+
+
+def test_cuda_that_was_asked_for_and_is_not_there_is_named(checkout):
+    nowhere = str(checkout / "no" / "nvcc")
+    done = run_setup(checkout, "-q", "build_ext", "--inplace", GENIE_EXT_CUDA="on", CUDACXX=nowhere)
+    assert done.returncode != 0
+    assert "GENIE_EXT_CUDA=on, but there is no working nvcc" in done.stderr
+
+
+def configure(folder: Path, cuda: str) -> subprocess.CompletedProcess[str]:
+    """CMake's first step with an nvcc that only says its version: 11.8."""
+    nvcc = folder / "nvcc"
+    nvcc.write_text("#!/bin/sh\necho Cuda compilation tools, release 11.8, V11.8.89\n")
+    nvcc.chmod(0o755)
+    programs = Path(sys.executable).parent
+    pybind11 = pytest.importorskip("pybind11", reason="the module's bindings need pybind11")
+    options = {
+        "CMAKE_CUDA_COMPILER": nvcc,
+        "CMAKE_MAKE_PROGRAM": programs / "ninja",
+        "GENIE_EXT_CUDA": cuda,
+        "Python_EXECUTABLE": sys.executable,
+        "pybind11_DIR": pybind11.get_cmake_dir(),
+    }
+    command = [str(programs / "cmake"), "-S", str(ROOT), "-B", str(folder / "build"), "-G", "Ninja"]
+    command += [f"-D{name}={value}" for name, value in options.items()]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_an_nvcc_without_cxx20_is_left_alone(tmp_path):
+    done = configure(tmp_path, "auto")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"Built without CUDA: \S*nvcc 11.8 is too old.*nvcc >= 12.0", done.stdout)
+
+
+def test_an_nvcc_without_cxx20_is_refused_where_cuda_was_asked_for(tmp_path):
+    done = configure(tmp_path, "on")
+    assert done.returncode != 0
+    assert re.search(r"GENIE_EXT_CUDA=on, but\s+\S*nvcc\s+11.8\s+is\s+too\s+old", done.stderr)
+
+
 def test_the_source_archive_holds_what_the_build_needs(checkout):
     done = run_setup(checkout, "-q", "sdist")
     assert done.returncode == 0, done.stderr
@@ -70,6 +131,7 @@ def test_a_failing_compiler_is_one_message_with_the_next_command(checkout):
     done = run_setup(checkout, "-q", "build_ext", "--inplace", GENIE_EXT_CUDA="off", CXX="/bin/false")
     assert done.returncode != 0
     assert done.stderr.count("genie_ext._C did not build") == 1
+    assert "GENIE_EXT_CUDA=off pip install ." in done.stderr
     assert "GENIE_EXT_BUILD=0 pip install ." in done.stderr
     assert "Traceback" not in done.stderr
     assert list(checkout.rglob("*.so")) == []

@@ -2,8 +2,8 @@
 // vectorises them.
 #pragma once
 
+#include "common/address.h"
 #include "common/dtype.h"
-#include "common/tensor.h"
 
 namespace genie::inline GENIE_ISA {
 
@@ -20,15 +20,6 @@ HOST_DEVICE auto with_storage(DType dtype, const Visit& visit) {
     default:
       return visit(float{});
   }
-}
-
-HOST_DEVICE int64_t size_of(DType dtype) {
-  return dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2;
-}
-
-HOST_DEVICE void* address_of(const Samples& tensor, int64_t sample, int64_t element) {
-  return static_cast<char*>(tensor.data) +
-         (sample * tensor.stride + element) * size_of(tensor.dtype);
 }
 
 // from [dtype] -> compute type

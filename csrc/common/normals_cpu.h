@@ -15,8 +15,8 @@ namespace genie::inline GENIE_ISA {
 #if defined(__AVX512F__)
 using Lanes = uint64_t __attribute__((vector_size(64)));
 HOST_DEVICE Lanes low_product(Lanes a, Lanes b) {
-  return (Lanes)_mm512_maskz_mul_epu32(0xFF, (__m512i)a,
-                                       (__m512i)b);  // g++ 12 warns of the form without a mask
+  // all lanes, but by a mask: g++ 12 warns of the form without one
+  return (Lanes)_mm512_maskz_mul_epu32(0xFF, (__m512i)a, (__m512i)b);
 }
 #elif defined(__AVX2__)
 using Lanes = uint64_t __attribute__((vector_size(32)));

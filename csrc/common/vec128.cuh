@@ -5,9 +5,9 @@
 #include <cstring>
 #include <type_traits>
 
+#include "common/address.h"
 #include "common/dtype.h"
 #include "common/launch.cuh"
-#include "common/tensor.h"
 
 namespace genie::inline GENIE_ISA {
 
@@ -26,15 +26,9 @@ struct alignas(16) Stream {
   DType dtype;
 };
 
-HOST_DEVICE int log2_size(DType dtype) {
-  return dtype == DType::f64 ? 3 : dtype == DType::f32 ? 2 : 1;
-}
-
 HOST_DEVICE Stream sample_of(const Samples& samples, int64_t sample) {
-  char* data = static_cast<char*>(samples.data);
-  const int shift = log2_size(samples.dtype);
-  return {data == nullptr ? nullptr : data + ((sample * samples.stride) << shift), shift,
-          samples.dtype};
+  void* data = samples.data == nullptr ? nullptr : address_of(samples, sample);
+  return {static_cast<char*>(data), log2_size(samples.dtype), samples.dtype};
 }
 
 // Whether Access::vector can take these samples under the compute type T; an absent tensor agrees

@@ -1,6 +1,9 @@
 // fused_step on the CPU; compiled once per instruction set. Works through each sample in chunks
 // that fit the first cache: inputs of the compute type are read in place, others are widened into a
-// buffer, noise is drawn into one. Neither prefetching nor stores past the caches made it faster.
+// buffer, noise is drawn into one. Prefetching is left to the hardware, stores go through the
+// caches.
+#include <memory>
+
 #include "common/loops.h"
 #include "common/normals_cpu.h"
 #include "common/parallel.h"
@@ -8,7 +11,7 @@
 
 namespace genie::inline GENIE_ISA {
 
-// Below this many elements a team of threads costs more than it saves.
+// Below this many elements one thread works alone: it spares the start of a team.
 inline constexpr int64_t kSerialElements = 32768;
 
 template <class T>
@@ -18,9 +21,23 @@ template <class T>
 inline constexpr DType kComputeType = sizeof(T) == 8 ? DType::f64 : DType::f32;
 
 template <class T>
+struct Buffers {
+  alignas(64) T loaded[kSources][kChunk<T>];
+  alignas(64) T next[2][kChunk<T>];
+  alignas(64) T fed[kChunk<T>];
+};
+
+// Not on the stack, which some threads have little of; kept, since small calls come in thousands.
+template <class T>
+Buffers<T>& buffers_of_this_thread() {
+  thread_local const auto buffers = std::make_unique_for_overwrite<Buffers<T>>();
+  return *buffers;
+}
+
+template <class T>
 class ChunkStep {
  public:
-  explicit ChunkStep(const FusedStep& call) : call_(call) {}
+  explicit ChunkStep(const FusedStep& call) : call_(call), buffers_(buffers_of_this_thread<T>()) {}
 
   void run(const SampleRow<T>& row, int64_t sample, int64_t first, int count) {
     sample_ = sample, first_ = first, count_ = count;
@@ -31,17 +48,17 @@ class ChunkStep {
     }
     // 3 combine: both states before either is written, since out may be x and aux_out may be aux
     const bool two_states = call_.aux_out.data != nullptr;
-    T* x_next = two_states ? next_[0] : place(call_.out, next_[0]);
+    T* x_next = two_states ? buffers_.next[0] : place(call_.out, buffers_.next[0]);
     sum_of_products(row.combine[0], value_, x_next, count_);
-    if (two_states) sum_of_products(row.combine[1], value_, next_[1], count_);
+    if (two_states) sum_of_products(row.combine[1], value_, buffers_.next[1], count_);
     // 4 feed
     if (call_.x_in.data != nullptr) {
-      T* x_in = place(call_.x_in, fed_);
+      T* x_in = place(call_.x_in, buffers_.fed);
       for (int i = 0; i < count_; ++i) x_in[i] = feed(row.e, x_next[i]);
       deliver(call_.x_in, x_in);
     }
     deliver_state(call_.out, x_next);
-    if (two_states) deliver_state(call_.aux_out, next_[1]);
+    if (two_states) deliver_state(call_.aux_out, buffers_.next[1]);
   }
 
  private:
@@ -69,8 +86,8 @@ class ChunkStep {
     if (tensor.dtype == kComputeType<T>) {
       value_[source] = static_cast<const T*>(data);
     } else {
-      convert_from(tensor.dtype, data, loaded_[source], count_);
-      value_[source] = loaded_[source];
+      convert_from(tensor.dtype, data, buffers_.loaded[source], count_);
+      value_[source] = buffers_.loaded[source];
     }
   }
 
@@ -78,18 +95,19 @@ class ChunkStep {
     const Draw draw{philox_key(*call_.noise.seed), call_.draw_number[d],
                     static_cast<uint32_t>(call_.noise.sample_ids[sample_]), call_.noise.stream};
     if constexpr (sizeof(T) == sizeof(float)) {
-      fill_normals(draw, first_, count_, loaded_[kDraw + d]);
+      fill_normals(draw, first_, count_, buffers_.loaded[kDraw + d]);
     } else {
       alignas(64) float z[kChunk<T>];
       fill_normals(draw, first_, count_, z);
-      convert_from(DType::f32, z, loaded_[kDraw + d], count_);
+      convert_from(DType::f32, z, buffers_.loaded[kDraw + d], count_);
     }
-    value_[kDraw + d] = loaded_[kDraw + d];
+    value_[kDraw + d] = buffers_.loaded[kDraw + d];
   }
 
   void convert(const SampleRow<T>& row, int h) {
     const bool stored = call_.stored[h].data != nullptr;
-    T* y = stored ? place(call_.stored[h], loaded_[kConverted + h]) : loaded_[kConverted + h];
+    T* y = stored ? place(call_.stored[h], buffers_.loaded[kConverted + h])
+                  : buffers_.loaded[kConverted + h];
     sum_of_products(row.convert[h], value_, y, count_);
     if (row.bounds(h)) {
       for (int i = 0; i < count_; ++i) y[i] = bound_and_scale(y[i], row.bound[h], row.scale[h]);
@@ -125,9 +143,7 @@ class ChunkStep {
   int64_t sample_ = 0, first_ = 0;
   int count_ = 0;
   const T* value_[kSources] = {};
-  alignas(64) T loaded_[kSources][kChunk<T>];
-  alignas(64) T next_[2][kChunk<T>];
-  alignas(64) T fed_[kChunk<T>];
+  Buffers<T>& buffers_;
 };
 
 template <class T>

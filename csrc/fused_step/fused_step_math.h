@@ -3,8 +3,9 @@
 //
 //     1 convert   y_h  = r_h * clamp(p_h*x + sum_o Q[h,o]*o_o, -b_h, +b_h)
 //     2 store     stored[h] = y_h
-//     3 combine   x'   = W_0 . [x, aux, y_1..y_H, history newest first] + C_0 . [d_1, d_2]     and
-//     aux' with W_1, C_1 4 feed      x_in = e * x'
+//     3 combine   x'   = W_0 . [x, aux, y_1..y_H, history newest first] + C_0 . [d_1, d_2]
+//                 aux' = W_1 . [x, aux, y_1..y_H, history newest first] + C_1 . [d_1, d_2]
+//     4 feed      x_in = e * x'
 //
 // T is the compute type, float or double; inputs are widened to it, results are rounded once on the
 // way out.

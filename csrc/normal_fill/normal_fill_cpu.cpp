@@ -6,7 +6,7 @@
 
 namespace genie::inline GENIE_ISA {
 
-// Below this many elements a team of threads costs more than it saves.
+// Below this many elements one thread works alone: it spares the start of a team.
 inline constexpr int64_t kSerialElements = 8192;
 
 void normal_fill(const NormalFill& call, int threads) {

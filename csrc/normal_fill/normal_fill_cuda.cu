@@ -18,8 +18,8 @@ __global__ void __launch_bounds__(kThreads)
       const auto block = static_cast<uint32_t>(element / kQuad);
       const Normal4 normal = normal4(key, block, call.draw_number, sample_id, call.noise.stream);
       const Quad<float> z = {{normal.z[0], normal.z[1], normal.z[2], normal.z[3]}};
-      store<kAccess, Cache::keep>(out, element, call.elements,
-                                  z);  // noise is drawn to be used next
+      // keep: noise is drawn to be used next
+      store<kAccess, Cache::keep>(out, element, call.elements, z);
     });
   });
 }
@@ -31,6 +31,14 @@ void normal_fill_cuda(const NormalFill& call, void* stream) {
   launch("normal_fill",
          vector ? normal_fill_kernel<Access::vector> : normal_fill_kernel<Access::scalar>, call,
          stream);
+}
+
+const char* cuda_problem() {
+  cudaFuncAttributes attributes;
+  const cudaError_t error = cudaFuncGetAttributes(&attributes, normal_fill_kernel<Access::scalar>);
+  if (error == cudaSuccess) return "";
+  static_cast<void>(cudaGetLastError());  // reported here; the next launch must not see it again
+  return cudaGetErrorString(error);
 }
 
 }  // namespace genie

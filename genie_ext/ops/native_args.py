@@ -24,5 +24,5 @@ def tensor_arguments(tensor: Tensor | None) -> tuple[int, int, int]:
 def noise_arguments(noise: Noise | None) -> tuple[int, int, int]:
     """Addresses of the seed and the sample ids, stream number."""
     if noise is None:
-        return _ABSENT
+        return 0, 0, 0
     return noise.seed.data_ptr(), noise.sample_ids.data_ptr(), noise.stream

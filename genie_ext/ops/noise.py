@@ -7,9 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .._checks import check_same_device, check_shape
+from .._checks import check_integer, check_memory, check_same_device, check_shape, check_tensor, check_word
 
-__all__ = ["Noise", "check_noise"]
+__all__ = ["Noise", "check_noise", "check_noise_types"]
+
+_MAX_ELEMENTS = 2**34  # four to each 32-bit counter
 
 
 class Noise(NamedTuple):
@@ -24,12 +26,26 @@ class Noise(NamedTuple):
     stream: int = 1
 
 
+def check_noise_types(noise: object) -> Noise:
+    """The Python types; returns the noise with a plain integer as its stream."""
+    if not isinstance(noise, Noise):
+        raise TypeError(f"noise: a {type(noise).__name__}; pass genie_ext.Noise(seed, sample_ids, stream)")
+    seed, sample_ids = check_tensor("noise.seed", noise.seed), check_tensor("noise.sample_ids", noise.sample_ids)
+    return Noise(seed, sample_ids, check_integer("noise.stream", noise.stream))
+
+
 def check_noise(noise: Noise, x: Tensor) -> None:
     """Shapes, dtypes and device of the noise source; also used by normal_fill."""
     for name, tensor, count in (("seed", noise.seed, 1), ("sample_ids", noise.sample_ids, x.shape[0])):
+        check_memory(f"noise.{name}", tensor)
         check_shape(f"noise.{name}", tensor, (count,))
         check_same_device(f"noise.{name}", tensor, x.device)
         if tensor.dtype != torch.int64 or not tensor.is_contiguous():
             raise TypeError(f"noise.{name}: dtype {tensor.dtype}; need a contiguous int64 tensor of shape [{count}]")
-    if not 0 <= noise.stream < 2**32:
-        raise ValueError(f"noise.stream: {noise.stream}; need an integer in 0..2^32-1")
+    check_word("noise.stream", noise.stream)
+    elements = x.numel() // x.shape[0]
+    if elements > _MAX_ELEMENTS:
+        raise ValueError(
+            f"noise: {elements} elements per sample; the generator's 32-bit counter repeats after 2^34, so use "
+            "several samples"
+        )

@@ -30,6 +30,7 @@ __all__ = [
     "load",
     "negative_zeros",
     "normals",
+    "place",
     "samples",
     "signed_word",
     "store",
@@ -73,6 +74,13 @@ def signed_word(word: int) -> int:
 def current_device(device: torch.device) -> AbstractContextManager[object]:
     """Triton launches on the current device, not on that of its arguments."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+@triton.jit
+def place(elements, BLOCK: tl.constexpr):
+    """The sample of this program and its first element; int64, since 2^31 elements and a block overflow int32."""
+    blocks = tl.cdiv(tl.cast(elements, tl.int64), BLOCK)
+    return tl.program_id(0) // blocks, (tl.program_id(0) % blocks) * BLOCK
 
 
 @triton.jit

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import operator
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ._arguments import integer
 from .plan import Plan
 from .schedules import Schedule
 
@@ -181,7 +181,7 @@ def _resolve_shape(plan: Plan, shape: Sequence[int] | None, x_init: Tensor | Non
         raise ValueError("shape: missing; pass shape=(B, ...) or x_init")
     if not isinstance(shape, Sequence):
         raise TypeError(f"shape={shape!r}; need (B, ...)")
-    sizes = tuple(_integer("shape", n) for n in shape)
+    sizes = tuple(integer(n, "shape") for n in shape)
     if len(sizes) < 2 or min(sizes) < 1:
         raise ValueError(f"shape={sizes}; need (B, ...) with B >= 1 and every size a positive integer")
     return sizes
@@ -217,18 +217,12 @@ def _resolve_ids(sample_ids: Sequence[int] | None, count: int) -> tuple[int, ...
         return tuple(range(count))
     if not isinstance(sample_ids, Iterable):
         raise TypeError(f"sample_ids: {sample_ids!r}; need {count} integers in 0..2^32-1")
-    ids = tuple(_integer("sample_ids", i) for i in sample_ids)
+    ids = tuple(integer(i, "sample_ids") for i in sample_ids)
     if len(ids) != count:
         raise ValueError(f"sample_ids: {len(ids)} ids for {count} samples; give one per sample")
     if min(ids) < 0 or max(ids) >= 2**32:
         raise ValueError(f"sample_ids: {min(ids)}..{max(ids)}; need integers in 0..2^32-1")
     return ids
-
-
-def _integer(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
-        raise TypeError(f"{name}={value!r}; need an integer")
-    return operator.index(value)
 
 
 def _resolve_cond(cond: Mapping[str, object] | None, count: int, batch_size: int, device: torch.device) -> Any:
@@ -261,10 +255,7 @@ def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 def _resolve_batch_size(batch_size: int | None, count: int) -> int:
     if batch_size is None:
         return count
-    size = _integer("batch_size", batch_size)
-    if size < 1:
-        raise ValueError(f"batch_size={size}; need an integer >= 1, or None for all at once")
-    return size
+    return integer(batch_size, "batch_size", least=1)
 
 
 def _check_guidance(plan: Plan, count: int) -> None:
@@ -273,7 +264,7 @@ def _check_guidance(plan: Plan, count: int) -> None:
 
 
 def _signed_seed(seed: int) -> int:
-    bits = _integer("seed", seed)
+    bits = integer(seed, "seed")
     if not 0 <= bits < 2**64:
         raise ValueError(f"seed={seed}; need 64 bits, 0..2^64-1")
     return bits - 2**64 if bits >= 2**63 else bits

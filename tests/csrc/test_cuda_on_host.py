@@ -9,6 +9,7 @@ import importlib.util
 import shutil
 import subprocess
 import sysconfig
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -17,12 +18,11 @@ import torch
 
 import genie_ext
 from genie_ext.ops import native_args
-from genie_ext.testing import SentinelView, StepCase, assert_same_bits, assert_step_agrees
+from genie_ext.testing import BY_DTYPE, SentinelView, StepCase, assert_same_bits, assert_step_agrees
 
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
 F32, F64, F16, BF16 = torch.float32, torch.float64, torch.float16, torch.bfloat16
-by_dtype = {"argvalues": [F32, F64, F16, BF16], "ids": ["f32", "f64", "f16", "bf16"]}
 by_length = pytest.mark.parametrize("length", [4, 3000, 3001], ids=["quad", "vector", "ragged"])
 
 FULL = StepCase(
@@ -36,10 +36,6 @@ FULL = StepCase(
     x_in=F32,
     per_sample=True,
 )
-
-
-def vary(case: StepCase, **fields) -> StepCase:
-    return StepCase(**{**case.__dict__, **fields})
 
 
 @pytest.fixture(scope="session")
@@ -74,13 +70,13 @@ def kernels(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @by_length
-@pytest.mark.parametrize("state", **by_dtype)
+@pytest.mark.parametrize("state", **BY_DTYPE)
 def test_states_of_every_dtype(kernels, state, length):
-    assert_step_agrees(vary(FULL, state=state, length=length), kernels)
+    assert_step_agrees(replace(FULL, state=state, length=length), kernels)
 
 
 @by_length
-@pytest.mark.parametrize("output", **by_dtype)
+@pytest.mark.parametrize("output", **BY_DTYPE)
 @pytest.mark.parametrize("state", [F32, F64], ids=["f32", "f64"])
 def test_outputs_of_every_dtype(kernels, state, output, length):
     case = StepCase(state, (output,), history=3, store=(True,), x_in=BF16, length=length)
@@ -97,7 +93,7 @@ def test_lists_of_every_length(kernels, outputs, history, converted, length):
 
 @by_length
 def test_unused_terms_are_left_out_per_sample(kernels, length):
-    case = vary(FULL, length=length)
+    case = replace(FULL, length=length)
     row = case.inputs()["row"]
     row[0, 1::2] = 0.0
     row[1, ::2] = -0.0
@@ -107,13 +103,13 @@ def test_unused_terms_are_left_out_per_sample(kernels, length):
 
 @by_length
 def test_states_in_place(kernels, length):
-    assert_step_agrees(vary(FULL, in_place=True, length=length), kernels)
+    assert_step_agrees(replace(FULL, in_place=True, length=length), kernels)
 
 
 @pytest.mark.parametrize("gap", [0, 1, 2, 4])
 @pytest.mark.parametrize("start", [0, 1, 2, 4])
 def test_unaligned_memory_is_not_touched_by_vectors(kernels, start, gap):
-    assert_step_agrees(vary(FULL, start=start, gap=gap, length=64), kernels)
+    assert_step_agrees(replace(FULL, start=start, gap=gap, length=64), kernels)
 
 
 @by_length
@@ -126,7 +122,7 @@ def test_nonfinite_samples_are_flagged(kernels, length):
 
 @by_length
 @pytest.mark.parametrize("start", [0, 1])
-@pytest.mark.parametrize("dtype", **by_dtype)
+@pytest.mark.parametrize("dtype", **BY_DTYPE)
 def test_normal_fill(kernels, dtype, start, length):
     noise = StepCase().inputs()["noise"]
     view = SentinelView(3, length, dtype=dtype, start=start)
@@ -135,6 +131,10 @@ def test_normal_fill(kernels, dtype, start, length):
     genie_ext.normal_fill(expected, noise=noise, draw=4, backend="reference")
     assert view.intact()
     assert_same_bits(view.tensor, expected)
+
+
+def test_the_module_can_be_asked_for_problems_of_its_kernels(module):
+    assert module.cuda_problem() == ""
 
 
 def test_a_failed_launch_says_why_and_with_which_configuration(module):

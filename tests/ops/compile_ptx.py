@@ -7,6 +7,7 @@ is interpreted or compiled, once and for all.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,11 +37,11 @@ FULL = StepCase(
 )
 STEPS = {
     "step_f32": [FULL],
-    "step_f64": [StepCase(**{**FULL.__dict__, "state": F64})],
-    "step_f16": [StepCase(**{**FULL.__dict__, "state": F16})],
-    "step_bf16": [StepCase(**{**FULL.__dict__, "state": BF16})],
-    "step_per_sample": [StepCase(**{**FULL.__dict__, "per_sample": True})],
-    "step_one_element": [StepCase(**{**FULL.__dict__, "length": 1, "per_sample": True})],
+    "step_f64": [replace(FULL, state=F64)],
+    "step_f16": [replace(FULL, state=F16)],
+    "step_bf16": [replace(FULL, state=BF16)],
+    "step_per_sample": [replace(FULL, per_sample=True)],
+    "step_one_element": [replace(FULL, length=1, per_sample=True)],
     "step_smallest": [StepCase(outputs=(), converted=0, length=3072)],
     "step_draw_numbers": [StepCase(draws=(a, b), length=3072, stream=a) for a, b in [(0, 1), (16, 5), (2**32 - 1, 0)]],
 }

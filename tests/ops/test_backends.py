@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import types
+from contextlib import nullcontext
 
 import pytest
 import torch
 
 import genie_ext
-from genie_ext import resolve, use_backend
+from genie_ext import _dispatch, resolve, use_backend
 
 CPU = torch.device("cpu")
 OPS = ["fused_step", "normal_fill"]
@@ -62,14 +64,75 @@ def test_the_environment_chooses(monkeypatch):
     assert resolve("fused_step", CPU)[0] == "reference"
 
 
-def test_genie_ext_imports_without_triton():
-    blocked = "import sys; sys.modules['triton'] = None; import genie_ext; print(genie_ext.backends())"
+def test_an_unknown_backend_of_the_environment_names_the_variable(monkeypatch):
+    monkeypatch.setenv("GENIE_EXT_BACKEND", "gpu")
+    with pytest.raises(ValueError, match=r"GENIE_EXT_BACKEND='gpu'; choose auto"):
+        resolve("fused_step", CPU)
+
+
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", blocked.replace("print", "assert 'triton' in str")]
-    subprocess.run(command, env=environment, check=True)
+    command = [sys.executable, "-W", "always", "-c", f"import sys; {code}"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def test_genie_ext_runs_without_triton():
+    code = "sys.modules['triton'] = None; import genie_ext; print(genie_ext.backends()['fused_step']['triton'])"
+    assert run_python(code).stdout == "triton is not installed; pip install triton\n"
 
 
 def test_importing_genie_ext_does_not_import_triton():
-    check = "import sys, genie_ext; sys.exit('triton' in sys.modules)"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", check], env=environment, check=True)
+    assert run_python("import genie_ext; sys.exit('triton' in sys.modules)").returncode == 0
+
+
+def test_a_checkout_that_is_not_built_warns_once_and_names_the_fix():
+    warned = run_python(
+        "sys.modules['genie_ext._C'] = None; import torch, genie_ext; x, row = torch.ones(1, 2), torch.ones(2); "
+        "genie_ext.fused_step(x, row=row, converted=0); print(genie_ext.fused_step(x, row=row, converted=0).out[0])"
+    )
+    assert warned.stdout == "tensor([1., 1.])\n"
+    assert warned.stderr.count("slow reference backend for cpu tensors") == 1
+    assert "genie_ext._C is not built; run 'pip install .'" in warned.stderr
+
+
+def test_a_module_of_another_version_is_not_called():
+    state = run_python(
+        "import types; stale = sys.modules['genie_ext._C'] = types.ModuleType('_C'); stale.CALL_LAYOUT = -1; "
+        "import genie_ext; print(genie_ext.backends()['fused_step']['cpu'])"
+    )
+    assert state.stdout.startswith("genie_ext._C is of another version than these sources; rebuild")
+
+
+def test_the_module_is_of_the_version_of_the_sources():
+    _C = pytest.importorskip("genie_ext._C", reason="the native core is not built")
+    assert _C.CALL_LAYOUT == _dispatch._CALL_LAYOUT
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_machine_without_gpu_is_named_as_the_reason():
+    module = _dispatch.native_module()
+    if module is None or not module.built_with_cuda():
+        pytest.skip("the native core is built without CUDA")
+    assert genie_ext.backends()["fused_step"]["cuda"] == "no device: torch sees no CUDA GPU"
+
+
+@pytest.fixture
+def gpu_of_another_architecture(monkeypatch):
+    """What _dispatch sees of a GPU for which this module holds no kernels; it has never met one."""
+    module = types.ModuleType("_C")
+    no_kernel = "no kernel image is available for execution on the device"
+    answers = {"built_with_cuda": True, "cuda_problem": no_kernel, "cuda_archs": "80-real,90-real"}
+    vars(module).update({name: lambda answer=answer: answer for name, answer in answers.items()})
+    monkeypatch.setattr(_dispatch, "_load_native", lambda: (module, ""))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device", lambda index: nullcontext())
+    return torch.device("cuda:0")
+
+
+def test_kernels_of_another_architecture_are_named_with_the_fix(gpu_of_another_architecture):
+    with pytest.raises(ValueError, match=r"80-real,90-real.*GPU 0: no kernel image.*GENIE_EXT_CUDA_ARCHS"):
+        resolve("fused_step", gpu_of_another_architecture, "cuda")
+
+
+def test_another_architecture_runs_on_triton(gpu_of_another_architecture):
+    assert resolve("fused_step", gpu_of_another_architecture)[0] == "triton"

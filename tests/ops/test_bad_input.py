@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -155,20 +156,40 @@ OVERLAPS = {
     "store[0] with out": lambda a, b: {"out": a, "store": [b]},
     "store[1] with store[0]": lambda a, b: {"converted": 2, "row": zeros(12), "store": [a, b]},
     "out with nonfinite": lambda a, b: {"nonfinite": a[0, 2:4].view(torch.int32), "out": b},
+    "nonfinite with x": lambda a, b: {"x": a, "nonfinite": b[0, :2].view(torch.int32)},
+    "nonfinite with row": lambda a, b: {"row": a.view(-1)[:7], "nonfinite": b[0, :2].view(torch.int32)},
+    "nonfinite with noise.sample_ids": lambda a, b: {
+        "noise": noise(sample_ids=a.view(-1)[:4].view(torch.int64)),
+        "nonfinite": b[0, :2].view(torch.int32),
+    },
 }
 
 
 @pytest.mark.parametrize("pair", OVERLAPS)
 def test_partial_overlap(pair):
     written, other = (re.escape(name) for name in pair.split(" with "))
-    refused(
-        step,
-        OVERLAPS[pair](*shared()),
-        ValueError,
-        f"^{written}: shares",
-        other,
-        "memory of its own",
-    )
+    refused(step, OVERLAPS[pair](*shared()), ValueError, f"^{written}: shares", other, "memory of its own")
+
+
+def test_memory_of_two_storages_may_overlap_too():
+    memory = np.zeros(B * N + 2, np.float32)
+    first, second = (torch.from_numpy(part).view(B, N) for part in (memory[:-2], memory[2:]))
+    refused(step, {"x": first, "out": second}, ValueError, "^out: shares", "x", "memory of its own")
+
+
+@pytest.mark.parametrize("name", ["seed", "sample_ids"])
+def test_normals_are_not_written_over_their_source(name):
+    source = torch.zeros(1 if name == "seed" else B, dtype=torch.int64)
+    out = source.view(torch.float32).view(-1, 1)[:B]
+    refused(fill, {"out": out, "noise": noise(**{name: source})}, ValueError, "^out: shares", name)
+
+
+def test_one_sample_may_be_written_in_place_under_another_batch_stride():
+    memory = torch.ones(2 * B, N)
+    x, out = memory[::2][:1], memory[:1]
+    assert x.stride() != out.stride()
+    step(x=x, outputs=[zeros(1, N)], out=out)
+    assert memory[0].eq(0).all()
 
 
 @pytest.mark.parametrize("pair", ["aux_out with x", "x_in with x", "store[0] with x"])
@@ -185,21 +206,23 @@ def test_halves_of_one_buffer_do_not_overlap(first, second):
 
 
 NOISES = {
-    "draw_too_large": (
-        {"draws": [2**32], "noise": noise()},
+    "draw_too_large": ({"draws": [2**32], "noise": noise()}, ValueError, "draws", "4294967296", r"2\^32-1"),
+    "draw_negative": ({"draws": [-1], "noise": noise()}, ValueError, "draws", "-1", r"0\.\.2\^32-1"),
+    "draw_fraction": ({"draws": [1.5], "noise": noise()}, TypeError, r"draws\[0\]", "1.5", "pass an integer"),
+    "too_many_elements": (
+        {
+            "x": zeros(1, 2**34 + 4, device="meta"),
+            "outputs": (),
+            "row": zeros(2, device="meta"),
+            "converted": 0,
+            "noise": Noise(zeros(1, dtype=torch.int64, device="meta"), zeros(1, dtype=torch.int64, device="meta")),
+        },
         ValueError,
-        "draws",
-        "4294967296",
-        r"2\^32-1",
+        "noise",
+        "17179869188 elements",
+        r"2\^34",
+        "several samples",
     ),
-    "draw_negative": (
-        {"draws": [-1], "noise": noise()},
-        ValueError,
-        "draws",
-        "-1",
-        r"0\.\.2\^32-1",
-    ),
-    "draw_fraction": ({"draws": [1.5], "noise": noise()}, ValueError, "draws", "1.5", "integer"),
     "no_noise": ({"draws": [3]}, ValueError, "noise: missing", r"\[3\]", "Noise"),
     "short_seed": (
         {"noise": noise(seed=torch.zeros(0, dtype=torch.int64))},
@@ -215,26 +238,9 @@ NOISES = {
         r"\(3,\)",
         r"\(2,\)",
     ),
-    "seed_of_int32": (
-        {"noise": noise(seed=torch.zeros(1, dtype=torch.int32))},
-        TypeError,
-        "seed",
-        "int32",
-        "int64",
-    ),
-    "strided_ids": (
-        {"noise": noise(sample_ids=torch.arange(4)[::2])},
-        TypeError,
-        "sample_ids",
-        "contiguous int64",
-    ),
-    "stream": (
-        {"noise": noise(stream=2**32)},
-        ValueError,
-        r"noise\.stream",
-        "4294967296",
-        r"2\^32-1",
-    ),
+    "seed_of_int32": ({"noise": noise(seed=torch.zeros(1, dtype=torch.int32))}, TypeError, "seed", "int32", "int64"),
+    "strided_ids": ({"noise": noise(sample_ids=torch.arange(4)[::2])}, TypeError, "sample_ids", "contiguous int64"),
+    "stream": ({"noise": noise(stream=2**32)}, ValueError, r"noise\.stream", "4294967296", r"2\^32-1"),
 }
 
 
@@ -248,14 +254,8 @@ FILLS = {
     "empty_batch": ({"out": zeros(0, N)}, ValueError, "out", r"\(0, 6\)", "at least one"),
     "transposed": ({"out": TRANSPOSED}, ValueError, "out", "strides", "contiguous"),
     "draw": ({"draw": 2**32}, ValueError, "draw", "4294967296", r"2\^32-1"),
-    "draw_fraction": ({"draw": 1.5}, ValueError, "draw", "1.5", "integer"),
-    "ids": (
-        {"noise": noise(sample_ids=torch.arange(3))},
-        ValueError,
-        "sample_ids",
-        r"\(3,\)",
-        "need",
-    ),
+    "draw_fraction": ({"draw": 1.5}, TypeError, "draw", "1.5", "pass an integer"),
+    "ids": ({"noise": noise(sample_ids=torch.arange(3))}, ValueError, "sample_ids", r"\(3,\)", "need"),
 }
 
 

@@ -101,6 +101,30 @@ def test_a_wrong_call_in_a_graph_is_refused():
         fast(torch.ones(2, 3), torch.ones(3))
 
 
+WRONG = {
+    "store_too_long": ({"store": [None, True, True]}, ValueError, "store: 3 entries for converted=2"),
+    "store_too_short": ({"store": []}, ValueError, "store: 0 entries for converted=2"),
+    "draw_negative": ({"draws": [-1, CASE.inputs()["draws"][1]]}, ValueError, r"draws\[0\]: -1"),
+    "draw_too_large": ({"draws": [2**32, CASE.inputs()["draws"][1]]}, ValueError, r"draws\[0\]: 4294967296"),
+    "no_noise": ({"noise": None}, ValueError, "noise: missing"),
+    "output_none": ({"outputs": [None, None]}, TypeError, r"outputs\[0\]: None"),
+    "too_much_history": ({"history": CASE.inputs()["history"] * 17}, ValueError, "history: 17 given"),
+}
+
+
+@pytest.mark.parametrize("mode", ["plain", "compiled"])
+@pytest.mark.parametrize("changed, error, message", WRONG.values(), ids=WRONG)
+def test_a_wrong_call_is_refused_in_both_modes(mode, changed, error, message):
+    torch._dynamo.reset()
+
+    def function(given):
+        return fused_step(**given, aux_out=True).out
+
+    run = function if mode == "plain" else torch.compile(function, backend="aot_eager")
+    with pytest.raises(error, match=message):
+        run(CASE.inputs() | changed)
+
+
 def test_a_compiled_function_keeps_the_gradient():
     """Without fullgraph: the differentiable path is outside the graph."""
     torch._dynamo.reset()

@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,9 @@ import pytest
 import torch
 
 import genie_ext
-from genie_ext.testing import StepCase, assert_same_bits, assert_step_agrees, run_step
+from genie_ext.testing import BY_DTYPE, StepCase, assert_same_bits, assert_step_agrees, run_step
 
 F32, F64, F16, BF16 = torch.float32, torch.float64, torch.float16, torch.bfloat16
-DTYPES = [F32, F64, F16, BF16]
-by_dtype = {"argvalues": DTYPES, "ids": ["f32", "f64", "f16", "bf16"]}
 
 FULL = StepCase(
     outputs=(F32, F16, BF16),
@@ -32,32 +31,28 @@ FULL = StepCase(
 )
 
 
-def vary(case: StepCase, **fields) -> StepCase:
-    return StepCase(**{**case.__dict__, **fields})
-
-
-@pytest.mark.parametrize("output", **by_dtype)
-@pytest.mark.parametrize("state", **by_dtype)
+@pytest.mark.parametrize("output", **BY_DTYPE)
+@pytest.mark.parametrize("state", **BY_DTYPE)
 def test_states_and_outputs_of_every_dtype(backend, device, state, output):
-    assert_step_agrees(vary(FULL, state=state, outputs=(output, F32)), backend, device)
+    assert_step_agrees(replace(FULL, state=state, outputs=(output, F32)), backend, device)
 
 
-@pytest.mark.parametrize("x_in", **by_dtype)
-@pytest.mark.parametrize("state", **by_dtype)
+@pytest.mark.parametrize("x_in", **BY_DTYPE)
+@pytest.mark.parametrize("state", **BY_DTYPE)
 def test_network_input_of_every_dtype(backend, device, state, x_in):
     assert_step_agrees(StepCase(state=state, x_in=x_in), backend, device)
 
 
-@pytest.mark.parametrize("state", **by_dtype)
+@pytest.mark.parametrize("state", **BY_DTYPE)
 @pytest.mark.parametrize("length", [1, 3, 4, 5, 127, 1023, 3072, 4099])
 def test_ragged_lengths_at_unaligned_addresses(backend, device, length, state):
-    case = vary(FULL, length=length, state=state, start=1, gap=1, batch=2)
+    case = replace(FULL, length=length, state=state, start=1, gap=1, batch=2)
     assert_step_agrees(case, backend, device)
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 1), (3, 2, 1, 5), (3, 0)], ids=str)
 def test_samples_of_any_rank(backend, device, shape):
-    case = vary(FULL, length=math.prod(shape[1:]))
+    case = replace(FULL, length=math.prod(shape[1:]))
     given = {name: reshaped(value, shape) for name, value in case.inputs(device).items()}
     flags = torch.zeros(3, dtype=torch.int32, device=device)
     out = genie_ext.fused_step(**given, aux_out=True, nonfinite=flags, backend=backend).out
@@ -76,7 +71,7 @@ def reshaped(value: Any, shape: tuple[int, ...]) -> Any:
 @pytest.mark.parametrize("gap", [0, 1, 127, 1000])
 @pytest.mark.parametrize("start", [0, 1, 3])
 def test_any_start_and_any_stride_between_samples(backend, device, start, gap):
-    assert_step_agrees(vary(FULL, start=start, gap=gap), backend, device)
+    assert_step_agrees(replace(FULL, start=start, gap=gap), backend, device)
 
 
 @pytest.mark.parametrize("select", [slice(0, 3), slice(0, 6, 2)], ids=["stacked", "interleaved"])
@@ -93,9 +88,9 @@ def test_halves_of_a_guided_batch_are_read_in_place(backend, device, select):
     assert not bool(states[other].any())
 
 
-@pytest.mark.parametrize("state", **by_dtype)
+@pytest.mark.parametrize("state", **BY_DTYPE)
 def test_tables_of_one_row_per_sample(backend, device, state):
-    assert_step_agrees(vary(FULL, state=state, per_sample=True), backend, device)
+    assert_step_agrees(replace(FULL, state=state, per_sample=True), backend, device)
 
 
 @pytest.mark.parametrize("converted", [0, 1, 2])
@@ -112,28 +107,28 @@ def test_counts_of_history(backend, device, history, state):
 
 
 def test_the_largest_row(backend, device):
-    largest = vary(FULL, outputs=(BF16,) * 8, history=16, draws=(0, 1), per_sample=True)
+    largest = replace(FULL, outputs=(BF16,) * 8, history=16, draws=(0, 1), per_sample=True)
     assert_step_agrees(largest, backend, device)
 
 
 @pytest.mark.parametrize("aux_out", [False, True], ids=["one_state", "two_states"])
 @pytest.mark.parametrize("aux", [False, True], ids=["", "aux"])
-@pytest.mark.parametrize("state", **by_dtype)
+@pytest.mark.parametrize("state", **BY_DTYPE)
 def test_second_state_read_and_written_independently(backend, device, state, aux, aux_out):
     case = StepCase(state=state, aux=aux, aux_out=aux_out, history=1)
     assert_step_agrees(case, backend, device)
 
 
 @pytest.mark.parametrize("store", [(False, True), (True, False), (True, True)])
-@pytest.mark.parametrize("state", **by_dtype)
+@pytest.mark.parametrize("state", **BY_DTYPE)
 def test_converted_outputs_are_stored_where_asked_for(backend, device, state, store):
     assert_step_agrees(StepCase(state=state, converted=2, store=store), backend, device)
 
 
 @pytest.mark.parametrize("per_sample", [False, True], ids=["shared", "per_sample"])
-@pytest.mark.parametrize("state", **by_dtype)
+@pytest.mark.parametrize("state", **BY_DTYPE)
 def test_clamp_and_scale(backend, device, state, per_sample):
-    case = vary(FULL, state=state, clamped=True, per_sample=per_sample)
+    case = replace(FULL, state=state, clamped=True, per_sample=per_sample)
     written = assert_step_agrees(case, backend, device)
     bound = case.row(torch.Generator().manual_seed(20))[..., case.columns().index("b1")]
     scale = case.row(torch.Generator().manual_seed(20))[..., case.columns().index("r1")]
@@ -142,10 +137,10 @@ def test_clamp_and_scale(backend, device, state, per_sample):
 
 
 @pytest.mark.parametrize("length", [127, 4099])
-@pytest.mark.parametrize("state", **by_dtype)
+@pytest.mark.parametrize("state", **BY_DTYPE)
 def test_in_place_gives_the_bits_of_out_of_place(backend, device, state, length):
-    elsewhere = vary(FULL, state=state, batch=2, length=length)
-    in_place = assert_step_agrees(vary(elsewhere, in_place=True), backend, device)
+    elsewhere = replace(FULL, state=state, batch=2, length=length)
+    in_place = assert_step_agrees(replace(elsewhere, in_place=True), backend, device)
     separate = run_step(elsewhere, "reference")
     assert_same_bits(in_place["out"], separate["out"])
     assert_same_bits(in_place["aux"], separate["aux"])
@@ -178,7 +173,7 @@ def test_draws_are_those_of_normal_fill(backend, device):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_any_number_of_threads(threads):
-    case = vary(FULL, length=12_000)  # beyond what one thread does alone
+    case = replace(FULL, length=12_000)  # beyond what one thread does alone
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
@@ -206,7 +201,7 @@ EXTERNAL = [("outputs", 0), ("outputs", 1), ("history", 0), ("draws", 0)]
 
 def digest() -> str:
     """md5 of what the reference writes for the full case, noise included."""
-    written = run_step(vary(FULL, length=4099), "reference")
+    written = run_step(replace(FULL, length=4099), "reference")
     parts = [tensor.contiguous().view(torch.uint8).numpy().tobytes() for tensor in written.values()]
     return hashlib.md5(b"".join(parts)).hexdigest()
 

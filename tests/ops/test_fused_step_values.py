@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 import genie_ext
-from genie_ext.testing import StepCase, assert_same_bits, assert_step_agrees, run_step
+from genie_ext.testing import BY_DTYPE, StepCase, assert_same_bits, assert_step_agrees, run_step
 
 # the interpreter computes with numpy, which reports what is meant here
 pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning")
 
 F32, F64, F16, BF16 = torch.float32, torch.float64, torch.float16, torch.bfloat16
-by_dtype = {"argvalues": [F32, F64, F16, BF16], "ids": ["f32", "f64", "f16", "bf16"]}
 INF, NAN = float("inf"), float("nan")
 
 SPECIAL = torch.tensor(
@@ -35,12 +35,8 @@ TERMS = {
 ALL = StepCase(history=1, draws=(F32,), aux=True, aux_out=True, store=(True,), x_in=F32)
 
 
-def vary(case: StepCase, **fields) -> StepCase:
-    return StepCase(**{**case.__dict__, **fields})
-
-
 @pytest.mark.parametrize("coefficient", COEFFICIENTS)
-@pytest.mark.parametrize("state", **by_dtype)
+@pytest.mark.parametrize("state", **BY_DTYPE)
 def test_special_values_in_every_pair(backend, device, state, coefficient):
     case = StepCase(
         state=state,
@@ -56,7 +52,7 @@ def test_special_values_in_every_pair(backend, device, state, coefficient):
 
 
 @pytest.mark.parametrize("bound", [0.0, 1e-42, 1.0, INF])
-@pytest.mark.parametrize("state", **by_dtype)
+@pytest.mark.parametrize("state", **BY_DTYPE)
 def test_clamping_of_special_values(backend, device, state, bound):
     case = StepCase(
         state=state,
@@ -108,7 +104,7 @@ def test_the_reference_rounds_float64_to_float16_like_numpy():
 @pytest.mark.parametrize("argument", TERMS)
 def test_nan_behind_a_zero_coefficient_is_not_seen(backend, device, argument, per_sample, zero):
     unused = tuple((name, zero) for name in TERMS[argument])
-    case = vary(ALL, per_sample=per_sample, coefficients=unused)
+    case = replace(ALL, per_sample=per_sample, coefficients=unused)
     nan = torch.full((case.batch, case.length), NAN)
     changed = {argument: [nan] if argument in ("outputs", "history", "draws") else nan}
     written = assert_step_agrees(case, backend, device, **changed)
@@ -117,7 +113,7 @@ def test_nan_behind_a_zero_coefficient_is_not_seen(backend, device, argument, pe
 
 @pytest.mark.parametrize("state", [F32, F64, BF16], ids=["f32", "f64", "bf16"])
 def test_a_zero_coefficient_of_one_sample_hides_nan_from_that_sample_only(backend, device, state):
-    case = vary(ALL, state=state, per_sample=True, outputs=(state,))
+    case = replace(ALL, state=state, per_sample=True, outputs=(state,))
     row = case.inputs()["row"]
     row[1, case.columns().index("Q1.1")] = 0.0
     nan = torch.full((case.batch, case.length), NAN, dtype=state)
@@ -127,16 +123,16 @@ def test_a_zero_coefficient_of_one_sample_hides_nan_from_that_sample_only(backen
 
 
 @pytest.mark.parametrize("zero", [0.0, -0.0])
-@pytest.mark.parametrize("state", **by_dtype)
+@pytest.mark.parametrize("state", **BY_DTYPE)
 def test_a_row_of_zeros_gives_positive_zeros(backend, device, state, zero):
-    case = vary(ALL, state=state, coefficients=tuple((name, zero) for name in ALL.columns()))
+    case = replace(ALL, state=state, coefficients=tuple((name, zero) for name in ALL.columns()))
     negative = -torch.ones(case.batch, case.length, dtype=state)
     written = assert_step_agrees(case, backend, device, x=negative, aux=negative)
     assert_same_bits(written["out"], torch.zeros_like(negative))
     assert_same_bits(written["aux"], torch.zeros_like(negative))
 
 
-@pytest.mark.parametrize("state", **by_dtype)
+@pytest.mark.parametrize("state", **BY_DTYPE)
 def test_a_negative_zero_survives_a_single_term(backend, device, state):
     case = StepCase(state=state, coefficients=(("W0.x", 1.0), ("W0.y1", 0.0)))
     zeros = -torch.zeros(case.batch, case.length, dtype=state)
@@ -148,7 +144,7 @@ def test_a_negative_zero_survives_a_single_term(backend, device, state):
 @pytest.mark.parametrize("argument", ["x", "aux"])
 def test_a_nonfinite_state_is_flagged_for_its_sample(backend, device, argument, bad, element):
     keep_apart = (("p1", 0.0), ("W0.aux", 0.0), ("W1.x", 0.0))
-    case = vary(ALL, length=4099, coefficients=keep_apart)
+    case = replace(ALL, length=4099, coefficients=keep_apart)
     state = case.inputs()[argument]
     state[2, element] = bad
     written = assert_step_agrees(case, backend, device, **{argument: state})
@@ -176,12 +172,13 @@ def test_flags_already_set_stay_set(backend, device):
     assert flags.tolist() == [0, 1, 4]
 
 
-@pytest.mark.parametrize("state", **by_dtype)
-def test_subnormals_survive_a_process_that_flushes_them(backend, device, obeys_flush_denormal, flushing, state):
+@pytest.mark.parametrize("length", [4099, 20011], ids=["one_thread", "threads"])
+@pytest.mark.parametrize("state", **BY_DTYPE)
+def test_subnormals_survive_a_process_that_flushes_them(backend, device, obeys_flush_denormal, flushing, state, length):
     if obeys_flush_denormal:
         pytest.skip("the interpreter computes with numpy, which the flag governs")
     tiny = (("p1", 0.0), ("Q1.1", 1e-39), ("W0.x", 0.0), ("W0.y1", 1.0))
-    case = StepCase(state=state, outputs=(F32,), length=4099, coefficients=tiny)
+    case = StepCase(state=state, outputs=(F32,), length=length, coefficients=tiny)
     inputs, expected = case.inputs(device), run_step(case, "reference")["out"]
     with flushing():
         actual = genie_ext.fused_step(**inputs, backend=backend).out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -27,9 +28,9 @@ CASE = StepCase(
 )
 CASES = {
     "plain": CASE,
-    "per_sample": StepCase(**{**CASE.__dict__, "per_sample": True}),
-    "clamped": StepCase(**{**CASE.__dict__, "coefficients": (("b1", 0.3), ("b2", 1.5), ("r1", 2))}),
-    "zeros": StepCase(**{**CASE.__dict__, "coefficients": (("p1", 0.0), ("Q1.2", 0.0), ("W0.h1", 0.0))}),
+    "per_sample": replace(CASE, per_sample=True),
+    "clamped": replace(CASE, coefficients=(("b1", 0.3), ("b2", 1.5), ("r1", 2))),
+    "zeros": replace(CASE, coefficients=(("p1", 0.0), ("Q1.2", 0.0), ("W0.h1", 0.0))),
 }
 ROW = torch.tensor([0.5, 2.0])
 

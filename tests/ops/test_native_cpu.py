@@ -14,13 +14,12 @@ import pytest
 import torch
 
 import genie_ext
-from genie_ext.testing import StepCase, assert_same_bits, assert_step_agrees
+from genie_ext.testing import PHILOX_ANSWERS, PINNED_NORMALS, StepCase, assert_same_bits, assert_step_agrees
 
 _C = pytest.importorskip("genie_ext._C", reason="the native core is not built")
 
 HERE = Path(__file__).parent
 LEVELS = ["baseline", "avx2", "avx512"]
-PINNED_NORMALS = "89688060584ec3ea93fb714bd95bd786"
 
 
 def run_digest(environment: dict[str, str], threads: int = 2, *flush: str) -> dict:
@@ -82,21 +81,9 @@ def test_an_unknown_instruction_set_is_refused_by_name():
     assert "ValueError: GENIE_EXT_ISA=AVX2: choose baseline, avx2 or avx512" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "counter, key, words",
-    [
-        ((0,) * 4, (0,) * 2, (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
-        ((2**32 - 1,) * 4, (2**32 - 1,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
-        (
-            (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
-            (0xA4093822, 0x299F31D0),
-            (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
-        ),
-    ],
-    ids=["zeros", "ones", "pi"],
-)
+@pytest.mark.parametrize("counter, key, words", PHILOX_ANSWERS.values(), ids=PHILOX_ANSWERS)
 def test_vector_philox_gives_the_published_words(counter, key, words):
-    assert tuple(_C.philox4x32_10(counter, key)) == words
+    assert _C.philox4x32_10(counter, key) == words
 
 
 @pytest.mark.parametrize("state", [torch.float32, torch.float64], ids=["f32", "f64"])
@@ -135,6 +122,82 @@ def test_float32_beside_every_midpoint_is_narrowed_as_torch_does(dtype, ulps):
 def test_malformed_arguments_raise_before_any_memory_is_read(arguments, error):
     with pytest.raises(error):
         _C.fused_step_cpu(arguments, 1)
+
+
+def step_arguments(batch=1, elements=4, x=8, out=8, row=8, noise=0, outputs=0, history=0, draws=0) -> list[int]:
+    """A call of fused_step as ops/fused_step/native.py flattens it, with made-up addresses."""
+    absent = [0, 0, 0]
+    counts = [outputs, 0, history, draws]
+    states = [x, elements, 0, *absent, out, elements, 0, *absent, *absent]
+    return [
+        batch,
+        elements,
+        0,
+        row,
+        0,
+        0,
+        noise,
+        noise,
+        1,
+        *counts,
+        *states,
+        *absent * (outputs + history),
+        *[0] * 4 * draws,
+    ]
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"batch": -1}, "negative"),
+        ({"elements": -1}, "negative"),
+        ({"x": 0}, "null x"),
+        ({"out": 0}, "null out"),
+        ({"row": 0}, "null row"),
+        ({"outputs": 1}, "null output"),
+        ({"history": 1}, "null history"),
+        ({"draws": 1}, "null noise"),
+    ],
+    ids=str,
+)
+def test_null_addresses_and_negative_sizes_are_refused(changed, message):
+    code = f"from genie_ext import _C; _C.fused_step_cpu({step_arguments(**changed)}, 1)"
+    assert f"ValueError: arguments: {message}" in start(["-c", code], {}).stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([-2, 8, 8, 8, 0, 8, 8, 0, 0], "negative"),
+        ([2, 8, 0, 8, 0, 8, 8, 0, 0], "null out"),
+        ([2, 8, 8, 8, 0, 0, 8, 0, 0], "null noise"),
+        ([2, 8, 8, 8, 0, 8, 0, 0, 0], "null noise"),
+    ],
+    ids=str,
+)
+def test_normal_fill_refuses_them_too(arguments, message):
+    done = start(["-c", f"from genie_ext import _C; _C.normal_fill_cpu({arguments}, 1)"], {})
+    assert f"ValueError: arguments: {message}" in done.stderr
+
+
+IN_A_SMALL_THREAD = """
+import threading, torch, genie_ext
+x, row = torch.ones(2, 5000, dtype=torch.float64), torch.tensor([2.0, 0.0, 1.0], dtype=torch.float64)
+noise = genie_ext.Noise(torch.tensor([1]), torch.arange(2))
+def step():
+    genie_ext.fused_step(x, row=row, converted=0, draws=[0], noise=noise, out=x, backend="cpu")
+    genie_ext.normal_fill(x.float(), noise=noise, backend="cpu")
+    print(int(x.sum()))
+threading.stack_size(128 * 1024)
+thread = threading.Thread(target=step)
+thread.start()
+thread.join()
+"""
+
+
+def test_a_thread_of_128_kib_is_enough():
+    done = start(["-c", IN_A_SMALL_THREAD], {})
+    assert (done.returncode, done.stdout) == (0, "20000\n"), done.stderr
 
 
 @pytest.fixture(scope="module")

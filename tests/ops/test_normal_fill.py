@@ -13,24 +13,7 @@ from scipy import stats
 import genie_ext
 from genie_ext import Noise
 from genie_ext.ops.normal_fill.reference import box_muller, philox
-from genie_ext.testing import SentinelView, assert_same_bits
-
-PINNED = "89688060584ec3ea93fb714bd95bd786"  # 2^20 draws: seed 5, draw 3, sample 7, stream 11
-
-# Random123's published vectors: counter, key, result
-KNOWN_ANSWERS = {
-    "zeros": ([0, 0, 0, 0], [0, 0], [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
-    "ones": (
-        [0xFFFFFFFF] * 4,
-        [0xFFFFFFFF] * 2,
-        [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD],
-    ),
-    "pi": (
-        [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
-        [0xA4093822, 0x299F31D0],
-        [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1],
-    ),
-}
+from genie_ext.testing import PHILOX_ANSWERS, PINNED_NORMALS, SentinelView, assert_same_bits
 
 
 def fill(backend, device, shape, *, draw=0, seed=5, ids=None, stream=1, dtype=torch.float32):
@@ -40,7 +23,7 @@ def fill(backend, device, shape, *, draw=0, seed=5, ids=None, stream=1, dtype=to
     return genie_ext.normal_fill(out, noise=noise, draw=draw, backend=backend).cpu()
 
 
-@pytest.mark.parametrize("counter, key, expected", KNOWN_ANSWERS.values(), ids=KNOWN_ANSWERS)
+@pytest.mark.parametrize("counter, key, expected", PHILOX_ANSWERS.values(), ids=PHILOX_ANSWERS)
 def test_philox_gives_the_published_answers(counter, key, expected):
     low, high = (torch.tensor([word]) for word in key)
     words = philox([torch.tensor([word]) for word in counter], (low, high))
@@ -82,11 +65,11 @@ def test_normals_are_within_their_bound_of_exact_box_muller(radius, angle):
 
 
 def test_the_reference_draws_the_pinned_bits():
-    assert pinned_digest("reference", "cpu") == PINNED
+    assert pinned_digest("reference", "cpu") == PINNED_NORMALS
 
 
 def test_every_backend_draws_the_pinned_bits(backend, device):
-    assert pinned_digest(backend, device) == PINNED
+    assert pinned_digest(backend, device) == PINNED_NORMALS
 
 
 def pinned_digest(backend, device) -> str:

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from ..._autograd import check_differentiable, mark_written, wants_gradients
+from ..._checks import check_integer, check_optional_tensor, check_sequence, check_strided, check_tensor
 from ..._dispatch import requested, resolve
-from ..noise import Noise
+from ..noise import Noise, check_noise_types
 from ..rounding import round_to
 from . import reference
-from .contract import FusedStepCall, check, compute_dtype
+from .arguments import destination, draw_numbers_and_tensors, empty_state, network_input, tensors
+from .contract import MAX_CONVERTED, FusedStepCall, check, check_count, check_counts, compute_dtype
 
 __all__ = ["StepResult", "fused_step"]
 
@@ -54,45 +56,53 @@ def fused_step(
     Every product and sum is rounded once, in this order; terms with coefficient zero are left out; the same bits on
     every backend. The columns of ``row`` are laid out in :mod:`genie_ext.ops.fused_step.contract`.
 
-    x, aux: [B, ...], float32 or float64 (float16 and bfloat16 are accepted); each sample dense in row-major order, the
-        stride between samples free. This holds for every tensor below.
-    outputs: up to 8 network outputs, any float dtype. history: up to 16 earlier y, newest first, in the compute dtype
-        (float64 if x is float64, else float32).
+    x: the state [B, ...], float32 or float64 (float16 and bfloat16 are accepted); each sample dense in row-major order,
+        the stride between samples free. This holds for every tensor below.
+    outputs: up to 8 network outputs, any float dtype.
+    history: up to 16 earlier y, newest first, in the compute dtype (float64 if x is float64, else float32).
     row: the coefficients, [n] or per sample [B, n], compute dtype, same device as x.
-    draws: up to 2; an integer is a draw number (0..2^32-1) generated in the kernel from ``noise``, a tensor is used as
-    is. out: where x' goes: a tensor (x itself is allowed), or None to allocate. aux_out: a tensor (aux itself is
-        allowed), True to allocate, None for no second state. store: per converted output a tensor, True to allocate, or
-        None. x_in: a tensor, a dtype to allocate, or None.
+    converted: how many y_h there are, 0 to 2.
+    aux: a second state, like x, or None.
+    draws: up to 2; an integer is a draw number (0..2^32-1), generated in the kernel from ``noise``, a tensor is used as
+        it is.
+    noise: where draw numbers are drawn from; None if there are none.
+    out: where x' goes: a tensor (x itself is allowed), or None to allocate.
+    aux_out: a tensor (aux itself is allowed), True to allocate, None for no second state.
+    store: per converted output a tensor, True to allocate, or None.
+    x_in: a tensor, a dtype to allocate, or None.
     nonfinite: int32 [B]; 1 is ORed in for each sample whose x' or aux' holds an inf or NaN.
     backend: 'reference', 'cpu', 'cuda', 'triton', or None for the best one available.
 
     Raises ValueError or TypeError naming the argument. Only the reference is differentiable: with backend=None it is
     chosen when a tensor requires grad or carries a tangent; the others refuse such tensors.
     """
-    c = compute_dtype(x)
-    store = (None,) * converted if store is None else store
+    check_strided("x", check_tensor("x", x))
+    converted = check_integer("converted", converted)
+    check_count("converted", converted, MAX_CONVERTED)
+    store = (None,) * converted if store is None else check_sequence("store", store)
     call = FusedStepCall(
         x=x,
-        outputs=tuple(outputs),
-        history=tuple(history),
-        row=row,
+        outputs=tensors("outputs", outputs),
+        history=tensors("history", history),
+        row=check_tensor("row", row),
         converted=converted,
-        aux=aux,
-        draws=tuple(draws),
-        noise=noise,
-        out=torch.empty_like(x, memory_format=torch.contiguous_format) if out is None else out,
-        aux_out=_destination(aux_out, x, x.dtype),
-        stored=tuple(_destination(s, x, c) for s in store),
-        x_in=_destination(x_in, x, x_in if isinstance(x_in, torch.dtype) else x.dtype),
-        nonfinite=nonfinite,
+        aux=check_optional_tensor("aux", aux),
+        draws=draw_numbers_and_tensors(draws),
+        noise=None if noise is None else check_noise_types(noise),
+        out=empty_state(x, x.dtype) if out is None else check_tensor("out", out, "a torch.Tensor or None"),
+        aux_out=destination("aux_out", aux_out, x, x.dtype),
+        stored=tuple(destination(f"store[{h}]", s, x, compute_dtype(x)) for h, s in enumerate(store)),
+        x_in=network_input(x_in, x),
+        nonfinite=check_optional_tensor("nonfinite", nonfinite),
     )
     written = (out, aux_out, *store, x_in, nonfinite)
-    if wants_gradients(x, aux, row, *outputs, *history, *draws, *written):
+    if wants_gradients(x, aux, row, *call.outputs, *call.history, *call.draws, *written):
         check_differentiable("fused_step", requested(backend), written)
         check(call)
         return _differentiable_step(call)
     if torch.compiler.is_compiling():
-        _step_in_graph(call, backend)  # checked when the graph runs
+        check_counts(call)
+        _step_in_graph(call, backend)  # tensors are checked when the graph runs
     else:
         check(call)
         name, run = resolve("fused_step", x.device, backend)
@@ -100,15 +110,6 @@ def fused_step(
         if name != "reference":
             mark_written(*written)
     return StepResult(call.out, call.aux_out, tuple(call.stored), call.x_in)
-
-
-def _destination(wanted: Tensor | torch.dtype | bool | None, x: Tensor, dtype: torch.dtype) -> Tensor | None:
-    """The tensor to write: the one given, a new one where asked for, or None."""
-    if isinstance(wanted, Tensor):
-        return wanted
-    if wanted is None or wanted is False:
-        return None
-    return torch.empty_like(x, dtype=dtype, memory_format=torch.contiguous_format)
 
 
 def _step_in_graph(call: FusedStepCall, backend: str | None) -> None:

@@ -2,9 +2,9 @@
 
 Columns of a row, in this order (O outputs, H converted, K history, D draws; ``aux`` and ``aux_out`` are 0 or 1):
 
-    per converted output h:  p_h, Q[h, 0..O-1], b_h, r_h                               H * (O + 3)
-    per state s:             W_s[x, (aux), y_1..y_H, history 0..K-1], C_s[0..D-1]      (1 + aux_out) * (1 + aux + H + K
-    + D) last:                    e                                                         1
+    p_h, Q[h, 0..O-1], b_h, r_h                              per converted output h: O + 3 columns
+    W_s[x, (aux), y_1..y_H, history 0..K-1], C_s[0..D-1]     per state s: 1 + aux + H + K + D columns
+    e                                                        1 column
 """
 
 from __future__ import annotations
@@ -16,21 +16,37 @@ import torch
 from torch import Tensor
 
 from ..._checks import (
+    Region,
     check_dense_samples,
     check_float,
+    check_memory,
     check_no_overlap,
     check_same_device,
     check_shape,
+    check_word,
+    may_overlap,
+    regions,
     same_memory,
 )
 from ..noise import Noise, check_noise
 
-__all__ = ["MAX_CONVERTED", "MAX_DRAWS", "MAX_HISTORY", "MAX_OUTPUTS", "FusedStepCall", "check", "row_columns"]
+__all__ = [
+    "MAX_CONVERTED",
+    "MAX_DRAWS",
+    "MAX_HISTORY",
+    "MAX_OUTPUTS",
+    "FusedStepCall",
+    "check",
+    "check_count",
+    "check_counts",
+    "row_columns",
+]
 
 MAX_OUTPUTS = 8
 MAX_CONVERTED = 2
 MAX_HISTORY = 16
 MAX_DRAWS = 2
+_IN_PLACE = {("out", "x"), ("aux_out", "aux")}
 
 
 def row_columns(
@@ -87,14 +103,15 @@ def compute_dtype(x: Tensor) -> torch.dtype:
 
 def check(call: FusedStepCall) -> None:
     """Raise ValueError or TypeError naming the argument, the value and the fix; see :func:`genie_ext.fused_step`."""
-    _check_counts(call)
+    check_counts(call)
     _check_row(call)
     _check_tensors(call)
     _check_noise(call)
     _check_aliasing(call)
 
 
-def _check_counts(call: FusedStepCall) -> None:
+def check_counts(call: FusedStepCall) -> None:
+    """What can be said of the arguments without looking at a tensor's memory."""
     limits = (
         ("outputs", len(call.outputs), MAX_OUTPUTS),
         ("converted", call.converted, MAX_CONVERTED),
@@ -102,8 +119,7 @@ def _check_counts(call: FusedStepCall) -> None:
         ("draws", len(call.draws), MAX_DRAWS),
     )
     for name, count, limit in limits:
-        if not 0 <= count <= limit:
-            raise ValueError(f"{name}: {count} given; fused_step takes 0 to {limit}")
+        check_count(name, count, limit)
     if len(call.stored) != call.converted:
         raise ValueError(
             f"store: {len(call.stored)} entries for converted={call.converted}; give one entry (tensor, True or "
@@ -111,10 +127,22 @@ def _check_counts(call: FusedStepCall) -> None:
         )
     if call.x.ndim < 1 or call.x.shape[0] < 1:
         raise ValueError(f"x: shape {tuple(call.x.shape)}; need [B, ...] with at least one sample")
+    drawn = [(f"draws[{i}]", d) for i, d in enumerate(call.draws) if not isinstance(d, Tensor)]
+    for name, draw in drawn:
+        check_word(name, draw)
+    if drawn and call.noise is None:
+        numbers = [draw for _, draw in drawn]
+        raise ValueError(f"noise: missing; the in-kernel draws {numbers} need noise=Noise(seed, sample_ids, stream)")
+
+
+def check_count(name: str, count: int, limit: int) -> None:
+    if not 0 <= count <= limit:
+        raise ValueError(f"{name}: {count} given; fused_step takes 0 to {limit}")
 
 
 def _check_row(call: FusedStepCall) -> None:
     row, columns = call.row, call.columns
+    check_memory("row", row)
     if row.dtype != call.compute_dtype:
         raise TypeError(f"row: dtype {row.dtype}; a state of {call.x.dtype} needs {call.compute_dtype}")
     if tuple(row.shape) not in ((columns,), (call.x.shape[0], columns)):
@@ -127,6 +155,7 @@ def _check_row(call: FusedStepCall) -> None:
 
 
 def _check_tensors(call: FusedStepCall) -> None:
+    check_memory("x", call.x)
     check_float("x", call.x)
     check_dense_samples("x", call.x)
     state, compute = call.x.dtype, call.compute_dtype
@@ -142,6 +171,7 @@ def _check_tensors(call: FusedStepCall) -> None:
     named += [(f"draws[{i}]", d, None) for i, d in enumerate(call.draws) if isinstance(d, Tensor)]
     for name, tensor, dtype in named:
         if tensor is not None:
+            check_memory(name, tensor)
             check_shape(name, tensor, call.x.shape)
             check_float(name, tensor, dtype)
             check_dense_samples(name, tensor)
@@ -150,15 +180,10 @@ def _check_tensors(call: FusedStepCall) -> None:
 
 
 def _check_noise(call: FusedStepCall) -> None:
-    drawn = [d for d in call.draws if not isinstance(d, Tensor)]
-    for draw in drawn:
-        if not (isinstance(draw, int) and 0 <= draw < 2**32):
-            raise ValueError(f"draws: {draw}; a draw number is an integer in 0..2^32-1")
-    if drawn and call.noise is None:
-        raise ValueError(f"noise: missing; the in-kernel draws {drawn} need noise=Noise(seed, sample_ids, stream)")
     if call.noise is not None:
         check_noise(call.noise, call.x)
     if call.nonfinite is not None:
+        check_memory("nonfinite", call.nonfinite)
         check_shape("nonfinite", call.nonfinite, call.x.shape[:1])
         check_same_device("nonfinite", call.nonfinite, call.x.device)
         if call.nonfinite.dtype != torch.int32 or not call.nonfinite.is_contiguous():
@@ -166,19 +191,20 @@ def _check_noise(call: FusedStepCall) -> None:
 
 
 def _check_aliasing(call: FusedStepCall) -> None:
-    written = [("out", call.out), ("aux_out", call.aux_out), ("x_in", call.x_in)]
+    written = [("nonfinite", call.nonfinite), ("out", call.out), ("aux_out", call.aux_out), ("x_in", call.x_in)]
     written += [(f"store[{i}]", s) for i, s in enumerate(call.stored)]
-    read = [("x", call.x), ("aux", call.aux), ("row", call.row), ("nonfinite", call.nonfinite)]
+    read = [("x", call.x), ("aux", call.aux), ("row", call.row)]
     read += [(f"outputs[{i}]", o) for i, o in enumerate(call.outputs)]
     read += [(f"history[{i}]", h) for i, h in enumerate(call.history)]
     read += [(f"draws[{i}]", d) for i, d in enumerate(call.draws) if isinstance(d, Tensor)]
     if call.noise is not None:
         read += [("noise.seed", call.noise.seed), ("noise.sample_ids", call.noise.sample_ids)]
-    in_place = {("out", "x"), ("aux_out", "aux")}
-    for i, (name, target) in enumerate(written):
-        if target is None:
-            continue
-        for other_name, other in read + written[:i]:
-            if other is None or ((name, other_name) in in_place and same_memory(target, other)):
-                continue
-            check_no_overlap(name, target, other_name, other)
+    read_regions, written_regions = regions(read), regions(written)
+    for i, target in enumerate(written_regions):
+        for other in read_regions + written_regions[:i]:
+            if may_overlap(target, other) and not _is_in_place(target, other):
+                check_no_overlap(target, other, "; only out is x and aux_out is aux may be the same")
+
+
+def _is_in_place(target: Region, other: Region) -> bool:
+    return (target.name, other.name) in _IN_PLACE and same_memory(target.tensor, other.tensor)

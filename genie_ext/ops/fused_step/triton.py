@@ -6,9 +6,9 @@
                 aux' = W_1 . [x, aux, y_1..y_H, history newest first] + C_1 . [d_1, d_2]
     4 feed      x_in = e * x'
 
-One program per block of a sample. A tensor is not loaded where its coefficient is zero in every
-sum; absent tensors and all counts are compile-time, coefficients are not. CONVERTED and DRAWS are
-arguments because Triton 3.6 cannot take the length of a tuple that holds None.
+One program per block of a sample. A tensor other than x is not loaded where its coefficient is zero in every sum;
+in-kernel draws are always generated. Absent tensors and all counts are compile-time, coefficients are not. CONVERTED
+and DRAWS are arguments because Triton 3.6 cannot take the length of a tuple that holds None.
 """
 
 # Triton extends tuples by + only, and its language is not typed as Python runs it
@@ -29,6 +29,7 @@ from ..triton_math import (
     load,
     negative_zeros,
     normals,
+    place,
     samples,
     signed_word,
     store,
@@ -103,9 +104,7 @@ def fused_step_kernel(
     DRAWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    blocks = tl.cdiv(elements, BLOCK)
-    sample = (tl.program_id(0) // blocks).to(tl.int64)
-    first = (tl.program_id(0) % blocks).to(tl.int64) * BLOCK
+    sample, first = place(elements, BLOCK)
     offset = first + tl.arange(0, BLOCK)
     column = row + sample * row_stride  # moves along the row
     c: tl.constexpr = row.dtype.element_ty

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from ..._autograd import mark_written, wants_gradients
+from ..._checks import check_integer, check_tensor
 from ..._dispatch import resolve
-from ..noise import Noise
+from ..noise import Noise, check_noise_types
 from .contract import NormalFillCall, check
 
 __all__ = ["normal_fill"]
@@ -26,6 +27,8 @@ def normal_fill(out: Tensor, *, noise: Noise, draw: int = 0, backend: str | None
 
     Raises ValueError or TypeError naming the argument.
     """
+    check_tensor("out", out)
+    noise, draw = check_noise_types(noise), check_integer("draw", draw)
     if wants_gradients(out):
         raise ValueError(
             "out: requires grad or carries a tangent, and normals have neither; use torch.no_grad() or .detach()"

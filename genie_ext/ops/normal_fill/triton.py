@@ -13,6 +13,7 @@ from ..triton_math import (
     LAUNCH_OPTIONS,
     current_device,
     normals,
+    place,
     samples,
     signed_word,
     store,
@@ -42,9 +43,7 @@ def run(call: NormalFillCall) -> None:
 
 @triton.jit(do_not_specialize=["draw", "stream"])
 def normal_fill_kernel(out, seed, sample_ids, draw, stream, elements, BLOCK: tl.constexpr):
-    blocks = tl.cdiv(elements, BLOCK)
-    sample = (tl.program_id(0) // blocks).to(tl.int64)
-    first = (tl.program_id(0) % blocks).to(tl.int64) * BLOCK
+    sample, first = place(elements, BLOCK)
     offset = first + tl.arange(0, BLOCK)
     z = normals(seed, sample_ids, sample, draw, stream, first, BLOCK)
     store(out, sample, offset, z, offset < elements)

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import registry
+from .._arguments import integer
 from ..schedules import Schedule
 from ..schedules import from_dict as schedule_from_dict
 from .check import check
@@ -159,8 +160,7 @@ class Plan:
     def starting_at(self, k: int) -> Plan:
         """The plan of the same recipe from its k-th time on, with its own warm-up (image to image)."""
         recipe = self._recipe("starting_at")
-        if isinstance(k, bool) or not isinstance(k, int):
-            raise TypeError(f"k={k!r}; need an integer")
+        k = integer(k, "k")
         if not 0 <= k < len(recipe.grid) - 1:
             raise ValueError(f"k={k}; the grid has {len(recipe.grid) - 1} steps, so k is 0..{len(recipe.grid) - 2}")
         plan = registry.rebuild(recipe.solver, self.schedule, recipe.grid[k:], recipe.options)
