@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import subprocess
 import sys
@@ -53,3 +54,14 @@ def test_links_point_at_files(link):
 @pytest.mark.parametrize("solver", gs.SOLVERS.values(), ids=lambda solver: solver.name)
 def test_solver_table_is_the_registry(solver):
     assert f"| `{solver.name}` | {solver.order} | {solver.default_grid} | {solver.summary} |" in README
+
+
+def comparison() -> list[dict[str, str]]:
+    with open(ROOT / "docs" / "images" / "compare.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("solver", ["ddim", "dpmpp_2m", "deis_tab1", "deis_tab2", "deis_tab3"])
+def test_quality_table_is_the_csv_beside_the_picture(solver):
+    errors = [f"{float(row['rmse']):.3f}" for row in comparison() if row["solver"] == solver]
+    assert f"| `{solver}` | {' | '.join(errors)} |" in README
