@@ -13,12 +13,11 @@ from . import grids
 from ._arguments import integer
 from .engine import sample
 from .plan import Plan
-from .registry import UnreachableNFE, make_plan, rebuild
+from .registry import UnreachableNFE, make_plan
 from .schedules import Schedule
+from .solvers import deis_tab
 
 __all__ = ["Cell", "Comparison", "compare"]
-
-_FINE_SOLVER = "deis_tab3"
 
 
 @dataclass(frozen=True)
@@ -67,16 +66,15 @@ def compare(
         return sample(model, plan, shape=shape, seed=seed, cond=cond, progress=False)
 
     times = grids.power_gamma(schedule, integer(fine_steps, "fine_steps", least=1))
-    options = {"order": 3, "prediction": "epsilon"}
     plans, skipped = _plans(schedule, solvers, nfes, grid)
-    fine = run(rebuild(_FINE_SOLVER, schedule, times, options))
+    fine = run(deis_tab(schedule, times, order=3))
     fine_at_zero: Tensor | None = None
     result = Comparison(fine, skipped=skipped)
     for (name, nfe), plan in plans.items():
         target = fine
         if plan.recipe is not None and plan.recipe.grid[-1] == schedule.t_zero:
             if fine_at_zero is None:
-                fine_at_zero = run(rebuild(_FINE_SOLVER, schedule, grids.with_zero(schedule, times), options))
+                fine_at_zero = run(deis_tab(schedule, grids.with_zero(schedule, times), order=3))
             target = fine_at_zero
         samples = run(plan)
         result.cells.append(Cell(name, nfe, samples, _rmse(samples, target)))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .predictions import PREDICTIONS
-from .schedules import Schedule, vp_linear
+from .schedules import Schedule, check_schedule, vp_linear
 
 __all__ = ["NULL_CLASS", "WrappedModel", "embedded", "fill_missing", "wrap"]
 
@@ -76,8 +76,7 @@ def wrap(
     """
     if not callable(network):
         raise TypeError(f"network: {type(network).__name__} is not callable; pass a torch.nn.Module or a function")
-    if not isinstance(schedule, Schedule):
-        raise TypeError(f"schedule: {schedule!r}; pass one of genie_samplers.schedules")
+    check_schedule(schedule)
     if prediction not in PREDICTIONS:
         raise ValueError(f"prediction={prediction!r}; choose one of {', '.join(PREDICTIONS)}")
     return WrappedModel(network, schedule, (prediction,), label or schedule.label, defaults or {})

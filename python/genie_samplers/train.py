@@ -20,11 +20,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .data import LabelledImages
+from .models import NULL_CLASS
 from .schedules import Schedule
 
-__all__ = ["NULL_CLASS", "Trainer", "TrainingOptions", "build_network", "export"]
+__all__ = ["Trainer", "TrainingOptions", "build_network", "export"]
 
-NULL_CLASS = 10
 _LOSS_WINDOW = 100
 _MAY_CHANGE = {"steps", "save_every"}  # between the parts of a resumed run
 

@@ -7,7 +7,9 @@ import math
 
 import pytest
 
+from genie_ext.ops.fused_step import contract
 from genie_samplers.plan import Combination, Conversion, Init, Past, Step
+from genie_samplers.plan import check as plan_check
 
 from .plans import (
     AB2,
@@ -194,3 +196,8 @@ MALFORMED: dict[str, tuple[tuple[Step, ...], dict[str, object], str]] = {
 def test_a_malformed_plan_cannot_exist(steps: tuple[Step, ...], fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         plan_of(*steps, **fields)
+
+
+@pytest.mark.parametrize("limit", ["MAX_OUTPUTS", "MAX_CONVERTED", "MAX_HISTORY", "MAX_DRAWS"])
+def test_a_plan_is_held_to_the_limits_of_the_op_that_runs_it(limit: str) -> None:
+    assert getattr(plan_check, limit) == getattr(contract, limit)

@@ -64,7 +64,7 @@ def test_dtype_follows_a_network_that_is_moved_after_wrapping() -> None:
 
 @pytest.mark.parametrize(("network", "schedule"), [(3, SCHEDULE), (Net(), "vp_linear")], ids=["network", "schedule"])
 def test_what_cannot_be_wrapped_is_named(network: Any, schedule: Any) -> None:
-    with pytest.raises(TypeError, match=r"network: int is not callable|schedule: 'vp_linear'; pass one of"):
+    with pytest.raises(TypeError, match=r"network: int is not callable|schedule='vp_linear': give a Schedule"):
         gs.models.wrap(network, schedule)
 
 

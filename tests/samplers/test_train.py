@@ -13,7 +13,8 @@ import torch
 
 import genie_samplers as gs
 from genie_samplers import data, models, schedules
-from genie_samplers.train import NULL_CLASS, Trainer, TrainingOptions, export, make_batch
+from genie_samplers.models import NULL_CLASS
+from genie_samplers.train import Trainer, TrainingOptions, export, make_batch
 
 pytest.importorskip("diffusers", reason="the embedded network is a diffusers UNet2DModel")
 
