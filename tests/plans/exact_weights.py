@@ -8,15 +8,17 @@ only gamma(t) is evaluated and no inverse is needed.
 from collections.abc import Callable
 from functools import cache, partial
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from mpmath import exp, expm1, factorial, log, mp, mpf, sqrt
+from mpmath import exp, factorial, log, mp, mpf
 from mpmath.calculus.quadrature import GaussLegendre
 
 from genie_samplers import numerics, schedules
 
-Exact = Any  # an mpmath number
+from . import exact_schedules
+from .exact_schedules import Exact, alpha_at
+
+gamma_at = cache(exact_schedules.gamma_at)  # here at one precision: that of the module's callers
 EPS = float(np.finfo(np.float64).eps)
 TOLERANCE = 1e-12  # of the largest coefficient of the row: the promise of the module
 
@@ -25,7 +27,11 @@ COARSE_TABLE = tuple(np.cumprod([0.98, 0.9, 0.75, 0.5, 0.4, 0.5, 0.3, 0.35, 0.4,
 from_table = schedules.from_alphas_cumprod
 SCHEDULES: dict[str, schedules.Schedule] = {
     "vp_linear": schedules.vp_linear(),
+    "vp_cosine": schedules.vp_cosine(),
+    "sub_vp": schedules.sub_vp(),
+    "ve": schedules.ve(),
     "edm": schedules.edm(),
+    "flow": schedules.flow(),
     "coarse_log_alpha": from_table(COARSE_TABLE),
     "coarse_alpha_bar": from_table(COARSE_TABLE, interpolation="alpha_bar"),
     "ddpm_log_alpha": from_table(DDPM_TABLE),
@@ -33,34 +39,6 @@ SCHEDULES: dict[str, schedules.Schedule] = {
 }
 WEIGHTS = {"epsilon": numerics.epsilon_weights, "x0": numerics.x0_weights}
 FORMS, VARIABLES = tuple(WEIGHTS), numerics.VARIABLES
-
-
-# The schedules at 40 digits.
-
-
-def decay(schedule: schedules.Schedule, t: Exact) -> Exact:
-    """B = -2 log alpha."""
-    if isinstance(schedule, schedules.VPLinear):
-        b0, b1 = mpf(schedule.beta_min), mpf(schedule.beta_max)
-        return (b1 - b0) * t**2 / 2 + b0 * t
-    if isinstance(schedule, schedules.EDM):
-        return mpf(0)
-    assert isinstance(schedule, schedules.AlphasCumprod)
-    bar = (1.0, *schedule.alphas_cumprod)
-    i = min(max(int(mp.floor(t)) + 1, 0), len(bar) - 2)
-    f, low, high = t - (i - 1), mpf(bar[i]), mpf(bar[i + 1])
-    if schedule.interpolation == "alpha_bar":
-        return -log(low + f * (high - low))
-    return -(log(low) + f * (log(high) - log(low)))
-
-
-@cache
-def gamma_at(schedule: schedules.Schedule, t: Exact) -> Exact:
-    return t if isinstance(schedule, schedules.EDM) else sqrt(expm1(decay(schedule, t)))
-
-
-def alpha_at(schedule: schedules.Schedule, t: Exact) -> Exact:
-    return exp(-decay(schedule, t) / 2)
 
 
 # The integrals.
@@ -79,11 +57,18 @@ def quadrature(f: Callable[[Exact], Exact], low: Exact, high: Exact) -> Exact:
 
 @cache
 def breaks(schedule: schedules.Schedule, low: Exact, high: Exact) -> list[Exact]:
-    """log(t - t_zero) at the ends, at the knots between and at most 2 apart."""
+    """log(t - t_zero) at the ends, at the knots between, and where one of ``halves`` meets the next."""
     knots = [mpf(k) for k in schedule.knots if low < k < high]
     logs = [log(t - schedule.t_zero) for t in (low, *knots, high)]
-    fine = [mp.linspace(a, b, int((b - a) / 2) + 2)[:-1] for a, b in pairwise(logs)]
-    return [point for piece in fine for point in piece] + logs[-1:]
+    return [point for a, b in pairwise(logs) for point in halves(schedule, a, b)] + logs[-1:]
+
+
+def halves(schedule: schedules.Schedule, a: Exact, b: Exact) -> list[Exact]:
+    """Lower ends of pieces in which neither log(t - t_zero) nor log gamma, which may have a pole, grows by over 2."""
+    growth = gamma_at(schedule, exp(b) + schedule.t_zero) / gamma_at(schedule, exp(a) + schedule.t_zero)
+    if b - a <= 2 and log(growth) <= 2:
+        return [a]
+    return [*halves(schedule, a, (a + b) / 2), *halves(schedule, (a + b) / 2, b)]
 
 
 @cache

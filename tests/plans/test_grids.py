@@ -14,8 +14,17 @@ Exact = Any  # an mpmath number
 EPS = float(np.finfo(np.float64).eps)
 VP = schedules.vp_linear()
 EDM = schedules.edm()
-DDPM = schedules.from_alphas_cumprod(np.cumprod(1.0 - np.linspace(1e-4, 2e-2, 1000)))
-SCHEDULES = {"vp_linear": VP, "edm": EDM, "ddpm": DDPM}
+FLOW = schedules.flow()
+DDPM = schedules.from_betas(schedules.linear_betas())
+SCHEDULES = {
+    "vp_linear": VP,
+    "vp_cosine": schedules.vp_cosine(normalized=False),
+    "sub_vp": schedules.sub_vp(),
+    "ve": schedules.ve(),
+    "edm": EDM,
+    "flow": FLOW,
+    "ddpm": DDPM,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +81,34 @@ def test_uniform_half_log_snr_follows_its_formula(steps, t_end):
     high, low = log(vp_gamma(mpf(1))), log(vp_gamma(mpf(t_end)))
     exact = [vp_time(mp.exp(s)) for s in power_law(high, low, steps, 1.0)]
     assert relative_error(grid, exact) <= (2.0 * 18.0 + 16.0) * EPS
+
+
+@pytest.mark.parametrize("t_end", [1e-3, 0.0])
+@pytest.mark.parametrize("shift", [1.0, 3.0, 11.5])
+def test_a_shifted_grid_of_flow_follows_its_formula(shift, t_end):
+    """t and 1 - t in at most 20 roundings each, on the way to the uniform times and back."""
+    grid = grids.shifted_t(FLOW, 7, shift=shift, t_end=t_end)
+    first, last = (t / (shift - (shift - 1) * t) for t in (mpf(FLOW.t_max), mpf(t_end)))
+    uniform = [first + mpf(i) / 7 * (last - first) for i in range(8)]
+    exact = [shift * t / (1 + (shift - 1) * t) for t in uniform]
+    assert max(abs(t - true) for t, true in zip(grid.tolist(), exact, strict=True)) <= 40.0 * EPS
+
+
+@pytest.mark.parametrize("schedule", [VP, DDPM], ids=["vp_linear", "ddpm"])
+def test_a_shifted_grid_has_the_gammas_of_the_uniform_one_times_the_shift(schedule):
+    """32 roundings from gamma to t and back, as in the golden grids."""
+    start, end = schedule.time_of_gamma(2.0 * schedule.gamma(np.array([0.6, 0.1]) * schedule.t_max))
+    grid = grids.shifted_t(schedule, 6, shift=2.0, t_start=start, t_end=end)
+    uniform = np.linspace(0.6, 0.1, 7) * schedule.t_max
+    condition = schedule.t_max * schedule.diffusion_squared(grid) / schedule.sigma(grid) ** 2
+    error = np.abs(schedule.gamma(grid) / (2.0 * schedule.gamma(uniform)) - 1.0)
+    assert np.all(error <= (32.0 + 8.0 * condition) * EPS)
+
+
+@pytest.mark.parametrize("shift", [0.99, 0.0, np.inf, np.nan])
+def test_a_shift_below_one_is_refused(shift):
+    with pytest.raises(ValueError, match=r"shift=.*: give a finite number of 1 or more"):
+        grids.shifted_t(VP, 4, shift=shift)
 
 
 @pytest.mark.parametrize("steps", [1, 5, 18])
@@ -268,6 +305,6 @@ def test_steps_too_many_for_float64_are_refused():
 
 
 def test_the_table_of_grids_is_complete_and_read_only():
-    assert list(grids.GRIDS) == ["uniform_t", "quadratic_t", "karras", "log_snr"]
+    assert list(grids.GRIDS) == ["uniform_t", "quadratic_t", "shifted_t", "karras", "log_snr"]
     with pytest.raises(TypeError):
         grids.GRIDS["mine"] = grids.uniform_t  # type: ignore[index]

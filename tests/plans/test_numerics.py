@@ -79,7 +79,24 @@ def test_a_step_of_a_real_checkpoint_meets_its_integral(name, form):
 
 @pytest.mark.parametrize("variable", VARIABLES)
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", ["vp_linear", "edm", "coarse_log_alpha", "coarse_alpha_bar"])
+@pytest.mark.parametrize("name", ["vp_cosine", "sub_vp", "ve", "flow"])
+@pytest.mark.parametrize("grid", ["quadratic_t", "karras"])
+def test_whole_tables_of_further_schedules_meet_their_integrals(grid, name, form, variable):
+    times = grids.GRIDS[grid](SCHEDULES[name], 6)
+    assert worst_row_error(form, SCHEDULES[name], times, 3, variable) <= TOLERANCE
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+@pytest.mark.parametrize("form", FORMS)
+def test_a_step_onto_the_tangent_of_ve_meets_its_integral(form, variable):
+    assert row_error(form, SCHEDULES["ve"], [0.3, 0.6, 1.0], -0.1, variable) <= TOLERANCE
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "name", ["vp_linear", "vp_cosine", "sub_vp", "ve", "edm", "flow", "coarse_log_alpha", "coarse_alpha_bar"]
+)
 def test_rising_tables_meet_their_integrals(name, form, variable):
     times = grids.quadratic_t(SCHEDULES[name], 5)[::-1]
     assert worst_row_error(form, SCHEDULES[name], times, 3, variable) <= TOLERANCE

@@ -1,34 +1,16 @@
-"""Time grids: float64 arrays of steps + 1 strictly falling times, both ends exact.
-
-A grid samples as it stands and encodes reversed (``grid[::-1]``). ``t_start`` defaults to the
-schedule's ``t_max``, ``t_end`` to its ``t_end``. With u = i / steps; power_t as in DEIS
-(Zhang and Chen, arXiv 2204.13902), power_gamma as in EDM (Karras et al., arXiv 2206.00364, eq. 5).
-"""
+"""Grids of real-valued times, for any schedule."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ._arguments import integer, real, reals
-from .schedules import Schedule, check_schedule
+from .._arguments import integer, real
+from ..schedules import Schedule, check_schedule
 
-__all__ = [
-    "GRIDS",
-    "GridFunction",
-    "given",
-    "power_gamma",
-    "power_t",
-    "quadratic_t",
-    "uniform_half_log_snr",
-    "uniform_t",
-    "with_zero",
-]
+__all__ = ["power_gamma", "power_t", "quadratic_t", "shifted_t", "uniform_half_log_snr", "uniform_t"]
 
 Array = NDArray[np.float64]
 
@@ -62,6 +44,29 @@ def quadratic_t(schedule: Schedule, steps: int, *, t_start: float | None = None,
     return power_t(schedule, steps, power=2.0, t_start=t_start, t_end=t_end)
 
 
+def shifted_t(
+    schedule: Schedule,
+    steps: int,
+    *,
+    shift: float = 3.0,
+    t_start: float | None = None,
+    t_end: float | None = None,
+) -> Array:
+    """Uniform in the time of gamma / shift, so that more of the steps lie at high noise.
+
+    On ``flow`` this is the timestep shift t -> shift t / (1 + (shift - 1) t) of Esser et al. (arXiv 2403.03206;
+    their SD3 takes 3). ValueError unless 1 <= shift < inf.
+    """
+    start, end = _ends(schedule, t_start, t_end)
+    shift = real(shift, "shift")
+    if not 1.0 <= shift < math.inf:
+        raise ValueError(f"shift={shift!r}: give a finite number of 1 or more")
+    high, low = float(schedule.gamma(start)), float(schedule.gamma(end))
+    first, last = schedule.time_of_gamma([high / shift, low / shift])
+    unshifted = np.linspace(first, last, integer(steps, "steps", least=1) + 1)
+    return _pinned(schedule.time_of_gamma(np.clip(shift * schedule.gamma(unshifted), low, high)), start, end)
+
+
 def power_gamma(
     schedule: Schedule,
     steps: int,
@@ -88,62 +93,6 @@ def uniform_half_log_snr(
     low, high = float(schedule.half_log_snr(start)), float(schedule.half_log_snr(end))
     half_log_snr = _power_law(low, high, integer(steps, "steps", least=1), 1.0)
     return _pinned(schedule.time_of_half_log_snr(half_log_snr), start, end)
-
-
-def given(schedule: Schedule, times: ArrayLike) -> Array:
-    """The caller's own times, checked: a float64 copy of 2 or more strictly monotone times.
-
-    ValueError unless 1-D, finite, within [t_zero, t_max] and strictly falling or strictly rising.
-    """
-    check_schedule(schedule)
-    grid = np.array(reals(times, "times"))
-    schedule.gamma(grid)  # raises for times outside the schedule
-    if grid.ndim != 1 or grid.size < 2:
-        raise ValueError(f"times has shape {grid.shape}: give 2 or more times in 1-D")
-    change = np.diff(grid)
-    wrong = change * np.sign(change[0]) <= 0.0
-    if wrong.any():
-        k = int(np.argmax(wrong)) + 1
-        fix = "give times that all fall (sampling) or all rise (encoding)"
-        raise ValueError(f"times[{k}]={grid[k]!s} after {grid[k - 1]!s}: {fix}")
-    return grid
-
-
-def with_zero(schedule: Schedule, grid: ArrayLike) -> Array:
-    """The falling grid with t_zero appended: a last step to gamma = 0 ("denoise").
-
-    ValueError for a rising grid (reverse the result to encode) and one that ends at t_zero already.
-    """
-    times = given(schedule, grid)
-    if times[-1] > times[0]:
-        raise ValueError(f"grid rises from {times[0]!s} to {times[-1]!s}: give it falling, reverse the result")
-    if times[-1] == schedule.t_zero:
-        raise ValueError(f"grid ends at t_zero={schedule.t_zero!r} already: use it as it is")
-    return np.append(times, schedule.t_zero)
-
-
-class GridFunction(Protocol):
-    """What every entry of :data:`GRIDS` is."""
-
-    def __call__(
-        self,
-        schedule: Schedule,
-        steps: int,
-        *,
-        t_start: float | None = None,
-        t_end: float | None = None,
-    ) -> Array: ...
-
-
-GRIDS: Mapping[str, GridFunction] = MappingProxyType(
-    {
-        "uniform_t": uniform_t,
-        "quadratic_t": quadratic_t,
-        "karras": power_gamma,
-        "log_snr": uniform_half_log_snr,
-    }
-)
-"""The grids by the name that the command line and recipes use; read-only."""
 
 
 def _ends(schedule: Schedule, t_start: float | None, t_end: float | None) -> tuple[float, float]:

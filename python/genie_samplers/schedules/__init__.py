@@ -1,0 +1,67 @@
+"""Noise schedules: the signal scale alpha(t) and the noise scale sigma(t), in float64.
+
+    x_t = alpha(t) x_0 + sigma(t) eps     alpha is the factor of x_0 itself, NOT alpha-bar = alpha^2
+
+Derived: ``gamma = sigma / alpha`` (EDM and k-diffusion call it sigma, DEIS rho) and ``half_log_snr
+= -log gamma`` (DPM-Solver's lambda). Times and values are float64 arrays of any shape (a scalar
+gives a numpy scalar), from forms that cancel at neither end (expm1, log1p). Song et al., arXiv
+2011.13456, for the continuous schedules; Karras et al., arXiv 2206.00364, for EDM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .alphas_cumprod import AlphasCumprod, from_alphas_cumprod
+from .base import Schedule, check_schedule, option_names
+from .betas import from_betas, linear_betas, scaled_linear_betas, squaredcos_betas
+from .rectified_flow import Flow
+from .sub_variance_preserving import SubVP
+from .variance_exploding import EDM, VE
+from .variance_preserving import VPCosine, VPLinear
+
+__all__ = [
+    "EDM",
+    "VE",
+    "AlphasCumprod",
+    "Flow",
+    "Schedule",
+    "SubVP",
+    "VPCosine",
+    "VPLinear",
+    "check_schedule",
+    "edm",
+    "flow",
+    "from_alphas_cumprod",
+    "from_betas",
+    "from_dict",
+    "linear_betas",
+    "scaled_linear_betas",
+    "squaredcos_betas",
+    "sub_vp",
+    "ve",
+    "vp_cosine",
+    "vp_linear",
+]
+
+# the names by which users build schedules: gs.schedules.vp_linear(...)
+vp_linear, vp_cosine, sub_vp, ve, edm, flow = VPLinear, VPCosine, SubVP, VE, EDM, Flow
+
+_KINDS: dict[str, type[Schedule]] = {
+    kind.name: kind for kind in (VPLinear, VPCosine, SubVP, VE, EDM, Flow, AlphasCumprod)
+}
+
+
+def from_dict(recipe: Mapping[str, Any]) -> Schedule:
+    """The schedule that :meth:`Schedule.to_dict` described; ValueError for an unknown recipe."""
+    if not isinstance(recipe, Mapping):
+        raise TypeError(f"schedule recipe={recipe!r}: give the mapping that to_dict returned")
+    options = dict(recipe)
+    name = options.pop("name", None)
+    if not isinstance(name, str) or name not in _KINDS:
+        raise ValueError(f"schedule name={name!r}: choose one of {sorted(_KINDS)}")
+    if options.keys() != set(option_names(_KINDS[name])):
+        fix = f"give exactly {option_names(_KINDS[name])}"
+        raise ValueError(f"schedule {name} with options {list(options)}: {fix}")
+    return _KINDS[name](**options)
