@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Collection, Hashable
 from numbers import Real
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["boolean", "integer", "real", "reals"]
+__all__ = ["boolean", "choice", "integer", "real", "reals"]
 
 
 def real(value: object, name: str) -> float:
@@ -45,3 +46,10 @@ def reals(values: ArrayLike, name: str) -> NDArray[np.float64]:
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} has dtype {array.dtype}: give real numbers")
     return array.astype(np.float64, copy=False)
+
+
+def choice(value: object, argument: str, allowed: Collection[Any]) -> Any:
+    """``value`` if it is one of ``allowed``; ValueError otherwise."""
+    if not isinstance(value, Hashable) or value not in allowed:
+        raise ValueError(f"{argument}={value!r}; choose one of {', '.join(map(str, allowed))}")
+    return value

@@ -13,6 +13,7 @@ on the host, in forms that do not cancel between close times; steps may fall or 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import permutations
 
 import numpy as np
@@ -20,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .schedules import Schedule
 
-__all__ = ["VARIABLES", "epsilon_weights", "transfer", "x0_transfer", "x0_weights"]
+__all__ = ["VARIABLES", "epsilon_weights", "step_integral", "transfer", "x0_transfer", "x0_weights"]
 
 Array = NDArray[np.float64]
 
@@ -97,15 +98,29 @@ def x0_weights(schedule: Schedule, times: ArrayLike, t_next: float, *, variable:
     return np.sign(now - after) * (after / min(now, after)) * schedule.alpha(t_next) * integral
 
 
+def step_integral(schedule: Schedule, t: float, t_next: float, f: Callable[[Array], Array]) -> float:
+    """Integral of f(time) dgamma from ``t`` to ``t_next``; f takes times of any shape and is smooth between knots."""
+    now, after = float(schedule.gamma(t)), float(schedule.gamma(t_next))
+    anchor, far = (t, t_next) if now > after else (t_next, t)
+    y, measure = _decaying_measure(schedule, anchor, far)
+    values = f(schedule.time_of_gamma(float(schedule.gamma(anchor)) * np.exp(-y)))
+    return float(np.sign(after - now) * max(now, after) * np.sum(measure * values))
+
+
+def _decaying_measure(schedule: Schedule, anchor: float, far: float) -> tuple[Array, Array]:
+    """Nodes y = |log gamma - log gamma(anchor)| between the two times, and their weights times e^-y."""
+    left, width = _panels(_edges(schedule, anchor, far))
+    y = left[:, None] + width[:, None] * _NODES
+    return y, width[:, None] * _WEIGHTS * np.exp(-y)
+
+
 def _decaying_integral(schedule: Schedule, nodes: Array, anchor: float, far: float, variable: str) -> Array:
     """Integral over y in (0, depth) of l_j(u) e^-y, y = |log gamma - log gamma(anchor)|: [r + 1].
 
     With the anchor at the upper end this is the integral over gamma, with the anchor at the lower
     end that over kappa, each in units of its value at the anchor.
     """
-    left, width = _panels(_edges(schedule, anchor, far))
-    y = left[:, None] + width[:, None] * _NODES
-    measure = width[:, None] * _WEIGHTS * np.exp(-y)
+    y, measure = _decaying_measure(schedule, anchor, far)
     outward = y if far > anchor else -y
     if variable == "log_gamma":
         at_nodes, at_y = schedule.log_gamma(nodes), schedule.log_gamma(anchor) + outward

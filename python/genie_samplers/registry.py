@@ -4,29 +4,46 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import grids
-from ._arguments import integer
+from ._arguments import boolean, integer
 from .schedules import Schedule, check_schedule
 
 if TYPE_CHECKING:
     from .plan import Plan
 
-__all__ = ["SOLVERS", "Solver", "UnreachableNFE", "find", "make_plan", "rebuild", "register"]
+__all__ = ["SOLVERS", "Budget", "Solver", "UnreachableNFE", "find", "make_plan", "per_step", "rebuild", "register"]
+
+
+class Budget(NamedTuple):
+    """What a number of evaluations buys: steps that end before gamma = 0, and options that follow from the number."""
+
+    steps: int
+    options: Mapping[str, object] = MappingProxyType({})
+
+
+def per_step(evaluations: int) -> Callable[[int], Budget]:
+    """The budget of a solver that makes this many evaluations in every step."""
+    return lambda nfe: Budget(nfe // evaluations)
+
+
+one_per_step = per_step(1)
 
 
 @dataclass(frozen=True)
 class Solver:
     """A registered solver: ``build(schedule, grid, prediction=..., **options) -> Plan``.
 
-    order: global order of convergence with an exact start. exact_on_point_mass: data of one point is sampled exactly at
-    any number of steps. default_grid: name in ``grids.GRIDS``; ends_at_zero appends the time of gamma = 0 to it, where
-    the last step costs one evaluation instead of ``evaluations_per_step``.
+    order: global order of convergence with an exact start, weak order if stochastic. stochastic: whether the registered
+    options draw noise. exact_on_point_mass: data of one point is sampled exactly (stochastic: in law) at any number of
+    steps. default_grid: name in ``grids.GRIDS``. denoise: whether the default grid goes on to the time of gamma = 0,
+    where a step costs one evaluation. budget: the steps that a number of evaluations buys, that one not counted.
     """
 
     name: str
@@ -36,8 +53,8 @@ class Solver:
     stochastic: bool = False
     exact_on_point_mass: bool = True
     default_grid: str = "karras"
-    ends_at_zero: bool = False
-    evaluations_per_step: int = 1
+    denoise: bool = False
+    budget: Callable[[int], Budget] = one_per_step
     summary: str = ""
 
 
@@ -69,50 +86,59 @@ def make_plan(
     grid: str | None = None,
     prediction: str = "epsilon",
     direction: str = "sample",
+    denoise: bool | None = None,
     options: Mapping[str, object] | None = None,
 ) -> Plan:
     """The plan of a registered solver at ``nfe`` network evaluations.
 
-    grid: a name of ``grids.GRIDS``; by default the solver's own. prediction: what the network returns. direction:
-    "sample", or "encode" for the rising grid. options: on top of the registered ones (for example ``{"eta": 0.5}`` for
-    ddim). Raises ValueError or TypeError naming the argument, UnreachableNFE where the solver cannot make exactly
-    ``nfe`` evaluations.
+    grid: a name of ``grids.GRIDS`` or, for a checkpoint's table, of ``grids.DISCRETE_GRIDS``; by default the solver's
+    own. prediction: what the network returns. direction: "sample", or "encode" for the rising grid. denoise: whether
+    the last evaluation makes a step to gamma = 0; by default the habit of the solver, and of a discrete grid. options:
+    on top of the registered ones (for example ``{"eta": 0.5}`` for ddim). Raises ValueError or TypeError naming the
+    argument, UnreachableNFE where the solver cannot make exactly ``nfe`` evaluations.
     """
     solver = find(name)
     check_schedule(schedule)
     nfe = integer(nfe, "nfe", least=1)
     if direction not in ("sample", "encode"):
         raise ValueError(f"direction={direction!r}; choose 'sample' or 'encode'")
-    chosen = _checked_options(solver, {} if options is None else options)
-    times = _times(solver, schedule, nfe, solver.default_grid if grid is None else grid, direction)
+    if denoise is None:
+        denoise = (solver.denoise or grid in tuple(grids.DISCRETE_GRIDS)) and direction == "sample"
+    elif boolean(denoise, "denoise") and direction == "encode":
+        raise ValueError("denoise=True with direction='encode'; only sampling can end at gamma = 0")
+    budget = solver.budget(nfe - denoise)
+    chosen = {**budget.options, **_checked_options(solver, {} if options is None else options)}
+    times = _times(solver, schedule, budget.steps, solver.default_grid if grid is None else grid, denoise=denoise)
+    times = times[::-1] if direction == "encode" else times
     plan = rebuild(name, schedule, times, {**chosen, "prediction": prediction})
     if plan.nfe != nfe:
         raise UnreachableNFE(f"nfe={nfe}; {name} makes {plan.nfe} evaluations on this grid: ask for that number")
     return plan
 
 
-def _times(solver: Solver, schedule: Schedule, nfe: int, grid: str, direction: str) -> NDArray[np.float64]:
-    if not isinstance(grid, str) or grid not in grids.GRIDS:
-        fix = f"choose one of {', '.join(grids.GRIDS)}, or call {solver.build.__name__}(schedule, times)"
+def _times(solver: Solver, schedule: Schedule, steps: int, grid: str, *, denoise: bool) -> NDArray[np.float64]:
+    known = [*grids.GRIDS, *grids.DISCRETE_GRIDS]
+    if not isinstance(grid, str) or grid not in known:
+        fix = f"choose one of {', '.join(known)}, or call {solver.build.__name__}(schedule, times)"
         raise ValueError(f"grid={grid!r}; {fix}")
-    make = grids.GRIDS[grid]
-    if direction == "encode":
-        return make(schedule, max(1, nfe // solver.evaluations_per_step))[::-1]
-    if not solver.ends_at_zero:
-        return make(schedule, max(1, nfe // solver.evaluations_per_step))
-    steps_before_zero = -(-nfe // solver.evaluations_per_step) - 1  # the step to gamma = 0 costs one evaluation
-    if steps_before_zero == 0:
+    if grid in grids.DISCRETE_GRIDS:
+        times = grids.DISCRETE_GRIDS[grid](schedule, (steps if denoise else max(1, steps)) + 1)
+        return times if denoise else times[:-1]
+    if not denoise:
+        return grids.GRIDS[grid](schedule, max(1, steps))
+    if steps == 0:
         return grids.given(schedule, [schedule.t_max, schedule.t_zero])
-    return grids.with_zero(schedule, make(schedule, steps_before_zero))
+    return grids.with_zero(schedule, grids.GRIDS[grid](schedule, steps))
 
 
 def rebuild(name: str, schedule: Schedule, grid: ArrayLike, options: Mapping[str, object]) -> Plan:
-    """Build from a recipe: the solver's function with these options on this grid."""
+    """Build from a recipe: the solver's function, these options and this grid; the plan's recipe has this name."""
     build = find(name).build
     known = [p.name for p in inspect.signature(build).parameters.values() if p.kind is p.KEYWORD_ONLY]
     if unknown := [key for key in options if key not in known]:
         raise ValueError(f"options: {name} has no {unknown[0]!r}; choose from {known}")
-    return build(schedule, grid, **options)
+    plan = build(schedule, grid, **options)
+    return plan if plan.recipe is None else replace(plan, recipe=replace(plan.recipe, solver=name))
 
 
 def _checked_options(solver: Solver, options: Mapping[str, object]) -> dict[str, object]:

@@ -1,8 +1,35 @@
 """Solvers: pure functions schedule, grid -> Plan. Importing this package fills ``registry.SOLVERS``."""
 
 from .ddim import ddim
-from .deis import deis_tab
-from .dpm_solver_pp import dpmpp_2m
+from .deis import deis_log_ab, deis_rho_ab, deis_tab
+from .deis_rho_rk import deis_rho_rk
+from .dpm_solver import dpm_solver
+from .dpm_solver_pp import dpmpp
+from .dpm_solver_pp_sde import dpmpp_2m_sde
 from .edm_heun import edm_heun
+from .euler import euler_maruyama
+from .exponential_euler import ei_score, ei_sde
+from .gddim import gddim
+from .ipndm import ipndm
+from .pndm import f_pndm, s_pndm
+from .unipc import unipc
 
-__all__ = ["ddim", "deis_tab", "dpmpp_2m", "edm_heun"]
+__all__ = [
+    "ddim",
+    "deis_log_ab",
+    "deis_rho_ab",
+    "deis_rho_rk",
+    "deis_tab",
+    "dpm_solver",
+    "dpmpp",
+    "dpmpp_2m_sde",
+    "edm_heun",
+    "ei_score",
+    "ei_sde",
+    "euler_maruyama",
+    "f_pndm",
+    "gddim",
+    "ipndm",
+    "s_pndm",
+    "unipc",
+]

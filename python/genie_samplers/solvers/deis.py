@@ -1,58 +1,129 @@
-"""DEIS: exponential integration of a polynomial through past network outputs."""
+"""DEIS: exponential integration of a polynomial through past noise predictions."""
 
 from __future__ import annotations
 
-from numpy.typing import ArrayLike
+from collections.abc import Iterator
 
-from .._arguments import integer
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._arguments import choice, integer
 from ..numerics import epsilon_weights, transfer
-from ..plan import Combination, Plan, Step
+from ..plan import Plan
 from ..registry import Solver, register
 from ..schedules import Schedule
-from ._rows import checked_grid, conversion, finish, past_rows
+from ._rows import Update, checked_grid, multistep
 
-__all__ = ["deis_tab"]
+__all__ = ["deis_log_ab", "deis_rho_ab", "deis_tab"]
 
-_MAX_ORDER = 3
+_ORDERS = (0, 1, 2, 3)
+_WARMUPS = ("lower_order", "corrected")
 
 
-def deis_tab(schedule: Schedule, grid: ArrayLike, *, order: int = 3, prediction: str = "epsilon") -> Plan:
+def deis_tab(
+    schedule: Schedule,
+    grid: ArrayLike,
+    *,
+    order: int = 3,
+    warmup: str = "lower_order",
+    prediction: str = "epsilon",
+) -> Plan:
     """tAB-DEIS: the noise prediction is extrapolated by a polynomial in t.
 
         x_{n+1} = (a_{n+1}/a_n) x_n + sum_j C_{n,j} eps_{n-j}
         C_{n,j} = a_{n+1} int_{gamma_n}^{gamma_{n+1}} l_j(t(gamma)) dgamma          (l_j: Lagrange basis in t)
 
     ``order`` is the polynomial's degree r (0 is DDIM); global order r + 1 with an exact start, history r, one
-    evaluation per step, deterministic, lower degrees while the history fills. gamma is the paper's rho. Zhang and Chen,
-    arXiv 2204.13902, eq. 14-15. Differs from the authors' code: coefficients by Gauss-Legendre to 1e-12 instead of a
-    Riemann sum (off by up to 2e-3).
+    evaluation per step, deterministic. gamma is the paper's rho. Zhang and Chen, arXiv 2204.13902, eq. 14-15. Differs
+    from the authors' code: coefficients by Gauss-Legendre to 1e-12 instead of a Riemann sum (off by up to 2e-3).
+
+    ``warmup``: while the history fills, rows have the lower degrees ("lower_order", as published), which leaves an
+    error of order 2 behind. "corrected" takes that back at no evaluation: rows n = 1..r first replace their state by
+    (a_n/a_0) x_0 + a_n int_{gamma_0}^{gamma_n} of the polynomial through all outputs so far, whose error is of order 3
+    (docs/numerics.md).
     """
+    return _adams_bashforth("deis_tab", "t", schedule, grid, order, warmup, prediction)
+
+
+def deis_rho_ab(
+    schedule: Schedule,
+    grid: ArrayLike,
+    *,
+    order: int = 3,
+    warmup: str = "lower_order",
+    prediction: str = "epsilon",
+) -> Plan:
+    """rhoAB-DEIS: as :func:`deis_tab` with a polynomial in gamma, the variable-step Adams-Bashforth method in gamma.
+
+    Zhang and Chen, arXiv 2204.13902. On EDM's schedule, where t = gamma, equal to deis_tab.
+    """
+    return _adams_bashforth("deis_rho_ab", "gamma", schedule, grid, order, warmup, prediction)
+
+
+def deis_log_ab(
+    schedule: Schedule,
+    grid: ArrayLike,
+    *,
+    order: int = 3,
+    warmup: str = "lower_order",
+    prediction: str = "epsilon",
+) -> Plan:
+    """As :func:`deis_tab` with a polynomial in log gamma: DPM-Solver's multistep methods with exact integrals.
+
+    Lu et al., arXiv 2206.00927, in noise prediction; degree 2 is what diffusers calls DEIS.
+    """
+    return _adams_bashforth("deis_log_ab", "log_gamma", schedule, grid, order, warmup, prediction)
+
+
+def _adams_bashforth(
+    name: str, variable: str, schedule: Schedule, grid: ArrayLike, order: int, warmup: str, prediction: str
+) -> Plan:
     times = checked_grid(schedule, grid)
-    order = integer(order, "order")
-    if order not in range(_MAX_ORDER + 1):
-        raise ValueError(f"order={order!r}; choose 0, 1, 2 or 3")
-    steps: list[Step] = []
-    for n in range(len(times) - 1):
-        r = min(order, n)
-        nodes = times[n - r : n + 1][::-1]
-        weights = epsilon_weights(schedule, nodes, times[n + 1], variable="t")
-        ratio, _ = transfer(schedule, times[n], times[n + 1])
-        current, *past = (float(w) for w in weights)
-        y = conversion(schedule, times[n], prediction=prediction, quantity="epsilon")
-        x = Combination(x=float(ratio), y=(current,), history=tuple(past))
-        steps.append(Step(float(times[n]), x, converted=(y,), history=past_rows(n, r)))
-    return finish(
-        f"deis_tab{order}", schedule, times, steps,
-        prediction=prediction, quantity="epsilon", options={"order": order},
+    order = choice(integer(order, "order"), "order", _ORDERS)
+    warmup = choice(warmup, "warmup", _WARMUPS)
+    updates = _updates(schedule, times, order, variable)
+    if warmup == "corrected":
+        updates = _corrected(schedule, times, order, variable, updates)
+    return multistep(
+        f"{name}{order}", schedule, times, updates,
+        prediction=prediction, quantity="epsilon", options={"order": order, "warmup": warmup},
     )  # fmt: skip
 
+
+def _updates(schedule: Schedule, times: NDArray[np.float64], order: int, variable: str) -> Iterator[Update]:
+    """Every step's update, of the degree that its history allows."""
+    for n in range(len(times) - 1):
+        nodes = times[n - min(order, n) : n + 1][::-1]
+        ratio, _ = transfer(schedule, times[n], times[n + 1])
+        yield Update(float(ratio), epsilon_weights(schedule, nodes, times[n + 1], variable=variable).tolist())
+
+
+def _corrected(
+    schedule: Schedule, times: NDArray[np.float64], order: int, variable: str, updates: Iterator[Update]
+) -> Iterator[Update]:
+    """The updates, those of rows 1..order preceded by the integral over all steps so far in place of the state."""
+    state = np.zeros(0)  # the weights of the outputs 0, 1, .. in the state
+    for n, update in enumerate(updates):
+        if n > order:
+            yield update
+            continue
+        carried, weights = np.append(state, 0.0), np.array(update.weights[::-1])
+        if n > 0:
+            integral = epsilon_weights(schedule, times[: n + 1], times[n], variable=variable)
+            weights += update.ratio * (integral - carried)
+        state = update.ratio * carried + weights
+        yield Update(update.ratio, weights[::-1].tolist())
+
+
+_VARIABLES = {"tab": (deis_tab, "t"), "rho_ab": (deis_rho_ab, "gamma"), "log_ab": (deis_log_ab, "log gamma")}
 
 register(
     *(
         Solver(
-            f"deis_tab{r}", deis_tab, order=r + 1, options={"order": r},
-            summary=f"DEIS, polynomial of degree {r} in t",
+            f"deis_{kind}{r}", build, order=r + 1, options={"order": r},
+            summary=f"DEIS, polynomial of degree {r} in {variable}; option warmup",
         )
-        for r in range(_MAX_ORDER + 1)
+        for kind, (build, variable) in _VARIABLES.items()
+        for r in _ORDERS
     )
 )  # fmt: skip

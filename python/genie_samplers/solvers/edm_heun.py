@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 
@@ -10,10 +9,10 @@ from numpy.typing import ArrayLike
 
 from .._arguments import integer, real
 from ..numerics import transfer
-from ..plan import Combination, Conversion, Past, Plan, Step
-from ..registry import Solver, register
+from ..plan import Plan
+from ..registry import Solver, per_step, register
 from ..schedules import Schedule
-from ._rows import checked_grid, conversion, finish
+from ._rows import Rows, Stage, checked_grid
 
 __all__ = ["edm_heun"]
 
@@ -66,54 +65,25 @@ def edm_heun(
     s_churn, s_min, s_max, s_noise = _checked_churn(s_churn, s_min, s_max, s_noise, rising=bool(times[1] > times[0]))
     count = len(times) - 1 if churn_steps is None else integer(churn_steps, "churn_steps", least=1)
     churn = _Churn(min(s_churn / count, math.sqrt(2.0) - 1.0), s_min, s_max, s_noise)
-    rows = _Rows(schedule, churn, prediction)
-    for t, t_next in itertools.pairwise(times):
-        rows.add_step(float(t), float(t_next), last=t_next == times[-1])
+    rows = Rows(schedule, prediction=prediction, quantity="epsilon")
+    hat, up, noise = churn.raised(schedule, float(times[0]))
+    if noise:
+        rows.add_noise(times[0], x=up, noise=noise)
+    for t_next in times[1:].tolist():
+        stages = _stages(schedule, hat, t_next)
+        hat, up, noise = churn.raised(schedule, t_next) if t_next != times[-1] else (t_next, 1.0, 0.0)
+        rows.add_stages(stages, up=up, noise=noise)  # the churn of the next step ends this one
     options: dict[str, object] = {"s_churn": s_churn, "s_min": s_min, "s_noise": s_noise, "churn_steps": count}
     if math.isfinite(s_max):
         options["s_max"] = s_max  # JSON has no infinity
-    return finish("edm_heun", schedule, times, rows.steps, prediction=prediction, quantity="epsilon", options=options)
+    return rows.plan("edm_heun", times, options)
 
 
-class _Rows:
-    """Rows of the plan so far. The churn before a step belongs to the row that ends the step before it."""
-
-    def __init__(self, schedule: Schedule, churn: _Churn, prediction: str) -> None:
-        self.schedule, self.churn, self.prediction = schedule, churn, prediction
-        self.steps: list[Step] = []
-        self.draws = 0
-
-    def add_step(self, t: float, t_next: float, *, last: bool) -> None:
-        t_hat, ratio, noise = self.churn.raised(self.schedule, t)
-        if not self.steps and noise:
-            self.steps.append(Step(t, Combination(x=ratio, draws=(noise,)), draws=self._draw(noise), calls=0))
-        move, euler = transfer(self.schedule, t_hat, t_next)
-        move, euler = float(move), float(euler)
-        y = (self._conversion(t_hat),)
-        if self.schedule.gamma(t_next) == 0.0:
-            self.steps.append(Step(t_hat, Combination(x=move, y=(euler,)), converted=y))
-            return
-        base = Combination(x=1.0, y=(0.0,))
-        self.steps.append(Step(t_hat, Combination(x=move, y=(euler,)), aux=base, converted=y))
-        _, up, noise = (t_next, 1.0, 0.0) if last else self.churn.raised(self.schedule, t_next)
-        corrected = Combination(
-            aux=up * move, y=(up * euler / 2,), history=(up * euler / 2,), draws=(noise,) if noise else ()
-        )
-        self.steps.append(
-            Step(
-                t_next, corrected, converted=(self._conversion(t_next),),
-                history=(Past(len(self.steps) - 1),), draws=self._draw(noise),
-            )
-        )  # fmt: skip
-
-    def _conversion(self, t: float) -> Conversion:
-        return conversion(self.schedule, t, prediction=self.prediction, quantity="epsilon")
-
-    def _draw(self, noise: float) -> tuple[int, ...]:
-        if not noise:
-            return ()
-        self.draws += 1
-        return (self.draws - 1,)
+def _stages(schedule: Schedule, t: float, t_next: float) -> list[Stage]:
+    ratio, weight = (float(v) for v in transfer(schedule, t, t_next))
+    if t_next == schedule.t_zero:
+        return [Stage(t, ratio, (weight,))]
+    return [Stage(t, ratio, (weight,)), Stage(t_next, ratio, (weight / 2, weight / 2))]
 
 
 def _checked_churn(
@@ -132,7 +102,7 @@ def _checked_churn(
 
 register(
     Solver(
-        "edm_heun", edm_heun, order=2, evaluations_per_step=2, ends_at_zero=True,
+        "edm_heun", edm_heun, order=2, budget=per_step(2), denoise=True,
         summary="EDM's Heun sampler; options s_churn, s_min, s_max, s_noise",
     ),
 )  # fmt: skip

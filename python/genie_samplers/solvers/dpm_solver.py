@@ -1,0 +1,111 @@
+"""DPM-Solver, singlestep: exponential Runge-Kutta in half-log-SNR on the noise prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from numpy.typing import ArrayLike
+
+from .._arguments import choice, integer
+from ..numerics import epsilon_weights, transfer
+from ..plan import Plan
+from ..registry import Budget, Solver, register
+from ..schedules import Schedule
+from ._rows import Rows, Stage, checked_grid
+
+__all__ = ["dpm_solver", "fast_orders"]
+
+
+def dpm_solver(
+    schedule: Schedule,
+    grid: ArrayLike,
+    *,
+    order: int = 3,
+    orders: Sequence[int] | None = None,
+    prediction: str = "epsilon",
+) -> Plan:
+    """Singlestep DPM-Solver of order 1, 2 or 3 in every step.
+
+        2: x_1 = DDIM(t -> s),                        x' = (a'/a) x - sigma' (e^h - 1) eps_1,   s at lambda + h/2
+        3: x_1 = DDIM(t -> s_1), x_2 to s_2 by (eps, eps_1), x' by (eps, eps_2),      s_i at lambda + (1/3, 2/3) h
+
+    In 3 a pair of outputs stands for the line through them in lambda, integrated exactly. As many evaluations per step
+    as the order, no memory between steps, deterministic; a step to gamma = 0 is of order 1. lambda is the half-log-SNR,
+    h its change over the step. ``orders``: one per step in place of ``order`` (one to gamma = 0 may be left out), of a longer
+    list the last ones, so that the plan can start later; make_plan takes the paper's mixture (:func:`fast_orders`), which
+    makes every number of evaluations. Lu et al., arXiv 2206.00927.
+    """
+    times = checked_grid(schedule, grid)
+    each = _checked_orders(order, orders, len(times) - 1, to_zero=bool(times[-1] == schedule.t_zero))
+    rows = Rows(schedule, prediction=prediction, quantity="epsilon")
+    for t, t_next, k in zip(times[:-1].tolist(), times[1:].tolist(), each, strict=True):
+        rows.add_stages(_STAGES[1 if schedule.t_zero in (t, t_next) else k](schedule, t, t_next))
+    options = {"order": order} if orders is None else {"order": order, "orders": list(each)}
+    return rows.plan(f"dpm_solver_{max(2, order)}s", times, options)
+
+
+def fast_orders(order: int, nfe: int) -> tuple[int, ...]:
+    """The paper's "fast" mixture: steps of ``order`` 2 or 3, then lower ones that make up ``nfe`` evaluations."""
+    if order == 2:
+        return (2,) * (nfe // 2) + (1,) * (nfe % 2)
+    if nfe % 3 == 0:
+        return (3,) * (nfe // 3 - 1) + (2, 1) * (nfe > 0)
+    return (3,) * (nfe // 3) + (nfe % 3,)
+
+
+def _euler(schedule: Schedule, t: float, t_next: float) -> list[Stage]:
+    ratio, weight = transfer(schedule, t, t_next)
+    return [Stage(t, float(ratio), (float(weight),))]
+
+
+def _midpoint(schedule: Schedule, t: float, t_next: float) -> list[Stage]:
+    middle = _between(schedule, t, t_next, 0.5)
+    ratio, weight = transfer(schedule, t, t_next)
+    return [*_euler(schedule, t, middle), Stage(middle, float(ratio), (0.0, float(weight)))]
+
+
+def _third_order(schedule: Schedule, t: float, t_next: float) -> list[Stage]:
+    first, second = (_between(schedule, t, t_next, part) for part in (1.0 / 3.0, 2.0 / 3.0))
+    ratio_2, ratio = (float(transfer(schedule, t, time)[0]) for time in (second, t_next))
+    to_second = epsilon_weights(schedule, [t, first], second, variable="log_gamma").tolist()
+    now, later = epsilon_weights(schedule, [t, second], t_next, variable="log_gamma").tolist()
+    return [*_euler(schedule, t, first), Stage(first, ratio_2, to_second), Stage(second, ratio, (now, 0.0, later))]
+
+
+_STAGES = {1: _euler, 2: _midpoint, 3: _third_order}
+
+
+def _between(schedule: Schedule, t: float, t_next: float, part: float) -> float:
+    start, end = (float(schedule.half_log_snr(time)) for time in (t, t_next))
+    return float(schedule.time_of_half_log_snr(start + part * (end - start)))
+
+
+def _checked_orders(order: int, orders: Sequence[int] | None, steps: int, *, to_zero: bool) -> tuple[int, ...]:
+    order = choice(integer(order, "order"), "order", _STAGES)
+    if orders is None:
+        return (order,) * steps
+    each = tuple(integer(k, "orders") for k in orders)
+    if to_zero and len(each) == steps - 1:
+        each = (*each, 1)
+    if len(each) < steps or any(k not in _STAGES for k in each):
+        raise ValueError(f"orders={orders!r}; give 1, 2 or 3 for each of the {steps} steps")
+    return each[len(each) - steps :]
+
+
+def _fast(order: int) -> Callable[[int], Budget]:
+    def budget(nfe: int) -> Budget:
+        each = fast_orders(order, nfe)
+        return Budget(len(each), {"orders": list(each)})
+
+    return budget
+
+
+register(
+    *(
+        Solver(
+            f"dpm_solver_{order}s", dpm_solver, order=order, options={"order": order}, budget=_fast(order),
+            summary=f"DPM-Solver-{order}, singlestep; option orders",
+        )
+        for order in (2, 3)
+    )
+)  # fmt: skip

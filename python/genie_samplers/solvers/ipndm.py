@@ -1,0 +1,48 @@
+"""iPNDM: Adams-Bashforth weights of equal steps, on any grid."""
+
+from __future__ import annotations
+
+from numpy.typing import ArrayLike
+
+from .._arguments import choice, integer
+from ..numerics import transfer
+from ..plan import Plan
+from ..registry import Solver, register
+from ..schedules import Schedule
+from ._adams_bashforth import EQUAL_STEPS
+from ._rows import Update, checked_grid, multistep
+
+__all__ = ["ipndm"]
+
+
+def ipndm(schedule: Schedule, grid: ArrayLike, *, order: int = 4, prediction: str = "epsilon") -> Plan:
+    """Improved PNDM: DDIM's step along an Adams-Bashforth combination with the weights of equal steps.
+
+        x' = (a'/a) x + a' (gamma' - gamma) e,   e = w . [eps_n, eps_{n-1}, ..]          lower orders while it starts
+
+    ``order`` is the number of outputs combined, 1 (DDIM) to 4. Global order 2 for order >= 2 on any grid that is not
+    uniform in gamma, history order - 1, one evaluation per step, deterministic. Zhang and Chen, arXiv 2204.13902; weights:
+    Liu et al., arXiv 2202.09778.
+    """
+    times = checked_grid(schedule, grid)
+    order = choice(integer(order, "order"), "order", EQUAL_STEPS)
+    updates = (_update(schedule, times[n], times[n + 1], min(order, n + 1)) for n in range(len(times) - 1))
+    return multistep(
+        f"ipndm{order}", schedule, times, updates, prediction=prediction, quantity="epsilon", options={"order": order}
+    )
+
+
+def _update(schedule: Schedule, t: float, t_next: float, order: int) -> Update:
+    ratio, weight = (float(v) for v in transfer(schedule, t, t_next))
+    return Update(ratio, [weight * w for w in EQUAL_STEPS[order]])
+
+
+register(
+    *(
+        Solver(
+            f"ipndm{order}", ipndm, order=min(order, 2), options={"order": order},
+            summary=f"improved PNDM, {order} outputs, weights of equal steps",
+        )
+        for order in EQUAL_STEPS
+    )
+)  # fmt: skip
