@@ -1,0 +1,165 @@
+"""Every solver against its paper: each state that the network sees and the last one, coefficient by coefficient.
+
+The textbook folder holds the papers' algorithms as they are written, run on basis vectors at 40 digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from mpmath import mp, mpf
+from numpy.typing import NDArray
+
+import genie_samplers as gs
+from genie_samplers import Plan, grids, predictions, registry
+from genie_samplers.schedules import AlphasCumprod, Schedule
+
+from .textbook.cases import GRIDS, SCHEDULES, STEPS, GridOf
+from .textbook.run import Run
+from .textbook.schedules import textbook_schedule
+from .textbook.table import TEXTBOOK
+
+Array = NDArray[np.float64]
+# the grids of whole indices; a table as short as this has too few for the quadratic one
+INDICES: dict[str, GridOf] = {name: grid for name, grid in grids.DISCRETE_GRIDS.items() if name != "ddim_quadratic"}
+
+every_name = pytest.mark.parametrize("name", gs.SOLVERS)
+
+
+@pytest.fixture(autouse=True)
+def forty_digits() -> Iterator[None]:
+    with mp.workdps(40):
+        yield
+
+
+@every_name
+def test_every_solver_has_a_textbook(name: str) -> None:
+    assert name in TEXTBOOK
+
+
+def test_every_kind_of_schedule_is_compared() -> None:
+    exported = [getattr(gs.schedules, name) for name in gs.schedules.__all__]
+    kinds = {kind.name for kind in exported if isinstance(kind, type) and hasattr(kind, "name")}
+    assert kinds == {schedule.name for schedule in SCHEDULES.values()}
+
+
+def grids_of(name: str, schedule: Schedule) -> dict[str, GridOf]:
+    chosen = {**GRIDS, **(INDICES if isinstance(schedule, AlphasCumprod) else {})}
+    return {key: grid for key, grid in chosen.items() if not (key == "rising" and gs.SOLVERS[name].stochastic)}
+
+
+@pytest.mark.parametrize(
+    ("name", "schedule", "grid"),
+    [
+        pytest.param(name, schedule, grid, id=f"{name}-{schedule_name}-{grid_name}")
+        for name in gs.SOLVERS
+        for schedule_name, schedule in SCHEDULES.items()
+        for grid_name, grid in grids_of(name, schedule).items()
+    ],
+)
+def test_states_are_the_textbooks(name: str, schedule: Schedule, grid: GridOf) -> None:
+    assert worst_error(name, schedule, grid(schedule, STEPS)) <= 1e-12
+
+
+@every_name
+@pytest.mark.parametrize("prediction", predictions.PREDICTIONS)
+@pytest.mark.parametrize("schedule", ["vp_linear", "sub_vp", "edm"])
+def test_states_are_the_textbooks_for_every_prediction(name: str, schedule: str, prediction: str) -> None:
+    # of moderate gamma: between a network that predicts x0 and an epsilon form gamma of the digits cancel
+    times = GRIDS["to_zero"](SCHEDULES[schedule], STEPS)
+    assert worst_error(name, SCHEDULES[schedule], times, prediction=prediction) <= 1e-12
+
+
+OPTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("ddim", {"eta": 0.5}),
+    ("ddim", {"eta": 1.0, "sigma_hat": True}),
+    *((name, {"noise_scale": 0.0}) for name in ("gddim", "ei_sde", "euler_maruyama")),
+    *((name, {"noise_scale": 0.6}) for name in ("gddim", "ei_sde", "euler_maruyama")),
+    *((f"deis_{u}{order}", {"warmup": "corrected"}) for u in ("tab", "rho_ab", "log_ab") for order in range(4)),
+    *((f"dpmpp_{order}m", {"variant": variant}) for order in (1, 2, 3) for variant in ("published", "exact")),
+    *((f"dpmpp_{order}m", {"lower_order_final": False}) for order in (1, 2, 3)),
+    ("dpmpp_2m_sde", {"lower_order_final": False}),
+    *(("dpmpp_2m_sde", {"eta": eta}) for eta in (0.0, 0.5)),
+    *((f"unipc{order}", {"variant": "bh1"}) for order in (1, 2, 3)),
+    ("edm_heun", {"s_churn": 1.5, "s_noise": 1.003}),
+    ("edm_heun", {"s_churn": 40.0, "s_min": 0.05, "s_max": 30.0}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), [pytest.param(*case, id=f"{case[0]}-{case[1]}") for case in OPTIONS])
+@pytest.mark.parametrize("grid", ["quadratic_t", "to_zero"])
+@pytest.mark.parametrize("schedule", ["vp_linear", "flow", "table-alpha_bar"])
+def test_states_are_the_textbooks_with_options(name: str, options: dict[str, Any], schedule: str, grid: str) -> None:
+    times = GRIDS[grid](SCHEDULES[schedule], STEPS)
+    assert worst_error(name, SCHEDULES[schedule], times, options) <= 1e-12
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9, 10, 11])
+@pytest.mark.parametrize("lower_order_final", [None, True, False])
+@pytest.mark.parametrize("name", ["dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde"])
+def test_orders_fall_at_the_end_of_short_grids(name: str, lower_order_final: bool | None, steps: int) -> None:
+    schedule = SCHEDULES["vp_linear"]
+    times = grids.uniform_half_log_snr(schedule, steps)
+    assert worst_error(name, schedule, times, {"lower_order_final": lower_order_final}) <= 1e-12
+
+
+@pytest.mark.parametrize("zero", [True, False])
+@pytest.mark.parametrize("name", ["dpm_solver_2s", "dpm_solver_3s"])
+def test_dpm_solver_takes_an_order_for_every_step_but_that_to_zero(name: str, zero: bool) -> None:
+    schedule = SCHEDULES["vp_linear"]
+    times = grids.power_gamma(schedule, 5)
+    times = grids.with_zero(schedule, times) if zero else times
+    assert worst_error(name, schedule, times, {"orders": (1, 3, 2, 3, 1)}) <= 1e-12
+
+
+@every_name
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("zero", [True, False])
+def test_states_are_the_textbooks_in_the_shortest_grids(name: str, steps: int, zero: bool) -> None:
+    schedule = SCHEDULES["vp_linear"]
+    times = grids.quadratic_t(schedule, steps)
+    assert worst_error(name, schedule, grids.with_zero(schedule, times) if zero else times) <= 1e-12
+
+
+def worst_error(
+    name: str, schedule: Schedule, times: Array, options: Mapping[str, Any] | None = None, prediction: str = "epsilon"
+) -> float:
+    """Over the states that the network sees and the last one: largest error over largest coefficient."""
+    options = {} if options is None else options
+    recipe = {**gs.SOLVERS[name].options, **options, "prediction": prediction}
+    plan = registry.rebuild(name, schedule, times, recipe)
+    textbook = run_textbook(plan, TEXTBOOK[name], schedule, times, options)
+    states = states_of(plan)
+    expected = np.stack([state.rounded(states.shape[1]) for _, state in textbook.asked])
+    errors = np.abs(states - expected).max(axis=1) / np.abs(expected).max(axis=1)
+    assert times_asked(plan) == pytest.approx([float(t) for t, _ in textbook.asked[:-1]], rel=1e-13, abs=0)
+    return float(errors.max())
+
+
+def run_textbook(
+    plan: Plan, textbook: Callable[..., Any], schedule: Schedule, times: Array, options: Mapping[str, Any]
+) -> Run:
+    """The finished run; the last state stands behind those that the network was asked."""
+    draws = sum(len(step.draws) for step in plan.instructions)
+    exact_times = [mpf(t) for t in times.tolist()]
+    (prediction,) = plan.outputs
+    run = Run(textbook_schedule(schedule), exact_times, prediction=prediction, evaluations=plan.nfe, draws=draws)
+    run.asked.append((run.times[-1], textbook(run, **options)))
+    assert run.left_over == 0
+    return run
+
+
+def states_of(plan: Plan) -> Array:
+    """[states, coefficients of x_T, of the outputs in the order of the calls, of the draws]"""
+    calls = [row for row, step in enumerate(plan.instructions) if step.calls]
+    linear = plan.unrolled()
+    states = np.hstack([linear.state[:, None], linear.output[:, calls, 0], linear.draw])
+    scales = np.array([plan.instructions[row].input_scale for row in calls])
+    return np.vstack([scales[:, None] * states[calls], states[-1]])
+
+
+def times_asked(plan: Plan) -> list[float]:
+    return [step.time for step in plan.instructions if step.calls]

@@ -1,0 +1,42 @@
+"""The schedules and grids on which solvers are compared with the textbook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genie_samplers import grids, schedules
+from genie_samplers.schedules import Schedule
+
+from ..exact_weights import COARSE_TABLE
+
+__all__ = ["GRIDS", "SCHEDULES", "STEPS", "GridOf"]
+
+Array = NDArray[np.float64]
+GridOf = Callable[[Schedule, int], Array]
+STEPS = 6
+SCHEDULES: dict[str, Schedule] = {
+    "vp_linear": schedules.vp_linear(),
+    "vp_cosine": schedules.vp_cosine(),
+    "vp_cosine-unnormalized": schedules.vp_cosine(normalized=False),
+    "sub_vp": schedules.sub_vp(),
+    "ve": schedules.ve(),
+    "edm": schedules.edm(),
+    "flow": schedules.flow(),
+    "table-log_alpha": schedules.from_alphas_cumprod(COARSE_TABLE),
+    "table-alpha_bar": schedules.from_alphas_cumprod(COARSE_TABLE, interpolation="alpha_bar"),
+}
+
+
+def to_zero(schedule: Schedule, steps: int) -> Array:
+    return grids.with_zero(schedule, grids.power_gamma(schedule, steps - 1))
+
+
+def rising(schedule: Schedule, steps: int) -> Array:
+    """Not from t_end: an x0 form that encodes loses sigma'/sigma of its digits to cancellation."""
+    return grids.quadratic_t(schedule, steps, t_end=float(schedule.time_of_gamma(0.05)))[::-1]
+
+
+GRIDS: dict[str, GridOf] = {**grids.GRIDS, "to_zero": to_zero, "rising": rising}
