@@ -15,7 +15,7 @@ from ._arguments import integer
 from .plan import Plan
 from .schedules import Schedule
 
-__all__ = ["Chunk", "Inputs", "check_outputs", "gather_inputs"]
+__all__ = ["Chunk", "Inputs", "check_model", "check_outputs", "gather_inputs", "signed_seed"]
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -76,7 +76,6 @@ def gather_inputs(
     dtype: torch.dtype | None,
 ) -> Inputs:
     """Check the arguments of :func:`genie_samplers.sample` and upload what the loop reads."""
-    _check_model(model, plan)
     state = _resolve_dtype(dtype, x_init)
     full_shape = _resolve_shape(plan, shape, x_init)
     where = _resolve_device(model, x_init, device)
@@ -92,7 +91,7 @@ def gather_inputs(
         model_dtype=getattr(model, "dtype", None) or state,
         all_ids=ids,
         ids=torch.tensor(ids, dtype=torch.int64).to(where),
-        seed=torch.tensor([_signed_seed(seed)], dtype=torch.int64).to(where),
+        seed=torch.tensor([signed_seed(seed)], dtype=torch.int64).to(where),
         labels=labels[:, None].expand(-1, size).contiguous().to(where),
         cond=_resolve_cond(cond, full_shape[0], size, where),
         x_init=None if x_init is None else x_init.to(where),
@@ -141,7 +140,8 @@ def _check_output(output: object, name: str, x: Tensor, row: int, inputs: Sequen
     return output
 
 
-def _check_model(model: Any, plan: Plan) -> None:
+def check_model(model: Any, plan: Plan) -> None:
+    """Raise where the model does not fit the plan."""
     if not callable(model):
         raise TypeError(f"model: {type(model).__name__} is not callable; pass model(x, t, **cond)")
     if not isinstance(plan, Plan):
@@ -263,7 +263,8 @@ def _check_guidance(plan: Plan, count: int) -> None:
         raise ValueError(f"plan: {len(plan.guidance)} guidance scales for {count} samples; give one, or one per sample")
 
 
-def _signed_seed(seed: int) -> int:
+def signed_seed(seed: int) -> int:
+    """The 64 bits of a seed as int64."""
     bits = integer(seed, "seed")
     if not 0 <= bits < 2**64:
         raise ValueError(f"seed={seed}; need 64 bits, 0..2^64-1")

@@ -18,14 +18,15 @@ from torch import Tensor
 
 from genie_ext import FusedStepCall, Noise, resolve
 
-from ._inputs import Inputs, check_outputs, gather_inputs
+from ._inputs import Inputs, check_model, check_outputs, gather_inputs
+from ._start import Start, starting_point
 from .plan import Plan, RowLayout
 from .progress import progress_bar
 
 __all__ = ["Model", "RowEvent", "sample"]
 
 Model = Callable[..., Tensor | tuple[Tensor, ...]]
-STREAM_INITIAL, STREAM_PLAN = 0, 1
+STREAM_PLAN = 1
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class RowEvent:
     ends_step: bool  # False after a stage whose step goes on from aux: such a state cannot be replaced
     x: Tensor  # [b, ...] the new state, a copy
     sample_ids: tuple[int, ...]
+    samples: slice  # which of the run's samples these are
     predicted_x0: Callable[[], Tensor]  # computed only when called
 
 
@@ -53,6 +55,7 @@ def sample(
     seed: int = 0,
     cond: Mapping[str, object] | None = None,
     x_init: Tensor | None = None,
+    start: int | None = None,
     sample_ids: Sequence[int] | None = None,
     batch_size: int | None = None,
     device: torch.device | str | None = None,
@@ -66,32 +69,35 @@ def sample(
     model(x, t, **cond) returns the plan's outputs in order, each of x's shape; t is float32 [b], the network's own
     label (``model.label(times)`` where the model has one, else the schedule's default). x is in ``model.dtype`` where
     the model has one, else in ``dtype``.
-    shape: [B, ...] of the samples; or x_init: the starting states, in place of noise. seed: 64 bits. cond: keyword
-    arguments of the model; tensors whose first dimension is B are sliced with the samples. sample_ids: B integers in
-    0..2^32-1 (0..B-1 by default); id i gets the same noise in any batch, on any device and backend. batch_size: the
-    network always sees batches of this size, the last one padded. device: where to run (the model's, else x_init's,
-    else the CPU). dtype: of the state. on_row: called after each row; may return a replacement state. progress: bar on
-    stderr; None shows it on a terminal only.
+    shape: [B, ...] of the samples; or x_init: the starting states, in place of noise. start: image to image (SDEdit,
+    arXiv 2108.01073): x_init is clean data, brought to the time plan.recipe.grid[start] as alpha x_init + sigma z, and
+    plan.starting_at(start) runs from there. seed: 64 bits. cond: keyword arguments of the model; tensors whose first
+    dimension is B are sliced with the samples. sample_ids: B integers in 0..2^32-1 (0..B-1 by default); id i gets the
+    same noise in any batch, on any device and backend. batch_size: the network always sees batches of this size, the
+    last one padded. device: where to run (the model's, else x_init's, else the CPU). dtype: of the state. on_row:
+    called after each row, may return a replacement state. progress: bar on stderr; None shows it on a terminal only.
 
     Raises ValueError or TypeError for bad arguments and outputs, and ValueError naming row and samples when a state
     became inf or NaN.
     """
+    check_model(model, plan)
+    plan, beginning = starting_point(plan, x_init, start)
     inputs = gather_inputs(
         model, plan, shape=shape, seed=seed, cond=cond, x_init=x_init, sample_ids=sample_ids,
         batch_size=batch_size, device=device, dtype=dtype,
     )  # fmt: skip
     if on_row is not None and not callable(on_row):
         raise TypeError(f"on_row: {type(on_row).__name__} is not callable; pass a function of one RowEvent")
-    run = _Run(model, plan, inputs, backend, on_row)
+    run = _Run(model, plan, beginning, inputs, backend, on_row)
     chunks = range(0, inputs.count, inputs.batch_size)
     result = torch.empty(inputs.shape, dtype=inputs.dtype, device=inputs.device)
     flags = torch.zeros(
         (len(chunks), 1 + len(plan.instructions), inputs.batch_size), dtype=torch.int32, device=inputs.device
     )
     with progress_bar(len(chunks) * len(plan.instructions), show=progress) as bar:
-        for chunk, start in enumerate(chunks):
-            states = run.chunk(start, flags[chunk], bar)
-            result[start : start + inputs.batch_size] = states[: inputs.count - start]
+        for chunk, first in enumerate(chunks):
+            states = run.chunk(first, flags[chunk], bar)
+            result[first : first + inputs.batch_size] = states[: inputs.count - first]
     _raise_if_nonfinite(flags, inputs)
     return result
 
@@ -99,16 +105,17 @@ def sample(
 class _Run:
     """Buffers and device tables of one call of :func:`sample`, reused by every chunk."""
 
-    def __init__(self, model: Model, plan: Plan, inputs: Inputs, backend: str | None, on_row: OnRow | None) -> None:
-        self.model, self.plan, self.inputs, self.on_row = model, plan, inputs, on_row
+    def __init__(
+        self, model: Model, plan: Plan, start: Start, inputs: Inputs, backend: str | None, on_row: OnRow | None
+    ) -> None:
+        self.model, self.plan, self.start, self.inputs, self.on_row = model, plan, start, inputs, on_row
         shape = (inputs.batch_size, *inputs.shape[1:])
         compute = torch.float64 if inputs.dtype == torch.float64 else torch.float32
         _, self.fused_step = resolve("fused_step", inputs.device, backend)
         self.table = torch.from_numpy(np.array(plan.table)).to(compute).to(inputs.device)
-        self.init_row = torch.tensor(
-            [[0.0, plan.init.scale, plan.instructions[0].input_scale], [1.0, plan.instructions[0].input_scale, 0.0]],
-            dtype=compute, device=inputs.device,
-        )  # fmt: skip
+        self.start_row = torch.tensor(
+            [start.signal, start.noise, plan.instructions[0].input_scale], dtype=compute, device=inputs.device
+        )
         self.x = torch.empty(shape, dtype=inputs.dtype, device=inputs.device)
         self.aux = torch.empty_like(self.x) if any(r.writes_aux for r in plan.layout) else None
         self.slots = [torch.empty_like(self.x, dtype=compute) for _ in range(plan.slots)]
@@ -117,13 +124,13 @@ class _Run:
         self.x_in = torch.empty_like(self.x, dtype=inputs.model_dtype) if separate else None
         self.copied: set[str] = set()
 
-    def chunk(self, start: int, flags: Tensor, bar: Any) -> Tensor:
-        """Run every row for the samples from ``start`` on; returns the buffer that holds their final states."""
-        chosen = self.inputs.select(start)
-        self._start(start, chosen.sample_ids, flags[0])
+    def chunk(self, first: int, flags: Tensor, bar: Any) -> Tensor:
+        """Run every row for the samples from ``first`` on; returns the buffer that holds their final states."""
+        chosen = self.inputs.select(first)
+        self._begin(first, chosen.sample_ids, flags[0])
         noise = Noise(self.inputs.seed, chosen.sample_ids, STREAM_PLAN)
         per_sample = self.table.ndim == 3  # [rows, B, n]
-        table = self.inputs.take(self.table, start, dim=1) if per_sample else self.table
+        table = self.inputs.take(self.table, first, dim=1) if per_sample else self.table
         for row, layout in enumerate(self.plan.layout):
             outputs = self._call_network(row, layout, chosen.cond)
             before = self.x.clone() if self.on_row is not None else self.x
@@ -131,20 +138,19 @@ class _Run:
             self._step(layout, coefficients, outputs, noise, flags[1 + row])
             if self.on_row is not None:
                 x0 = partial(self._predicted_x0, row, before, outputs, coefficients)
-                self._report(self.on_row, row, start, x0, flags[1 + row])
+                self._report(self.on_row, row, first, x0, flags[1 + row])
             bar.update()
         return self.x
 
-    def _start(self, start: int, sample_ids: Tensor, flag: Tensor) -> None:
-        """Fill the state (and the network's input) with noise or with the given start."""
-        given = self.inputs.starting_states(start)
+    def _begin(self, first: int, sample_ids: Tensor, flag: Tensor) -> None:
+        """Fill the state (and the network's input) with the start."""
+        given = self.inputs.starting_states(first)
         if given is not None:
             self.x.copy_(given)
         self.fused_step(
             FusedStepCall(
-                x=self.x, outputs=(), history=(), converted=0, aux=None,
-                row=self.init_row[0] if given is None else self.init_row[1, :2],
-                draws=(0,) if given is None else (), noise=Noise(self.inputs.seed, sample_ids, STREAM_INITIAL),
+                x=self.x, outputs=(), history=(), converted=0, aux=None, row=self.start_row,
+                draws=(0,), noise=Noise(self.inputs.seed, sample_ids, self.start.stream),
                 out=self.x, aux_out=None, stored=(), x_in=self.x_in, nonfinite=flag,
             )
         )  # fmt: skip
@@ -175,15 +181,16 @@ class _Run:
             )
         )  # fmt: skip
 
-    def _report(self, on_row: OnRow, row: int, start: int, predicted_x0: Callable[[], Tensor], flag: Tensor) -> None:
-        count = min(self.inputs.batch_size, self.inputs.count - start)
+    def _report(self, on_row: OnRow, row: int, first: int, predicted_x0: Callable[[], Tensor], flag: Tensor) -> None:
+        count = min(self.inputs.batch_size, self.inputs.count - first)
         event = RowEvent(
             row=row,
             time=self.plan.instructions[row].time,
             next_time=self._time_after(row),
             ends_step=row + 1 == len(self.plan.layout) or not self.plan.layout[row + 1].reads_aux,
             x=self.x[:count].clone(),
-            sample_ids=self.inputs.all_ids[start : start + count],
+            sample_ids=self.inputs.all_ids[first : first + count],
+            samples=slice(first, first + count),
             predicted_x0=lambda: predicted_x0()[:count],
         )
         replacement = on_row(event)

@@ -24,12 +24,14 @@ __all__ = [
     "Call",
     "FakeModel",
     "euler",
+    "every_solver_and_variant",
     "every_variant",
     "gaussian_model",
     "normals",
     "plan_of",
     "run",
     "same_label",
+    "small_plan",
     "solver_plan",
 ]
 
@@ -63,15 +65,29 @@ def solver_plan(name: str, nfe: int = 5, *, prediction: str = "epsilon", **optio
     return gs.make_plan(name, SCHEDULE, nfe, prediction=prediction, options=options)
 
 
+def small_plan(name: str, *, prediction: str = "epsilon", **options: object) -> Plan:
+    """5 evaluations, or 4; with a step to gamma = 0 every solver can make one of the two."""
+    try:
+        return gs.make_plan(name, SCHEDULE, 5, denoise=True, prediction=prediction, options=options)
+    except gs.registry.UnreachableNFE:
+        return gs.make_plan(name, SCHEDULE, 4, denoise=True, prediction=prediction, options=options)
+
+
+def _parametrized(plans: dict[str, Plan]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("plan", plans.values(), ids=plans.keys())
+
+
+KINDS = ("ddim", "deis_tab1", "deis_tab2", "deis_rho_rk4", "dpmpp_2m", "edm_heun", "unipc3")
 VARIANTS = {
-    **{name: solver_plan(name) for name in sorted(gs.SOLVERS)},
-    "edm_heun-churn": solver_plan("edm_heun", s_churn=2.0),
-    "ddim-eta": solver_plan("ddim", eta=1.0),
+    **{name: small_plan(name) for name in KINDS},
+    "edm_heun-churn": small_plan("edm_heun", s_churn=2.0),
+    "ddim-eta": small_plan("ddim", eta=1.0),
+    "dpmpp_2m_sde": small_plan("dpmpp_2m_sde"),
 }
-"""A plan of every solver, and the stochastic forms."""
+"""Plans with every kind of row: memory, stages, noise, both quantities."""
 
-
-every_variant = pytest.mark.parametrize("plan", VARIANTS.values(), ids=VARIANTS.keys())
+every_variant = _parametrized(VARIANTS)
+every_solver_and_variant = _parametrized({**{name: small_plan(name) for name in sorted(gs.SOLVERS)}, **VARIANTS})
 
 
 def gaussian_model(plan: Plan, scale: float = 0.5) -> FakeModel:

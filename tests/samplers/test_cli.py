@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import struct
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 import genie_samplers as gs
-from genie_samplers import cli, images
-from genie_samplers.cli import main
+from genie_samplers import images
+from genie_samplers.cli import sample as sample_file
+
+from .command_line import refused, run, write_idx
 
 pytest.importorskip("diffusers", reason="the embedded network is a diffusers UNet2DModel")
-
-
-def write_idx(path: Path, values: np.ndarray) -> None:
-    header = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
-    path.write_bytes(gzip.compress(header + values.astype(np.uint8).tobytes()))
-
-
-def run(*arguments: object) -> str:
-    result = CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-def refused(*arguments: object) -> str:
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    assert isinstance(result.exception, SystemExit), result.exception  # anything else is a traceback
-    assert result.exit_code in (1, 2)  # 2: refused by click itself
-    return result.output
 
 
 def test_sample_writes_a_png_with_seed_solver_and_nfe(tmp_path):
@@ -71,13 +51,13 @@ def test_no_guidance_and_guidance_of_zero_are_told_apart(tmp_path):
 
 def test_an_image_has_the_same_bits_for_any_count(tmp_path, monkeypatch):
     batches = []
-    real_sample = cli.sample
+    real_sample = sample_file.sample
 
     def spy(*arguments, **options):
         batches.append(real_sample(*arguments, **options))
         return batches[-1]
 
-    monkeypatch.setattr(cli, "sample", spy)
+    monkeypatch.setattr(sample_file, "sample", spy)
     arguments = ("--nfe", 2, "--batch-size", 4, "--out", tmp_path / "s.png")
     run("sample", "--count", 2, *arguments)
     run("sample", "--count", 5, *arguments)
@@ -92,7 +72,7 @@ def test_the_time_of_the_sampler_is_without_the_time_of_the_picture(tmp_path, mo
         clock[0] += 100.0
         return to_pixels(x)
 
-    monkeypatch.setattr(cli.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(sample_file.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(images, "to_pixels", slow_to_pixels)
     text = run("sample", "--nfe", 1, "--count", 1, "--out", tmp_path / "s.png")
     assert "0.00 s (network 0.00 s, sampler 0.0 ms)" in text

@@ -21,6 +21,7 @@ from .fakes import (
     VARIANTS,
     FakeModel,
     euler,
+    every_solver_and_variant,
     every_variant,
     gaussian_model,
     normals,
@@ -49,7 +50,7 @@ def impulse_model(plan: Plan, dtype: torch.dtype) -> FakeModel:
     return FakeModel(model)
 
 
-@every_variant
+@every_solver_and_variant
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 def test_impulses_through_the_engine_give_the_unrolled_plan(plan: Plan, dtype: torch.dtype, place: Place) -> None:
     expected, size = plan.unrolled().last, plan.unrolled().last.size
@@ -74,7 +75,7 @@ def test_impulses_through_the_engine_give_the_unrolled_plan(plan: Plan, dtype: t
     assert np.all(error <= bound)
 
 
-@every_variant
+@every_solver_and_variant
 def test_the_engine_is_the_executor_on_real_data(plan: Plan) -> None:
     factor = 0.7
     noise = [normals([0, 1, 2], (4,), draw=d, stream=1).double().numpy() for d in range(9)]

@@ -23,6 +23,7 @@ from .fakes import (
     plan_of,
     run,
     same_label,
+    small_plan,
     solver_plan,
 )
 
@@ -73,7 +74,7 @@ def test_on_row_may_replace_the_state(dtype: torch.dtype | None) -> None:
 @pytest.mark.parametrize("prediction", predictions.PREDICTIONS)
 @pytest.mark.parametrize("name", sorted(gs.SOLVERS))
 def test_predicted_x0_is_the_models_for_every_prediction(name: str, prediction: str) -> None:
-    plan = solver_plan(name, prediction=prediction)
+    plan = small_plan(name, prediction=prediction)
     x0, seen = torch.tensor([[0.5, -1.0, 0.25]], dtype=torch.float64), []
     times = iter(plan.times)
 
@@ -96,7 +97,7 @@ def test_predicted_x0_is_the_models_for_every_prediction(name: str, prediction: 
         on_row=lambda event: seen.append(event.predicted_x0()),
     )
     # epsilon = (x - alpha x0) / sigma undone: two roundings over alpha, 1 / alpha <= 153
-    assert torch.stack(seen) == pytest.approx(x0.expand(5, 2, 3), abs=64 * 153 * 2.0**-53)
+    assert torch.stack(seen) == pytest.approx(x0.expand(plan.nfe, 2, 3), abs=64 * 153 * 2.0**-53)
 
 
 def test_predicted_x0_is_of_the_row_even_after_the_state_moved_on() -> None:

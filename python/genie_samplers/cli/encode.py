@@ -1,0 +1,99 @@
+"""genie-samplers encode: images to latents and back, and what that loses."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import click
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .. import data, images, models, schedules
+from ..plan import Plan
+from ..reconstruct import GaussianData, Reconstruction, reconstruct
+from ..registry import make_plan
+from .files import check_latents_target, read_images, write_latents
+from .options import (
+    FILE,
+    backend_option,
+    batch_size_option,
+    check_run,
+    class_number,
+    data_option,
+    device_option,
+    grid_option,
+    integers,
+    out_option,
+)
+
+__all__ = ["encode_command"]
+
+_SHOWN = 8
+
+
+@click.command("encode")
+@click.option("--images", "files", type=FILE, multiple=True, help="PNG or .npy, repeatable; test images by default.")
+@data_option
+@click.option("--count", default=16, show_default=True, help="How many of the first test images.")
+@click.option("--solver", default="dpmpp_2m", show_default=True, help="A deterministic one of `plan --list`.")
+@click.option("--nfe", "nfes", default="10,20,50", show_default=True, help="Comma-separated evaluations each way.")
+@grid_option
+@click.option("--class", "class_name", help="Class name or number 0..9 of all images; none by default.")
+@click.option("--seed", type=int, help="Noises the images to the first time; as they are by default.")
+@batch_size_option
+@device_option
+@backend_option
+@click.option("--latents", type=click.Path(path_type=Path), help="Of the last --nfe, .npy or .safetensors.")
+@out_option("encode.png")
+def encode_command(
+    files: tuple[Path, ...], root: str, count: int, solver: str, nfes: str, grid: str | None, class_name: str | None,
+    seed: int | None, batch_size: int, device: str, backend: str | None, latents: Path | None, out: Path,
+) -> None:  # fmt: skip
+    """Images to latents and back: a picture, the latents, and the error per dimension as CSV (images in [0, 1])."""
+    numbers = integers("--nfe", nfes)
+    check_run(count, device)
+    table, latents = out.with_suffix(".csv"), latents or out.with_suffix(".npy")
+    images.check_target(out)
+    images.check_target(table, suffix=".csv")
+    check_latents_target(latents)
+    schedule = schedules.vp_linear()
+    plans = [make_plan(solver, schedule, nfe, grid=grid, direction="encode") for nfe in numbers]
+    number = models.NULL_CLASS if class_name is None else class_number(class_name)
+    originals = read_images(files) if files else torch.from_numpy(data.fashion_mnist("test", root).images[:count])
+    model, labels = models.embedded(device), torch.full((len(originals),), number)
+    results = []
+    for plan in plans:
+        result = reconstruct(
+            model, plan, originals, seed=seed, cond={"class_labels": labels}, batch_size=batch_size, backend=backend
+        )
+        results.append(result)
+        click.echo(f"{solver}, {plan.nfe:4d} evaluations each way: error {result.mse:.2e}")
+    images.save_png(
+        _page(originals, plans, results), out, {"solver": solver, "nfe": nfes, "class": number, "seed": seed}
+    )
+    write_latents(latents, results[-1].latents.cpu())
+    scale = float(originals.double().square().mean().sqrt())
+    _write_report(table, plans, results, scale)
+    click.echo(f"{out}, {table} and {latents}: {len(originals)} images")
+
+
+def _page(originals: Tensor, plans: list[Plan], results: list[Reconstruction]) -> Image.Image:
+    rows = [originals, *(result.images for result in results)]
+    labels = ["images", *(f"{plan.nfe} + {plan.nfe} evaluations" for plan in plans)]
+    pixels = [list(images.to_pixels(row[:_SHOWN].cpu().numpy())) for row in rows]
+    return images.labelled_table(pixels, labels, [""] * len(pixels[0]))
+
+
+def _write_report(path: Path, plans: list[Plan], results: list[Reconstruction], scale: float) -> None:
+    """Beside the network's errors those on Gaussian data of the images' power, where the network is exact."""
+    lines: list[tuple[object, ...]] = [("solver", "nfe", "mse", "latent_rms", "gaussian_mse")]
+    for plan, result in zip(plans, results, strict=True):
+        exact = reconstruct(
+            GaussianData(plan.schedule, scale), plan, torch.full((1, 1), scale, dtype=torch.float64), progress=False
+        )
+        name = "" if plan.recipe is None else plan.recipe.solver
+        lines.append((name, plan.nfe, f"{result.mse:.3e}", f"{result.latent_rms:.4f}", f"{exact.mse:.3e}"))
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows(lines)

@@ -1,0 +1,43 @@
+"""genie-samplers plan: the table of a solver, or the list of solvers."""
+
+from __future__ import annotations
+
+import click
+
+from .. import schedules
+from ..registry import SOLVERS, make_plan
+from .options import grid_option, nfe_option, solver_option
+
+__all__ = ["plan_command", "solver_table"]
+
+
+@click.command("plan")
+@solver_option
+@nfe_option
+@grid_option
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+@click.option("--list", "as_list", is_flag=True, help="The registered solvers as a table.")
+def plan_command(solver: str, nfe: int, grid: str | None, as_json: bool, as_list: bool) -> None:
+    """Print a solver's table on the VP-linear schedule."""
+    if as_list:
+        click.echo(solver_table())
+        return
+    plan = make_plan(solver, schedules.vp_linear(), nfe, grid=grid)
+    click.echo(plan.to_json(indent=1) if as_json else str(plan))
+
+
+def solver_table() -> str:
+    """The registry in Markdown, as docs/solvers.md holds it."""
+    rows = [
+        ("solver", "order", "exact on a point mass", "default grid", "what it is"),
+        ("---",) * 5,
+        *(
+            (
+                f"`{solver.name}`", f"{'weak ' if solver.stochastic else ''}{solver.order}",
+                "yes" if solver.exact_on_point_mass else "no",
+                solver.default_grid + (" + 0" if solver.denoise else ""), solver.summary,
+            )
+            for solver in SOLVERS.values()
+        ),
+    ]  # fmt: skip
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

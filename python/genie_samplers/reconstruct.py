@@ -1,0 +1,82 @@
+"""How much of the data a solver loses on the way to the latents and back (arXiv 2010.02502, section 5.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from . import predictions, registry
+from .encode import encode
+from .engine import sample
+from .plan import Plan
+from .schedules import Schedule
+
+__all__ = ["GaussianData", "Reconstruction", "decoding_plan", "reconstruct"]
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """latents [B, ...]: states at the plan's last time. images [B, ...]: what they decode to.
+
+    mse: per dimension, data scaled from [-1, 1] to [0, 1]. latent_rms: of the latents over sigma, 1 for noise.
+    """
+
+    latents: Tensor
+    images: Tensor
+    mse: float
+    latent_rms: float
+
+
+def reconstruct(
+    model: Any,
+    plan: Plan,
+    x: Tensor,
+    *,
+    seed: int | None = None,
+    cond: Mapping[str, object] | None = None,
+    batch_size: int | None = None,
+    backend: str | None = None,
+    progress: bool | None = None,
+) -> Reconstruction:
+    """Encode ``x`` [B, ...] with a rising plan, then decode with the same solver over the same times.
+
+    Arguments and errors as :func:`genie_samplers.encode`.
+    """
+    latents = encode(model, plan, x, seed=seed, cond=cond, batch_size=batch_size, backend=backend, progress=progress)
+    back = decoding_plan(plan)
+    images = sample(
+        model, back, x_init=latents, cond=cond, batch_size=batch_size, backend=backend, progress=progress
+    )  # fmt: skip
+    error = (images.double() - x.to(images.device).double()) / 2.0
+    rms = latents.double().square().mean().sqrt() / back.init.scale
+    return Reconstruction(latents, images, float(error.square().mean()), float(rms))
+
+
+def decoding_plan(plan: Plan) -> Plan:
+    """The plan of the same recipe over the same times, run the other way."""
+    if plan.recipe is None:
+        raise ValueError("plan: has no recipe to rebuild it from; make it with make_plan or a solver function")
+    recipe = plan.recipe
+    back = registry.rebuild(recipe.solver, plan.schedule, recipe.grid[::-1], recipe.options)
+    return back if plan.guidance is None else back.guided(plan.guidance)
+
+
+class GaussianData:
+    """The exact network of data N(0, scale^2), elementwise: whatever a solver loses here is the solver's own."""
+
+    def __init__(self, schedule: Schedule, scale: float, *, prediction: str = "epsilon") -> None:
+        self.schedule, self.scale, self.outputs = schedule, scale, (prediction,)
+
+    def label(self, times: np.ndarray) -> np.ndarray:
+        return times
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        time = float(np.clip(float(t[0]), self.schedule.t_zero, self.schedule.t_max))  # a label is float32
+        alpha, sigma = float(self.schedule.alpha(time)), float(self.schedule.sigma(time))
+        p, q = predictions.to_epsilon(self.outputs[0], self.schedule, time)
+        epsilon = sigma / ((alpha * self.scale) ** 2 + sigma**2)
+        return (epsilon - float(p)) / float(q) * x

@@ -1,0 +1,138 @@
+"""A region painted anew while the rest of the image is held."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import genie_samplers as gs
+from genie_ext.testing import assert_same_bits
+from genie_samplers import Plan
+
+from .conftest import Place
+from .fakes import (
+    SCHEDULE,
+    SHAPE,
+    VARIANTS,
+    FakeModel,
+    euler,
+    every_variant,
+    gaussian_model,
+    normals,
+    plan_of,
+    solver_plan,
+)
+
+IDS = [4, 0, 9]
+IMAGE = torch.linspace(-1.0, 1.0, 3 * 30).reshape(3, *SHAPE)
+PAINT = torch.tensor([True, False, False, True, False])  # of every line
+
+
+def run(plan: Plan, place: Place | None = None, **options: Any) -> Tensor:
+    where = {"backend": "reference"} if place is None else place._asdict()
+    given = {"x_init": None, "start": None} | options
+    shape = None if given["x_init"] is not None else (3, *SHAPE)
+    return gs.sample(gaussian_model(plan), plan, shape=shape, seed=7, sample_ids=IDS, **where, **given).cpu()
+
+
+@every_variant
+@pytest.mark.parametrize("start", [None, 1])
+def test_the_rest_of_the_image_is_held_exactly_and_the_region_is_sampled(plan: Plan, start: int | None) -> None:
+    given = {} if start is None else {"x_init": IMAGE, "start": start}
+    x = run(plan, on_row=gs.inpaint(PAINT, IMAGE, plan, seed=7), **given)
+    assert_same_bits(x[..., ~PAINT], IMAGE[..., ~PAINT])
+    # this network looks at one pixel at a time
+    assert_same_bits(x[..., PAINT], run(plan, **given)[..., PAINT])
+
+
+def held_states(plan: Plan, place: Place | None = None, batch_size: int | None = None) -> Tensor:
+    """[samples, steps, ...]: what the states were replaced by."""
+    hold, states = gs.inpaint(PAINT, IMAGE, plan, seed=7), {i: [] for i in IDS}
+
+    def on_row(event: gs.RowEvent) -> Tensor | None:
+        state = hold(event)
+        for i, of_sample in zip(event.sample_ids, [] if state is None else state.cpu(), strict=False):
+            states[i].append(of_sample)
+        return state
+
+    run(plan, place, on_row=on_row, batch_size=batch_size)
+    return torch.stack([torch.stack(states[i]) for i in IDS])
+
+
+def test_every_backend_holds_the_same_states(place: Place) -> None:
+    plan = solver_plan("edm_heun", 3, s_churn=1.0)
+    assert_same_bits(held_states(plan, place, 2), held_states(plan))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+@pytest.mark.parametrize("name", ["deis_tab1", "edm_heun-churn"])
+def test_every_batch_holds_the_same_states(name: str, batch_size: int, quick_place: Place) -> None:
+    assert_same_bits(held_states(VARIANTS[name], quick_place, batch_size), held_states(VARIANTS[name]))
+
+
+@pytest.mark.parametrize("row", range(4))
+def test_the_rest_is_noised_afresh_to_the_time_of_the_next_call(row: int) -> None:
+    plan, model = solver_plan("deis_tab2", 5), FakeModel()
+    gs.sample(
+        model, plan, shape=IMAGE.shape, seed=7, sample_ids=IDS, on_row=gs.inpaint(PAINT, IMAGE, plan, seed=2**64 - 1)
+    )
+    time = plan.times[row + 1]
+    alpha, sigma = (torch.tensor(float(f(time)), dtype=torch.float32) for f in (SCHEDULE.alpha, SCHEDULE.sigma))
+    z = normals(IDS, SHAPE, draw=1 + row, stream=3, seed=-1)
+    assert_same_bits(model.calls[row + 1].x[..., ~PAINT], (alpha * IMAGE + sigma * z)[..., ~PAINT])
+
+
+@pytest.mark.parametrize(
+    "mask", [PAINT.expand(SHAPE), PAINT.expand(3, *SHAPE), PAINT[None, None]], ids=["sample", "batch", "lines"]
+)
+def test_a_mask_may_be_of_any_shape_that_broadcasts(mask: Tensor) -> None:
+    plan = VARIANTS["ddim"]
+    wide, narrow = (run(plan, on_row=gs.inpaint(m, IMAGE, plan)) for m in (mask, PAINT))
+    assert_same_bits(wide, narrow)
+
+
+def test_one_image_serves_all_samples() -> None:
+    plan, one = VARIANTS["ddim"], IMAGE[1:2]
+    alone = run(plan, on_row=gs.inpaint(PAINT, one, plan), batch_size=2)
+    assert_same_bits(alone, run(plan, on_row=gs.inpaint(PAINT, one.expand(3, *SHAPE), plan)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_image_takes_the_states_type(dtype: torch.dtype) -> None:
+    plan = VARIANTS["ddim"]
+    x = run(plan, on_row=gs.inpaint(PAINT, IMAGE, plan), dtype=dtype)
+    assert_same_bits(x[..., ~PAINT], IMAGE.to(dtype)[..., ~PAINT])
+
+
+PLAN = VARIANTS["ddim"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((PAINT.float(), IMAGE, PLAN), TypeError, "mask: torch.float32; give a bool tensor"),
+        ((None, IMAGE, PLAN), TypeError, "mask: NoneType; give a bool tensor"),
+        ((PAINT, IMAGE.long(), PLAN), TypeError, "image: torch.int64; give a float tensor"),
+        ((PAINT[:3], IMAGE, PLAN), ValueError, r"mask: shape \(3,\) does not broadcast to image's"),
+        ((PAINT, IMAGE[:1, 0, 0, 0], PLAN), ValueError, r"mask: shape \(5,\) does not broadcast to image's \(1,\)"),
+        ((PAINT, IMAGE, plan_of(euler(1.0))), ValueError, "plan: has no recipe, or encodes"),
+        ((PAINT, IMAGE, gs.make_plan("ddim", SCHEDULE, 3, direction="encode")), ValueError, "plan: has no recipe, or"),
+        ((PAINT, IMAGE, "ddim"), TypeError, "plan: str; give a Plan"),
+    ],
+)
+def test_what_cannot_be_held_is_refused(arguments: tuple[Any, ...], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        gs.inpaint(*arguments)
+
+
+def test_a_seed_beyond_64_bits_is_refused() -> None:
+    with pytest.raises(ValueError, match="seed=-1; need 64 bits"):
+        gs.inpaint(PAINT, IMAGE, PLAN, seed=-1)
+
+
+def test_images_of_another_number_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"image: shape \(2, 2, 3, 5\) for states \(3, 2, 3, 5\); give one per sample"):
+        run(PLAN, on_row=gs.inpaint(PAINT, IMAGE[:2], PLAN))
