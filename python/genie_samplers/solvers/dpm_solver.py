@@ -31,9 +31,9 @@ def dpm_solver(
 
     In 3 a pair of outputs stands for the line through them in lambda, integrated exactly. As many evaluations per step
     as the order, no memory between steps, deterministic; a step to gamma = 0 is of order 1. lambda is the half-log-SNR,
-    h its change over the step. ``orders``: one per step in place of ``order`` (one to gamma = 0 may be left out), of a longer
-    list the last ones, so that the plan can start later; make_plan takes the paper's mixture (:func:`fast_orders`), which
-    makes every number of evaluations. Lu et al., arXiv 2206.00927.
+    h its change over the step. ``orders``: one per step in place of ``order`` (one to gamma = 0 may be left out), of a
+    longer list the last ones, so that the plan can start later; make_plan takes the paper's mixture
+    (:func:`fast_orders`), which makes every number of evaluations. Lu et al., arXiv 2206.00927.
     """
     times = checked_grid(schedule, grid)
     each = _checked_orders(order, orders, len(times) - 1, to_zero=bool(times[-1] == schedule.t_zero))

@@ -21,8 +21,8 @@ def ipndm(schedule: Schedule, grid: ArrayLike, *, order: int = 4, prediction: st
         x' = (a'/a) x + a' (gamma' - gamma) e,   e = w . [eps_n, eps_{n-1}, ..]          lower orders while it starts
 
     ``order`` is the number of outputs combined, 1 (DDIM) to 4. Global order 2 for order >= 2 on any grid that is not
-    uniform in gamma, history order - 1, one evaluation per step, deterministic. Zhang and Chen, arXiv 2204.13902; weights:
-    Liu et al., arXiv 2202.09778.
+    uniform in gamma, history order - 1, one evaluation per step, deterministic. Zhang and Chen, arXiv 2204.13902; the
+    weights: Liu et al., arXiv 2202.09778.
     """
     times = checked_grid(schedule, grid)
     order = choice(integer(order, "order"), "order", EQUAL_STEPS)
