@@ -1,0 +1,135 @@
+"""rk45: the probability flow with Dormand and Prince's pair, its steps chosen by their error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .._arguments import boolean, integer, real
+from .._inputs import gather_inputs
+from ..engine import Model, sample
+from ..plan import Combination, Conversion, Init, Plan, Recipe, Step
+from ..predictions import to_epsilon
+from ..progress import progress_bar
+from ..schedules import Schedule, check_schedule
+from .active import ActiveSamples
+from .path import Path
+from .rows import Rows
+from .run import Attempt, Limits, Run
+from .tableau import DOPRI5
+
+__all__ = ["AdaptiveResult", "rk45"]
+
+NORMS = ("sample", "batch")
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptiveResult:
+    """What :func:`rk45` returns; every array is [B]."""
+
+    x: Tensor  # [B, ...]
+    nfe: NDArray[np.int64]  # network evaluations, a guided pair counted as one
+    accepted: NDArray[np.int64]
+    rejected: NDArray[np.int64]
+    times: NDArray[np.float64]  # of x
+    attempts: tuple[Attempt, ...]  # in the order they were made
+
+
+@torch.no_grad()
+def rk45(
+    model: Model,
+    schedule: Schedule,
+    *,
+    shape: Sequence[int] | None = None,
+    seed: int = 0,
+    cond: Mapping[str, object] | None = None,
+    x_init: Tensor | None = None,
+    sample_ids: Sequence[int] | None = None,
+    t_start: float | None = None,
+    t_end: float | None = None,
+    rtol: float = 1e-5,
+    atol: float = 1e-5,
+    variable: str = "log_gamma",
+    norm: str = "sample",
+    denoise: bool = False,
+    max_evaluations: int = 10_000,
+    prediction: str = "epsilon",
+    guidance: float | Sequence[float] | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    backend: str | None = None,
+    progress: bool | None = None,
+) -> AdaptiveResult:
+    """Solve dv/du = epsilon dgamma/du, v = x / alpha, from t_start to t_end with steps chosen by their error.
+
+    Dormand and Prince's 5(4) pair with the step control of Hairer, Norsett and Wanner (Solving Ordinary Differential
+    Equations I, II.4); first same as last, so the network is called 2 + 6 attempts times. As a black-box solver of
+    diffusion models: Song et al., arXiv 2011.13456, in (x, t); in (v, gamma): Zhang and Chen, arXiv 2204.13902.
+
+    model, shape, seed, cond, x_init, sample_ids, device, backend, progress: as in :func:`genie_samplers.sample`, with
+    the same noise; the bar counts percents. t_start, t_end: the schedule's t_max and t_end by default; t_start < t_end
+    encodes x_init. rtol, atol: a step is accepted if the RMS of error / (atol + rtol max(|v|, |v'|)) is below 1.
+    variable: u, one of "log_gamma", "gamma", "t". norm: "sample" gives every sample its own time and step, independent
+    of the others, and finished samples leave the batch; "batch" takes the RMS over the batch, one step for all.
+    denoise: a first-order step from t_end to t_zero at the end; its epsilon is known, so it costs no evaluation.
+    max_evaluations: per sample. guidance: a scale, or one per sample, for a model of ``guidance.classifier_free``.
+    dtype: of the state, float32 or float64.
+
+    Raises ValueError or TypeError for bad arguments and outputs, and ValueError naming samples, time and steps where
+    the evaluations are spent, the step falls below float64's spacing, or a state becomes inf or NaN.
+    """
+    check_schedule(schedule)
+    start, end = (schedule.t_max if t_start is None else t_start), (schedule.t_end if t_end is None else t_end)
+    path = Path(schedule, real(start, "t_start"), real(end, "t_end"), variable)
+    limits = _checked_limits(rtol, atol, norm, max_evaluations)
+    if boolean(denoise, "denoise") and not path.t_start > path.t_end > schedule.t_zero:
+        fix = "it ends sampling (t_start > t_end) that stops above t_zero"
+        raise ValueError(f"denoise=True from t={path.t_start!r} to t={path.t_end!r}: {fix}")
+    plan = _both_ends(path, prediction, guidance)
+    given: dict[str, Any] = {
+        "shape": shape, "seed": seed, "cond": cond, "x_init": x_init, "sample_ids": sample_ids, "device": device,
+        "dtype": dtype,
+    }  # fmt: skip
+    idle = replace(plan, instructions=(Step(path.t_start, Combination(1.0), calls=0),))
+    x = sample(model, idle, **given, backend=backend, progress=False)
+    if x.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"dtype={x.dtype}: too coarse for an error estimate; choose torch.float32 or torch.float64")
+    inputs = gather_inputs(model, plan, **given, batch_size=None)
+    scales = None if plan.guidance is None else np.array(plan.guidance)
+    with progress_bar(100, show=progress) as bar:
+        active = ActiveSamples(model, plan, inputs, x, DOPRI5.stages, backend)
+        run = Run(active, Rows(path, prediction, scales), DOPRI5, limits, denoise=denoise)
+        run.to_the_end(bar)
+    times = np.full(inputs.count, schedule.t_zero if denoise else path.t_end)
+    return AdaptiveResult(run.result, run.nfe, run.accepted, run.rejected, times, tuple(run.attempts))
+
+
+def _checked_limits(rtol: float, atol: float, norm: str, max_evaluations: int) -> Limits:
+    rtol, atol = real(rtol, "rtol"), real(atol, "atol")
+    if not 0.0 <= rtol < math.inf or not 0.0 < atol < math.inf:
+        raise ValueError(f"rtol={rtol}, atol={atol}: give rtol >= 0 and atol > 0, both finite")
+    if norm not in NORMS:
+        raise ValueError(f"norm={norm!r}: choose one of {NORMS}")
+    least = DOPRI5.stages + 1
+    return Limits(rtol, atol, norm == "sample", integer(max_evaluations, "max_evaluations", least=least))
+
+
+def _both_ends(path: Path, prediction: str, guidance: float | Sequence[float] | None) -> Plan:
+    """A plan that asks the network at both ends and moves nothing: what ``sample`` checks in a plan, it checks here."""
+
+    def ask(t: float) -> Step:
+        p, q = (float(v) for v in to_epsilon(prediction, path.schedule, t))
+        return Step(t, Combination(1.0, y=(0.0,)), converted=(Conversion(p, (q,)),))
+
+    ends = (path.t_start, path.t_end)
+    recipe = Recipe("rk45", path.schedule.to_dict(), ends)
+    scale = float(path.schedule.sigma(path.t_start))
+    plan = Plan(Init(scale), (prediction,), "epsilon", tuple(ask(t) for t in ends), recipe)
+    return plan if guidance is None else plan.guided(guidance)

@@ -1,0 +1,147 @@
+"""The loop of an adaptive run: attempt, judge, let finished samples go."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .active import ActiveSamples
+from .control import StepControl, first_guess, first_step
+from .rows import AttemptRows, Rows
+from .tableau import EULER_CHANGE, Tableau
+
+__all__ = ["Attempt", "Limits", "Run"]
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+class Limits(NamedTuple):
+    rtol: float
+    atol: float
+    per_sample: bool  # a step for every sample, or one for the batch
+    max_evaluations: int  # per sample
+
+
+class Attempt(NamedTuple):
+    """One attempted step. Arrays are [1] with norm="batch", else one entry per sample that was still under way."""
+
+    samples: NDArray[np.intp]  # positions in the batch
+    time: Array
+    next_time: Array
+    error: Array  # the step is accepted if this is below 1
+    accepted: Mask
+
+
+class Run:
+    """One call of :func:`rk45`. Steps are arrays [g]: g = b samples under way, or 1 where they share the step."""
+
+    def __init__(self, active: ActiveSamples, rows: Rows, tableau: Tableau, limits: Limits, *, denoise: bool) -> None:
+        self.active, self.rows, self.tableau, self.limits, self.denoise = active, rows, tableau, limits, denoise
+        self.path, count = rows.path, active.inputs.count
+        self.result = torch.empty_like(active.x)
+        self.nfe, self.accepted, self.rejected = (np.zeros(count, dtype=np.int64) for _ in range(3))
+        self.attempts: list[Attempt] = []
+        groups = count if limits.per_sample else 1
+        self.control = StepControl(np.full(groups, self.path.start), self.path.end, tableau.error_order)
+        self.control.step = self._first_steps(self.control.u)
+
+    def to_the_end(self, bar: Any) -> None:
+        """``bar`` counts percents of the way in u of the sample that is furthest behind."""
+        percent = 0
+        while self.active.index.size:
+            self._attempt()
+            self._let_go()
+            behind = np.abs(self.path.end - self.control.u).max(initial=0.0)
+            reached = int(100.0 * (1.0 - behind / abs(self.path.end - self.path.start)))
+            for _ in range(percent, reached):
+                bar.update()
+            percent = reached
+
+    def _first_steps(self, u: Array) -> Array:
+        """Two evaluations: at the start, and after an Euler step whose length is a guess."""
+        away = self.path.end - self.path.start
+        t, order = self.path.t_start, self.tableau.error_order
+        rows = self.rows.evaluation(t)
+        self._run(rows)
+        sizes, slopes = self._norms(rows, self.active.x, self.active.slots[0])
+        slopes = slopes * rows.alpha * np.abs(self.path.slope(np.array([t])))
+        pairs = list(zip(sizes.tolist(), slopes.tolist(), strict=True))
+        guesses = np.array([first_guess(size, slope, abs(away)) for size, slope in pairs])
+        rows = self.rows.attempt(EULER_CHANGE, u, u + np.sign(away) * guesses)
+        self._run(rows)
+        (changes,) = self._norms(rows, self.active.error)
+        triples = zip(guesses.tolist(), slopes.tolist(), (changes / guesses**2).tolist(), strict=True)
+        return np.array([first_step(guess, slope, curve, abs(away), order) for guess, slope, curve in triples])
+
+    def _attempt(self) -> None:
+        self._check_limits()
+        u, proposal = self.control.u, self.control.proposal()
+        rows = self.rows.of(self.active.index).attempt(self.tableau, u, proposal)
+        self._run(rows)
+        (errors,) = self._norms(rows, self.active.error, new_too=True)
+        accepted = self.control.judge(proposal, errors)
+        self.active.accept(accepted)
+        self.accepted[self.active.index] += accepted
+        self.rejected[self.active.index] += ~accepted
+        self.attempts.append(Attempt(self.active.index, rows.times[0], rows.times[-1], errors, accepted))
+
+    def _run(self, rows: AttemptRows) -> None:
+        self.active.run(rows)
+        self.nfe[self.active.index] += sum(layout.calls for layout in rows.layouts)
+
+    def _norms(self, rows: AttemptRows, *values: Tensor, new_too: bool = False) -> Array:
+        """RMS of each value over its tolerance at the rows' end, times alpha there: [values, g]."""
+        others = (self.active.next,) if new_too else ()
+        floor = self.limits.atol * rows.alpha
+        sums = [self.active.squares(v, rows.ratio, floor, self.limits.rtol, *others) for v in values]
+        squares, bad = self.active.read(*sums)
+        if bad.any():
+            self._raise(
+                "model: the state or its error estimate became inf or NaN", np.flatnonzero(bad),
+                "check the network's output there, its dtype (float16 overflows) and its prediction type",
+            )  # fmt: skip
+        elements = self.active.x[0].numel()
+        return np.sqrt(squares / elements if self.limits.per_sample else squares.mean(axis=1, keepdims=True) / elements)
+
+    def _let_go(self) -> None:
+        """Finished samples leave the batch, denoised where that was asked for."""
+        done = np.broadcast_to(self.control.done, self.active.index.shape)
+        if not done.any():
+            return
+        final = self.active.x
+        if self.denoise:
+            self.active.run(self.rows.transfer(self.path.t_end, self.path.schedule.t_zero))
+            final = self.active.next
+        rows = torch.from_numpy(np.flatnonzero(done)).to(final.device)
+        self.result[torch.from_numpy(self.active.index[done]).to(final.device)] = final[rows]
+        self.active.keep(~done)
+        self.control.keep(~self.control.done)
+
+    def _check_limits(self) -> None:
+        nfe = self.nfe[self.active.index] + self.tableau.stages - 1
+        if (nfe > self.limits.max_evaluations).any():
+            fix = "raise it, or loosen rtol and atol"
+            spent = f"max_evaluations={self.limits.max_evaluations}: spent"
+            self._raise(spent, np.flatnonzero(nfe > self.limits.max_evaluations), fix)
+        if self.control.underflow.any():
+            tolerances = f"rtol={self.limits.rtol}, atol={self.limits.atol}"
+            fix = "loosen them, or check that the network is smooth in x and t"
+            stuck = np.flatnonzero(np.broadcast_to(self.control.underflow, self.active.index.shape))
+            self._raise(f"{tolerances}: the step fell below the spacing of float64", stuck, fix)
+
+    def _raise(self, what: str, active: NDArray[np.intp], fix: str) -> None:
+        """ValueError with the state of these of the samples under way; details are the first one's."""
+        samples = self.active.index[active]
+        ids = [self.active.inputs.all_ids[i] for i in samples[:8]]
+        shown = f"{ids}{' ...' if len(samples) > 8 else ''}"
+        first = samples[0]
+        reached = float(self.path.times(np.broadcast_to(self.control.u, self.active.index.shape))[active[0]])
+        raise ValueError(
+            f"{what} for sample ids {shown}, the first of them at t={reached!r} after {self.accepted[first]} accepted "
+            f"and {self.rejected[first]} rejected steps; {fix}"
+        )
