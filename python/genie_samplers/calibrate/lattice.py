@@ -1,0 +1,39 @@
+"""The candidate times of a grid search."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import grids
+from ..schedules import Schedule
+
+__all__ = ["lattice", "subdivided"]
+
+Array = NDArray[np.float64]
+
+_STANDARD = (grids.power_gamma, grids.uniform_half_log_snr, grids.uniform_t)
+_RESOLUTION = 2000
+
+
+def lattice(schedule: Schedule, steps: int) -> Array:
+    """steps + 1 falling times, t_max to t_end, that follow the Karras, log-SNR and uniform-t grids in equal parts."""
+    fraction = np.linspace(0.0, 1.0, _RESOLUTION + 1)
+    standard = [schedule.half_log_snr(make(schedule, _RESOLUTION)) for make in _STANDARD]
+    dense = standard[1]
+    passed = np.mean([np.interp(dense, grid, fraction) for grid in standard], axis=0)
+    return _times(schedule, np.interp(np.linspace(0.0, 1.0, steps + 1), passed, dense))
+
+
+def subdivided(schedule: Schedule, times: Array, parts: int) -> Array:
+    """The grid with every step cut into ``parts`` equal in log gamma; the given times stay to the last bit."""
+    place = np.arange(parts * (len(times) - 1) + 1) / parts
+    fine = _times(schedule, np.interp(place, np.arange(len(times)), schedule.half_log_snr(times)))
+    fine[::parts] = times
+    return fine
+
+
+def _times(schedule: Schedule, half_log_snr: Array) -> Array:
+    times = schedule.time_of_half_log_snr(half_log_snr)
+    times[0], times[-1] = schedule.t_max, schedule.t_end
+    return times
