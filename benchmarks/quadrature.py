@@ -2,7 +2,7 @@
 
     python -m benchmarks.quadrature
 
-VP linear, quadratic grid, 10 steps to t = 1e-3. The authors' code sums 10,000 left rectangles in t, in float32 unless told.
+VP linear, quadratic grid, 10 steps to t = 1e-3. The authors' code sums 10,000 left rectangles in t, in float32.
 Errors are the largest over the rows, relative to the row's largest coefficient.
 """
 

@@ -50,9 +50,7 @@ def _frechet(problem: Problem, options: argparse.Namespace) -> list[Distance]:
     train, test = fashion_mnist("train"), fashion_mnist("test")
     features = PixelFeatures(fashion_classifier())
     reference = FrechetDistance(features, mirrored(train))
-    sets = sample_sets(
-        problem, options.frechet_solvers, options.nfe, grid="karras", fine=options.frechet_fine, cache=options.cache
-    )
+    sets = sample_sets(problem, options.frechet_solvers, options.nfe, fine=options.frechet_fine, cache=options.cache)
     found = floor(features, reference, train, test)
     found += distances(reference, list(sets), options.frechet_count)
     write_distances(options.out / "frechet.csv", found)

@@ -29,7 +29,8 @@ from .store import cached
 __all__ = ["SOLVERS", "SampleSet", "main", "sample_sets"]
 
 _CHUNK = 400
-SOLVERS = ("ddim", "deis_tab1", "deis_tab2", "dpmpp_2m")
+SOLVERS = ("ddim", "dpmpp", "unipc", "deis_tab", "deis_log_ab", "ipndm")
+OWN_GRID = "own"
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,15 @@ class SampleSet:
 
 
 def sample_sets(
-    problem: Problem, solvers: Sequence[str], nfes: Sequence[int], *, grid: str, fine: int, cache: Path
+    problem: Problem, solvers: Sequence[str], nfes: Sequence[int], *, grid: str = OWN_GRID, fine: int, cache: Path
 ) -> Iterator[SampleSet]:
-    """One set per reachable (solver, NFE), cheap NFE first, then the fine solution (``fine`` = 0: none)."""
+    """One set per reachable (solver, NFE), cheap NFE first, then the fine solution (``fine`` = 0: none).
+
+    grid: a name, or "own" for each solver's default.
+    """
     for nfe, solver in itertools.product(nfes, solvers):
         try:
-            plan = make_plan(solver, problem.schedule, nfe, grid=grid)
+            plan = make_plan(solver, problem.schedule, nfe, grid=None if grid == OWN_GRID else grid)
         except UnreachableNFE:
             continue
         yield SampleSet(problem, solver, grid, plan, cache)
@@ -86,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.sample", description=__doc__)
     parser.add_argument("--solvers", type=names, default=list(SOLVERS), help="comma-separated names")
     parser.add_argument("--nfe", type=integers, default=[5, 10], help="comma-separated evaluations")
-    parser.add_argument("--grid", default="karras")
+    parser.add_argument("--grid", default=OWN_GRID, help="a grid's name; each solver's default unless given")
     parser.add_argument("--fine", type=int, default=0, metavar="STEPS", help="the fine solution too")
     parser.add_argument("--count", type=int, default=10_000)
     add_cache(parser)

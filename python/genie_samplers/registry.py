@@ -18,19 +18,41 @@ from .schedules import Schedule, check_schedule
 if TYPE_CHECKING:
     from .plan import Plan
 
-__all__ = ["SOLVERS", "Budget", "Solver", "UnreachableNFE", "find", "make_plan", "per_step", "rebuild", "register"]
+__all__ = [
+    "SOLVERS",
+    "Budget",
+    "Solver",
+    "UnreachableNFE",
+    "best_measured",
+    "find",
+    "make_plan",
+    "per_step",
+    "rebuild",
+    "register",
+]
 
 
 class Budget(NamedTuple):
-    """What a number of evaluations buys: steps that end before gamma = 0, and options that follow from the number."""
+    """What a number of evaluations buys: steps that end before gamma = 0, and what else follows from the number."""
 
     steps: int
     options: Mapping[str, object] = MappingProxyType({})
+    grid: str | None = None  # in place of the solver's default grid
 
 
 def per_step(evaluations: int) -> Callable[[int], Budget]:
     """The budget of a solver that makes this many evaluations in every step."""
     return lambda nfe: Budget(nfe // evaluations)
+
+
+def best_measured(choices: Mapping[int, tuple[int, str]]) -> Callable[[int], Budget]:
+    """The budget of a multistep family: from each number of evaluations on, the order and the grid that did best."""
+
+    def budget(nfe: int) -> Budget:
+        order, grid = choices[max((least for least in choices if least <= nfe), default=min(choices))]
+        return Budget(nfe, {"order": order}, grid)
+
+    return budget
 
 
 one_per_step = per_step(1)
@@ -40,10 +62,11 @@ one_per_step = per_step(1)
 class Solver:
     """A registered solver: ``build(schedule, grid, prediction=..., **options) -> Plan``.
 
-    order: global order of convergence with an exact start, weak order if stochastic. stochastic: whether the registered
-    options draw noise. exact_on_point_mass: data of one point is sampled exactly (stochastic: in law) at any number of
-    steps. default_grid: name in ``grids.GRIDS``. denoise: whether the default grid goes on to the time of gamma = 0,
-    where a step costs one evaluation. budget: the steps that a number of evaluations buys, that one not counted.
+    order: global order of convergence with an exact start (last steps of lower order left out), weak order if
+    stochastic. stochastic: whether the registered options draw noise. exact_on_point_mass: data of one point is sampled
+    exactly (stochastic: in law) at any number of steps. default_grid: name in ``grids.GRIDS``, by measurement
+    (docs/quality.md). denoise: whether the default grid goes on to the time of gamma = 0, where a step costs one
+    evaluation. budget: the steps that a number of evaluations buys, that one not counted.
     """
 
     name: str
@@ -108,7 +131,8 @@ def make_plan(
         raise ValueError("denoise=True with direction='encode'; only sampling can end at gamma = 0")
     budget = solver.budget(nfe - denoise)
     chosen = {**budget.options, **_checked_options(solver, {} if options is None else options)}
-    times = _times(solver, schedule, budget.steps, solver.default_grid if grid is None else grid, denoise=denoise)
+    chosen_grid = (budget.grid or solver.default_grid) if grid is None else grid
+    times = _times(solver, schedule, budget.steps, chosen_grid, denoise=denoise)
     times = times[::-1] if direction == "encode" else times
     plan = rebuild(name, schedule, times, {**chosen, "prediction": prediction})
     if plan.nfe != nfe:

@@ -22,6 +22,7 @@ __all__ = [
     "EDM",
     "GOLDEN_GRID",
     "GOLDEN_MIXTURE",
+    "SCHEDULES",
     "VP",
     "X_T",
     "Mixture",
@@ -32,6 +33,16 @@ __all__ = [
 VP = gs.schedules.vp_linear()
 EDM = gs.schedules.edm()
 DISCRETE = gs.schedules.from_alphas_cumprod(np.cumprod(1.0 - np.linspace(1e-4, 2e-2, 1000)))
+SCHEDULES: dict[str, Schedule] = {
+    "vp_linear": VP,
+    "vp_cosine": gs.schedules.vp_cosine(),
+    "sub_vp": gs.schedules.sub_vp(),
+    "ve": gs.schedules.ve(),
+    "edm": EDM,
+    "flow": gs.schedules.flow(),
+    "alphas_cumprod": DISCRETE,
+    "zero_terminal_snr": gs.schedules.from_betas(gs.schedules.scaled_linear_betas(), zero_terminal_snr=True),
+}
 GOLDEN_GRID = grids.power_t(VP, 5, power=2.0, t_end=1e-3)
 
 X_T = np.array([-1.7, -0.6, 0.2, 0.9, 2.1])

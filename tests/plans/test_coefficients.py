@@ -79,11 +79,14 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     *((name, {"noise_scale": 0.0}) for name in ("gddim", "ei_sde", "euler_maruyama")),
     *((name, {"noise_scale": 0.6}) for name in ("gddim", "ei_sde", "euler_maruyama")),
     *((f"deis_{u}{order}", {"warmup": "corrected"}) for u in ("tab", "rho_ab", "log_ab") for order in range(4)),
+    *((f"deis_{u}3", {"warmup": "gradual"}) for u in ("tab", "rho_ab", "log_ab")),
+    *((f"ipndm{order}", {"warmup": "gradual"}) for order in (3, 4)),
     *((f"dpmpp_{order}m", {"variant": variant}) for order in (1, 2, 3) for variant in ("published", "exact")),
     *((f"dpmpp_{order}m", {"lower_order_final": False}) for order in (1, 2, 3)),
     ("dpmpp_2m_sde", {"lower_order_final": False}),
     *(("dpmpp_2m_sde", {"eta": eta}) for eta in (0.0, 0.5)),
     *((f"unipc{order}", {"variant": "bh1"}) for order in (1, 2, 3)),
+    *((f"unipc{order}", {"lower_order_final": False}) for order in (1, 2, 3)),
     ("edm_heun", {"s_churn": 1.5, "s_noise": 1.003}),
     ("edm_heun", {"s_churn": 40.0, "s_min": 0.05, "s_max": 30.0}),
 ]
@@ -104,6 +107,12 @@ def test_orders_fall_at_the_end_of_short_grids(name: str, lower_order_final: boo
     schedule = SCHEDULES["vp_linear"]
     times = grids.uniform_half_log_snr(schedule, steps)
     assert worst_error(name, schedule, times, {"lower_order_final": lower_order_final}) <= 1e-12
+
+
+@pytest.mark.parametrize("name", ["deis_tab", "deis_log_ab", "ipndm"])
+def test_the_gradual_warm_up_reaches_the_full_order(name: str) -> None:
+    schedule = SCHEDULES["vp_linear"]
+    assert worst_error(name, schedule, grids.power_gamma(schedule, 9)) <= 1e-12
 
 
 @pytest.mark.parametrize("zero", [True, False])

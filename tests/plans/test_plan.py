@@ -156,8 +156,7 @@ def test_a_guided_plan_is_not_guided_again() -> None:
 @pytest.mark.parametrize("k", [0, 1, 2])
 def test_starting_at_k_is_the_solver_on_the_rest_of_the_grid(plan: Plan, k: int) -> None:
     recipe = recipe_of(plan)
-    build = gs.SOLVERS[recipe.solver].build
-    expected = build(SCHEDULE, recipe.grid[k:], **recipe.options)
+    expected = gs.registry.rebuild(recipe.solver, SCHEDULE, recipe.grid[k:], recipe.options)
     assert plan.starting_at(k) == expected
     assert expected.init.scale == SCHEDULE.sigma(recipe.grid[k])
 

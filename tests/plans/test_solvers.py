@@ -1,162 +1,153 @@
-"""The registry's claims, of every solver in it.
-
-Not held: the global order under a warm-up without exact history, and the law of stochastic plans beyond a point mass.
-"""
+"""What the registry says of every solver; exactness and orders are in test_point_mass.py and test_orders.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from functools import cache
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import genie_samplers as gs
-from genie_samplers import Plan, grids, predictions, solvers
-from genie_samplers.registry import Solver
+from genie_samplers import Plan, grids, predictions
+from genie_samplers.registry import Solver, UnreachableNFE
 from genie_samplers.schedules import Schedule
+from genie_samplers.solvers.deis_rho_rk import TABLEAUS
 
-from .oracle import Array, execute, roundings
-from .plans import recipe_of
-from .problems import (
-    DISCRETE,
-    EDM,
-    GOLDEN_MIXTURE,
-    VP,
-    X_T,
-    network_of,
-    prediction_of,
-)
+from .oracle import execute
+from .plans import NFE, recipe_of
+from .problems import SCHEDULES, VP
 
 every_solver = pytest.mark.parametrize("solver", gs.SOLVERS.values(), ids=gs.SOLVERS.keys())
-deterministic = [solver for solver in gs.SOLVERS.values() if not solver.stochastic]
-exact_on_point_mass = pytest.mark.parametrize(
-    "solver", [solver for solver in deterministic if solver.exact_on_point_mass], ids=lambda solver: solver.name
-)
-every_deterministic_solver = pytest.mark.parametrize("solver", deterministic, ids=lambda solver: solver.name)
-every_prediction = pytest.mark.parametrize("prediction", predictions.PREDICTIONS)
+every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES.keys())
+WAYS = {"default": {}, "denoise": {"denoise": True}, "to t_end": {"denoise": False}, "encode": {"direction": "encode"}}
+MOST = 20  # evaluations
+
+# Evaluations per step, and the evaluations that a solver with a start of its own can make on its way to t_end.
+PER_STEP = {"edm_heun": 2, **{f"deis_rho_{name}": len(tableau.b) for name, tableau in TABLEAUS.items()}}
+OWN_START = {"s_pndm": range(2, MOST + 1), "f_pndm": [4, 8, *range(12, MOST + 1)]}
+WARM_ROWS = {"s_pndm": 2, "f_pndm": 12}
 
 
-def built(solver: Solver, schedule: Schedule, steps: int, grid: str = "karras", **options: object) -> Plan:
-    times = grids.GRIDS[grid](schedule, steps)
-    return solver.build(schedule, times, **{**solver.options, **options})
+def can(solver: Solver, way: str) -> bool:
+    return not (solver.stochastic and way == "encode")
 
 
-@exact_on_point_mass
-@every_prediction
-@pytest.mark.parametrize("steps", [1, 2, 5, 12])
-@pytest.mark.parametrize("schedule", [VP, EDM, DISCRETE], ids=lambda s: s.name)
-def test_point_mass_is_transported_exactly(solver: Solver, prediction: str, steps: int, schedule: Schedule) -> None:
-    point, noise = np.array([0.7, -2.0, 0.0, 1e-3]), np.array([1.3, 0.2, -1.9, 0.4])
-    plan = built(solver, schedule, steps, prediction=prediction)
-    times = [*plan.times, recipe_of(plan).grid[-1]]  # of every state, stages included
+def ends_at_zero(solver: Solver, way: str) -> bool:
+    return way == "denoise" or (way == "default" and solver.denoise)
 
-    def network(row: int, _: Array) -> list[Array]:
-        return [prediction_of(prediction, schedule, times[row], point, noise)]
 
-    start = schedule.alpha(times[0]) * point + schedule.sigma(times[0]) * noise
-    states = execute(plan, start, network)
-    exact = [schedule.alpha(t) * point + schedule.sigma(t) * noise for t in times]
-    # what the same rows add up to without signs: the roundings are relative to it
-    sums = execute(plan, np.abs(start), lambda *call: np.abs(network(*call)), table=np.abs(plan.table))
-    assert np.all(np.abs(np.subtract(states, exact)) <= 1e-12 * np.array(sums))
+EVERY_WAY = [pytest.param(s, way, id=f"{s.name}-{way}") for s in gs.SOLVERS.values() for way in WAYS if can(s, way)]
+in_every_way = pytest.mark.parametrize(("solver", "way"), EVERY_WAY)
+
+
+@cache
+def made(name: str, way: str, nfe: int) -> Plan | str:
+    """The plan, or the message that says it is out of reach."""
+    try:
+        return gs.make_plan(name, VP, nfe, **WAYS[way])
+    except UnreachableNFE as error:
+        return str(error)
+
+
+def calls_made(name: str, way: str, nfe: int) -> int:
+    plan, calls = made(name, way, nfe), list[int]()
+    if isinstance(plan, str):
+        raise AssertionError(plan)
+    execute(plan, np.ones(1), lambda row, x: [calls.append(row) or x], np.ones((99, 1)))
+    return len(calls)
+
+
+def suggested(nfe: int, answer: Plan | str) -> int:
+    if isinstance(answer, Plan):
+        return answer.nfe
+    found = re.fullmatch(rf"nfe={nfe}; \w+ makes (\d+) evaluations on this grid: ask for that number", answer)
+    if found is None:
+        raise AssertionError(f"names no number that works: {answer}")
+    return int(found.group(1))
+
+
+@in_every_way
+def test_make_plan_makes_the_evaluations_asked_for_or_names_a_number_that_works(solver: Solver, way: str) -> None:
+    answers = {nfe: made(solver.name, way, nfe) for nfe in range(1, MOST + 1)}
+    numbers = {suggested(nfe, answer) for nfe, answer in answers.items()}
+    assert {nfe: calls_made(solver.name, way, nfe) for nfe in numbers} == {nfe: nfe for nfe in numbers}
+
+
+@in_every_way
+def test_no_number_that_the_steps_can_make_is_refused(solver: Solver, way: str) -> None:
+    step = PER_STEP.get(solver.name, 1)
+    possible = set(OWN_START.get(solver.name, range(step, MOST + 1, step)))
+    if ends_at_zero(solver, way):
+        possible = {1, *(nfe + 1 for nfe in possible if nfe < MOST)}
+    assert {nfe for nfe in range(1, MOST + 1) if isinstance(made(solver.name, way, nfe), Plan)} == possible
 
 
 @every_solver
 def test_a_plan_has_draws_only_where_the_registry_says_stochastic(solver: Solver) -> None:
-    assert gs.make_plan(solver.name, VP, 9).stochastic is solver.stochastic
+    assert gs.make_plan(solver.name, VP, NFE, denoise=True).stochastic is solver.stochastic
 
 
-NOISY: dict[str, Callable[[Schedule, NDArray[np.float64]], Plan]] = {
-    "ddim-eta": lambda schedule, times: solvers.ddim(schedule, times, eta=0.5),
-    "ddpm": lambda schedule, times: solvers.ddim(schedule, times, eta=1.0),
-    "churn": lambda schedule, times: solvers.edm_heun(schedule, times, s_churn=3.0),
-    "churn-window": lambda schedule, times: solvers.edm_heun(schedule, times, s_churn=9.0, s_min=0.05, s_max=5.0),
-}
+@pytest.mark.parametrize(
+    "solver", [solver for solver in gs.SOLVERS.values() if solver.stochastic], ids=lambda s: s.name
+)
+def test_a_stochastic_solver_refuses_to_encode(solver: Solver) -> None:
+    with pytest.raises(ValueError, match=r"on a rising grid; encoding is deterministic, so use \w+=0"):
+        gs.make_plan(solver.name, VP, NFE, direction="encode")
 
 
-@pytest.mark.parametrize("build", NOISY.values(), ids=NOISY.keys())
-@pytest.mark.parametrize("schedule", [VP, EDM, DISCRETE], ids=lambda s: s.name)
-def test_stochastic_plans_keep_the_law_of_a_point_mass(
-    build: Callable[[Schedule, NDArray[np.float64]], Plan], schedule: Schedule
-) -> None:
-    times = grids.power_gamma(schedule, 7)
-    plan = build(schedule, times)
-    assert plan.stochastic
-    # a state is its coefficients of (the point, the first noise, the draws): x = a c + sigma z at every time
-    point, noise, *draws = np.eye(2 + sum(len(row.draws) for row in plan.layout))
-
-    def network(row: int, x: Array) -> list[Array]:
-        t = plan.times[row]
-        return [(x - schedule.alpha(t) * point) / schedule.sigma(t)]
-
-    start = schedule.alpha(times[0]) * point + schedule.sigma(times[0]) * noise
-    mean, *spread = execute(plan, start, network, draws)[-1]
-    # v = x / a is of the order of the first gamma until the later rows take all but the last gamma of it away
-    bound = roundings(plan) * np.finfo(np.float64).eps * schedule.alpha(times[-1]) * schedule.gamma(times[0])
-    assert abs(mean - schedule.alpha(times[-1])) <= bound
-    assert abs(np.hypot.reduce(spread) - schedule.sigma(times[-1])) <= bound
-    assert np.count_nonzero(spread) > 1
-
-
-@every_solver
-@pytest.mark.parametrize("direction", ["sample", "encode"])
-@pytest.mark.parametrize("nfe", [1, 2, 3, 7, 8, 20])
-def test_make_plan_makes_the_evaluations_asked_for_or_says_how_many_it_can(
-    solver: Solver, nfe: int, direction: str
-) -> None:
-    try:
-        plan = gs.make_plan(solver.name, VP, nfe, direction=direction)
-    except gs.registry.UnreachableNFE as error:
-        possible = int(str(error).split(f"nfe={nfe}; {solver.name} makes ")[1].split()[0])
-        plan, nfe = gs.make_plan(solver.name, VP, possible, direction=direction), possible
-    calls: list[int] = []
-    execute(plan, np.ones(1), lambda row, x: [calls.append(row) or x], np.ones((99, 1)))
-    assert plan.nfe == len(calls) == nfe
-
-
-@every_solver
-def test_the_default_grid_ends_where_the_registry_says(solver: Solver) -> None:
-    recipe = recipe_of(gs.make_plan(solver.name, VP, 9))
-    assert recipe.grid[0] == VP.t_max
-    assert recipe.grid[-1] == (VP.t_zero if solver.ends_at_zero else VP.t_end)
-
-
-@every_solver
-@pytest.mark.parametrize("grid", [None, "log_snr"])
-def test_encoding_rises_from_t_end_to_t_max(solver: Solver, grid: str | None) -> None:
-    plan = gs.make_plan(solver.name, VP, 8, direction="encode", grid=grid)
-    times = recipe_of(plan).grid
-    assert (times[0], times[-1]) == (VP.t_end, VP.t_max)
-    assert sorted(times) == list(times)
+@in_every_way
+def test_the_default_grid_ends_where_it_should(solver: Solver, way: str) -> None:
+    to_zero = ends_at_zero(solver, way)
+    first, *_, last = recipe_of(gs.make_plan(solver.name, VP, 12 + to_zero, **WAYS[way])).grid
+    ends = (VP.t_max, VP.t_zero if to_zero else VP.t_end)
+    assert (first, last) == (ends[::-1] if way == "encode" else ends)
 
 
 @every_solver
 @pytest.mark.parametrize("grid", grids.GRIDS)
 def test_a_plan_is_rebuilt_from_its_recipe(solver: Solver, grid: str) -> None:
-    plan = gs.make_plan(solver.name, VP, 9, grid=grid, prediction="v")
+    plan = gs.make_plan(solver.name, VP, NFE, grid=grid, denoise=True, prediction="v")
     assert recipe_of(plan).solver == solver.name
     assert plan.starting_at(0) == plan
     assert plan.schedule == VP
 
 
-def error_with_exact_start(solver: Solver, grid: NDArray[np.float64]) -> float:
-    """Largest error at the end; the states behind the history are put on the exact flow."""
-    plan = solver.build(VP, grid, **solver.options)
-    history = max(len(step.history) for step in plan.instructions)
-    exact_rows = history if solver.evaluations_per_step == 1 else 0  # a Runge-Kutta stage needs no past step
-
-    def replace(row: int, x: Array) -> Array:
-        return GOLDEN_MIXTURE.flow(VP, X_T, grid[0], grid[row + 1]) if row < exact_rows else x
-
-    reached = execute(plan, X_T, network_of(plan, GOLDEN_MIXTURE, VP), replace=replace)[-1]
-    return float(np.abs(reached - GOLDEN_MIXTURE.flow(VP, X_T, grid[0], grid[-1])).max())
+@every_solver
+@every_schedule
+def test_a_plan_of_any_schedule_survives_json_and_its_recipe(solver: Solver, schedule: Schedule) -> None:
+    plan = gs.make_plan(solver.name, schedule, NFE, denoise=True)
+    assert gs.Plan.from_json(plan.to_json()).starting_at(0) == plan
 
 
-@every_deterministic_solver
-@pytest.mark.parametrize("way", [1, -1], ids=["sample", "encode"])
-def test_the_error_falls_with_the_declared_order(solver: Solver, way: int) -> None:
-    coarse, fine = (grids.uniform_half_log_snr(VP, steps)[::way] for steps in (256, 512))
-    slope = np.log2(error_with_exact_start(solver, coarse) / error_with_exact_start(solver, fine))
-    # the slope nears the order like 1/steps: what is left is far below the 0.5 that would change it
-    assert slope == pytest.approx(solver.order, abs=0.1)
+@every_solver
+@pytest.mark.parametrize("prediction", predictions.PREDICTIONS)
+def test_a_prediction_only_changes_how_outputs_are_read(solver: Solver, prediction: str) -> None:
+    plan = gs.make_plan(solver.name, VP, NFE, denoise=True, prediction=prediction)
+    as_epsilon = gs.make_plan(solver.name, VP, NFE, denoise=True)
+    assert plan.outputs == (prediction,)
+    assert [step.x for step in plan.instructions] == [step.x for step in as_epsilon.instructions]
+
+
+@every_solver
+@pytest.mark.parametrize("start", [1, 3])
+def test_a_plan_that_starts_later_ends_as_the_whole_one(solver: Solver, start: int) -> None:
+    plan = gs.make_plan(solver.name, VP, 25, denoise=True)  # 24 divides by 2, 3 and 4
+    rest = plan.starting_at(start)
+    same = len(rest.instructions) - warm_rows(rest, solver)
+    assert recipe_of(rest).grid == recipe_of(plan).grid[start:]
+    assert same > 0
+    assert relative(rest)[-same:] == relative(plan)[-same:]
+
+
+def warm_rows(plan: Plan, solver: Solver) -> int:
+    """Rows before the history is full; a Runge-Kutta step needs none."""
+    if solver.name in WARM_ROWS or any(row.reads_aux for row in plan.layout):
+        return WARM_ROWS.get(solver.name, 0)
+    history = [len(step.history) for step in plan.instructions]
+    return history.index(max(history))
+
+
+def relative(plan: Plan) -> list[tuple[object, ...]]:
+    """What every row does, its history by the times of the evaluations."""
+    return [(s.time, s.x, s.aux, s.converted, [plan.times[past.row] for past in s.history]) for s in plan.instructions]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from .._arguments import boolean
 from ..schedules import Schedule
 
-__all__ = ["resolved_lower_order_final", "step_orders"]
+__all__ = ["outputs_used", "resolved_lower_order_final", "step_orders"]
 
 _FEW_STEPS = 10
 
@@ -23,3 +23,8 @@ def step_orders(schedule: Schedule, times: NDArray[np.float64], order: int, *, l
 def resolved_lower_order_final(choice: bool | None, times: NDArray[np.float64]) -> bool:
     """The published rule where the caller has no choice: yes with fewer than 10 steps."""
     return len(times) - 1 < _FEW_STEPS if choice is None else boolean(choice, "lower_order_final")
+
+
+def outputs_used(most: int, n: int, *, gradual: bool) -> int:
+    """How many outputs step n combines while the history fills: all there are, or "gradual", 1, 2, 2, 2, 3, 3, 4, .."""
+    return min(most, n + 1, max(2, n // 2 + 1)) if gradual else min(most, n + 1)

@@ -67,7 +67,10 @@ def _update(schedule: Schedule, t: float, t_next: float, eta: float, sigma_hat: 
 
 
 register(
-    Solver("ddim", ddim, order=1, summary="denoising diffusion implicit model; options eta, sigma_hat"),
+    Solver(
+        "ddim", ddim, order=1, default_grid="uniform_t",
+        summary="denoising diffusion implicit model; options eta, sigma_hat",
+    ),
     Solver(
         "ddpm", ddim, order=1, options={"eta": 1.0}, stochastic=True,
         summary="DDPM's posterior on any grid; option sigma_hat",

@@ -10,14 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 from .._arguments import choice, integer
 from ..numerics import epsilon_weights, transfer
 from ..plan import Plan
-from ..registry import Solver, register
+from ..registry import Solver, best_measured, register
 from ..schedules import Schedule
 from ._rows import Update, checked_grid, multistep
+from ._step_orders import outputs_used
 
 __all__ = ["deis_log_ab", "deis_rho_ab", "deis_tab"]
 
 _ORDERS = (0, 1, 2, 3)
-_WARMUPS = ("lower_order", "corrected")
+_WARMUPS = ("lower_order", "gradual", "corrected")
 
 
 def deis_tab(
@@ -37,10 +38,11 @@ def deis_tab(
     evaluation per step, deterministic. gamma is the paper's rho. Zhang and Chen, arXiv 2204.13902, eq. 14-15. Differs
     from the authors' code: coefficients by Gauss-Legendre to 1e-12 instead of a Riemann sum (off by up to 2e-3).
 
-    ``warmup``: while the history fills, rows have the lower degrees ("lower_order", as published), which leaves an
-    error of order 2 behind. "corrected" takes that back at no evaluation: rows n = 1..r first replace their state by
-    (a_n/a_0) x_0 + a_n int_{gamma_0}^{gamma_n} of the polynomial through all outputs so far, whose error is of order 3
-    (docs/numerics.md).
+    ``warmup``, at the same number of evaluations (docs/warmup.md): "lower_order" is the published start, row n of
+    degree min(r, n). "gradual" lets the degree grow half as fast, which is better with few, long steps. "corrected"
+    takes back the error of order 2 that a start of low degree leaves: rows n = 1..r first replace their state by
+    (a_n/a_0) x_0 + a_n int_{gamma_0}^{gamma_n} of the polynomial through all outputs so far, whose error is of order 3.
+    It helps where the first steps are short, and does harm where they are long.
     """
     return _adams_bashforth("deis_tab", "t", schedule, grid, order, warmup, prediction)
 
@@ -81,7 +83,7 @@ def _adams_bashforth(
     times = checked_grid(schedule, grid)
     order = choice(integer(order, "order"), "order", _ORDERS)
     warmup = choice(warmup, "warmup", _WARMUPS)
-    updates = _updates(schedule, times, order, variable)
+    updates = _updates(schedule, times, order, variable, gradual=warmup == "gradual")
     if warmup == "corrected":
         updates = _corrected(schedule, times, order, variable, updates)
     return multistep(
@@ -90,10 +92,12 @@ def _adams_bashforth(
     )  # fmt: skip
 
 
-def _updates(schedule: Schedule, times: NDArray[np.float64], order: int, variable: str) -> Iterator[Update]:
-    """Every step's update, of the degree that its history allows."""
+def _updates(
+    schedule: Schedule, times: NDArray[np.float64], order: int, variable: str, *, gradual: bool
+) -> Iterator[Update]:
+    """Every step's update, of the degree that its history and the warm-up allow."""
     for n in range(len(times) - 1):
-        nodes = times[n - min(order, n) : n + 1][::-1]
+        nodes = times[n + 1 - outputs_used(order + 1, n, gradual=gradual) : n + 1][::-1]
         ratio, _ = transfer(schedule, times[n], times[n + 1])
         yield Update(float(ratio), epsilon_weights(schedule, nodes, times[n + 1], variable=variable).tolist())
 
@@ -115,15 +119,29 @@ def _corrected(
         yield Update(update.ratio, weights[::-1].tolist())
 
 
-_VARIABLES = {"tab": (deis_tab, "t"), "rho_ab": (deis_rho_ab, "gamma"), "log_ab": (deis_log_ab, "log gamma")}
+_FAMILIES = {
+    "tab": (deis_tab, "t", ("uniform_t", "uniform_t", "log_snr", "log_snr")),
+    "rho_ab": (deis_rho_ab, "gamma", ("uniform_t",) * 4),
+    "log_ab": (deis_log_ab, "log gamma", ("uniform_t", "uniform_t", "karras", "log_snr")),
+}
 
 register(
     *(
         Solver(
-            f"deis_{kind}{r}", build, order=r + 1, options={"order": r},
+            f"deis_{kind}{r}", build, order=r + 1, options={"order": r}, default_grid=grid,
             summary=f"DEIS, polynomial of degree {r} in {variable}; option warmup",
         )
-        for kind, (build, variable) in _VARIABLES.items()
-        for r in _ORDERS
-    )
+        for kind, (build, variable, grids) in _FAMILIES.items()
+        for r, grid in zip(_ORDERS, grids, strict=True)
+    ),
+    Solver(
+        "deis_tab", deis_tab, order=4, options={"warmup": "gradual"},
+        budget=best_measured({1: (2, "uniform_t"), 9: (3, "karras"), 14: (3, "log_snr")}),
+        summary="DEIS in t, degree and grid by the number of evaluations",
+    ),
+    Solver(
+        "deis_log_ab", deis_log_ab, order=4, options={"warmup": "gradual"},
+        budget=best_measured({1: (1, "uniform_t"), 7: (2, "karras"), 18: (3, "karras")}),
+        summary="DEIS in log gamma, degree and grid by the number of evaluations",
+    ),
 )  # fmt: skip

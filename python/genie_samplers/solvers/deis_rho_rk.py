@@ -100,7 +100,8 @@ register(
     *(
         Solver(
             f"deis_rho_{name}", deis_rho_rk, order=tableau.order, options={"tableau": name},
-            budget=per_step(len(tableau.b)), summary=f"Runge-Kutta in gamma: {tableau.origin}",
+            budget=per_step(len(tableau.b)), default_grid="uniform_t" if name in ("euler", "heun3") else "karras",
+            summary=f"Runge-Kutta in gamma: {tableau.origin}",
         )
         for name, tableau in TABLEAUS.items()
     )

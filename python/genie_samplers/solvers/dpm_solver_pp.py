@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from .._arguments import choice, integer
 from ..numerics import x0_transfer, x0_weights
 from ..plan import Plan
-from ..registry import Solver, register
+from ..registry import Solver, best_measured, register
 from ..schedules import Schedule
 from ._rows import Update, checked_grid, multistep
 from ._step_orders import resolved_lower_order_final, step_orders
@@ -84,12 +84,19 @@ def _second_difference(weights: Array, log_gamma: Array) -> Array:
     return moment * np.array([1 / (newer * older), 1 / (newer * (newer - older)), 1 / (older * (older - newer))])
 
 
+_GRIDS = {1: "uniform_t", 2: "quadratic_t", 3: "quadratic_t"}
+
 register(
     *(
         Solver(
-            f"dpmpp_{order}m", dpmpp, order=order, options={"order": order},
+            f"dpmpp_{order}m", dpmpp, order=order, options={"order": order}, default_grid=grid,
             summary=f"DPM-Solver++({order}M), data prediction, half-log-SNR; options variant, lower_order_final",
         )
-        for order in _ORDERS
-    )
+        for order, grid in _GRIDS.items()
+    ),
+    Solver(
+        "dpmpp", dpmpp, order=2,
+        budget=best_measured({1: (2, "uniform_t"), 9: (2, "quadratic_t"), 18: (3, "karras")}),
+        summary="DPM-Solver++, order and grid by the number of evaluations",
+    ),
 )  # fmt: skip

@@ -32,7 +32,7 @@ def dpmpp_2m_sde(
              + sigma' sqrt(1 - e^{-2 eta h}) z
         h = lambda' - lambda_n,   r = (lambda_n - lambda_{n-1}) / h,   m_k the x0 prediction k steps back
 
-    Weak order 1 (the mean of Gaussian data: 2), history 1, one evaluation per step; exact on a point mass; first step
+    Weak order 2, history 1, one evaluation per step; exact on a point mass; first step
     of order 1, and the last one by dpmpp's rule; a step to gamma = 0 is x' = m_0 without noise. eta = 1 is the reverse
     SDE, eta = 0 dpmpp_2m. Lu et al., arXiv 2211.01095; eta as in k-diffusion.
     """
@@ -77,7 +77,7 @@ def _log_change(schedule: Schedule, t: float, t_next: float) -> float:
 
 register(
     Solver(
-        "dpmpp_2m_sde", dpmpp_2m_sde, order=1, stochastic=True,
+        "dpmpp_2m_sde", dpmpp_2m_sde, order=2, stochastic=True,
         summary="SDE-DPM-Solver++(2M), data prediction; options eta, lower_order_final",
     ),
 )  # fmt: skip

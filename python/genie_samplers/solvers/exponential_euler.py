@@ -66,7 +66,10 @@ def ei_sde(schedule: Schedule, grid: ArrayLike, *, noise_scale: float = 1.0, pre
 
 
 register(
-    Solver("ei_score", ei_score, order=1, exact_on_point_mass=False, summary="exponential Euler, score frozen"),
+    Solver(
+        "ei_score", ei_score, order=1, exact_on_point_mass=False, default_grid="uniform_t",
+        summary="exponential Euler, score frozen",
+    ),
     Solver(
         "ei_sde", ei_sde, order=1, stochastic=True, exact_on_point_mass=False,
         summary="exponential Euler-Maruyama, epsilon frozen; option noise_scale",

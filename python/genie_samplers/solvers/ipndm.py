@@ -7,28 +7,46 @@ from numpy.typing import ArrayLike
 from .._arguments import choice, integer
 from ..numerics import transfer
 from ..plan import Plan
-from ..registry import Solver, register
+from ..registry import Solver, best_measured, register
 from ..schedules import Schedule
 from ._adams_bashforth import EQUAL_STEPS
 from ._rows import Update, checked_grid, multistep
+from ._step_orders import outputs_used
 
 __all__ = ["ipndm"]
 
+_WARMUPS = ("lower_order", "gradual")
 
-def ipndm(schedule: Schedule, grid: ArrayLike, *, order: int = 4, prediction: str = "epsilon") -> Plan:
+
+def ipndm(
+    schedule: Schedule,
+    grid: ArrayLike,
+    *,
+    order: int = 4,
+    warmup: str = "lower_order",
+    prediction: str = "epsilon",
+) -> Plan:
     """Improved PNDM: DDIM's step along an Adams-Bashforth combination with the weights of equal steps.
 
         x' = (a'/a) x + a' (gamma' - gamma) e,   e = w . [eps_n, eps_{n-1}, ..]          lower orders while it starts
 
     ``order`` is the number of outputs combined, 1 (DDIM) to 4. Global order 2 for order >= 2 on any grid that is not
     uniform in gamma, history order - 1, one evaluation per step, deterministic. Zhang and Chen, arXiv 2204.13902; the
-    weights: Liu et al., arXiv 2202.09778.
+    weights: Liu et al., arXiv 2202.09778. ``warmup``: "lower_order" as published, or "gradual" as in deis_tab.
     """
     times = checked_grid(schedule, grid)
     order = choice(integer(order, "order"), "order", EQUAL_STEPS)
-    updates = (_update(schedule, times[n], times[n + 1], min(order, n + 1)) for n in range(len(times) - 1))
+    gradual = choice(warmup, "warmup", _WARMUPS) == "gradual"
+    orders = (outputs_used(order, n, gradual=gradual) for n in range(len(times) - 1))
+    updates = (_update(schedule, times[n], times[n + 1], k) for n, k in enumerate(orders))
     return multistep(
-        f"ipndm{order}", schedule, times, updates, prediction=prediction, quantity="epsilon", options={"order": order}
+        f"ipndm{order}",
+        schedule,
+        times,
+        updates,
+        prediction=prediction,
+        quantity="epsilon",
+        options={"order": order, "warmup": warmup},
     )
 
 
@@ -37,12 +55,19 @@ def _update(schedule: Schedule, t: float, t_next: float, order: int) -> Update:
     return Update(ratio, [weight * w for w in EQUAL_STEPS[order]])
 
 
+_GRIDS = {1: "uniform_t", 2: "uniform_t", 3: "karras", 4: "log_snr"}
+
 register(
     *(
         Solver(
-            f"ipndm{order}", ipndm, order=min(order, 2), options={"order": order},
-            summary=f"improved PNDM, {order} outputs, weights of equal steps",
+            f"ipndm{order}", ipndm, order=min(order, 2), options={"order": order}, default_grid=grid,
+            summary=f"improved PNDM, {order} outputs, weights of equal steps; option warmup",
         )
-        for order in EQUAL_STEPS
-    )
+        for order, grid in _GRIDS.items()
+    ),
+    Solver(
+        "ipndm", ipndm, order=2, options={"warmup": "gradual"},
+        budget=best_measured({1: (2, "uniform_t"), 7: (3, "karras"), 14: (3, "log_snr")}),
+        summary="improved PNDM, order and grid by the number of evaluations",
+    ),
 )  # fmt: skip

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._arguments import choice, integer
+from .._arguments import boolean, choice, integer
 from ..numerics import x0_transfer, x0_weights
 from ..plan import Plan
-from ..registry import Solver, register
+from ..registry import Solver, best_measured, register
 from ..schedules import Schedule
 from ._rows import Rows, checked_grid
 from ._step_orders import step_orders
@@ -23,7 +23,13 @@ _VARIANTS = ("bh1", "bh2")
 
 
 def unipc(
-    schedule: Schedule, grid: ArrayLike, *, order: int = 3, variant: str = "bh2", prediction: str = "epsilon"
+    schedule: Schedule,
+    grid: ArrayLike,
+    *,
+    order: int = 3,
+    variant: str = "bh2",
+    lower_order_final: bool = True,
+    prediction: str = "epsilon",
 ) -> Plan:
     """UniPC-p in data prediction: UniP-p predicts, UniC-p corrects with the next output, which is not made again.
 
@@ -32,23 +38,27 @@ def unipc(
         rows:  x~_{n+1} = r_n x~_n + (r_n (C_{n-1} - P_{n-1}) + P_n) . m
 
     The rows are those two with the corrected state eliminated: a linear multistep method in the predicted states.
-    Global order p + 1 with an exact start, history p, one evaluation per step, deterministic; the order of step n is at
-    most n + 1 and N - n, no corrector after the last step, a step to gamma = 0 predicts with order 1. ``variant``: the
-    function B(h) of the paper, h (bh1) or e^h - 1 (bh2); it only matters where the paper sets a weight to 1/2 instead
-    of solving for it, in the predictor of order 2 and the corrector of order 1. Zhao et al., arXiv 2302.04867.
+    Global order p + 1 with an exact start, history p, one evaluation per step, deterministic; no corrector after the
+    last step, a step to gamma = 0 predicts with order 1. ``lower_order_final``, as published: the order of step n is at
+    most N - n, which leaves order 2 behind but is far better with few steps. ``variant``: the function B(h) of the
+    paper, h (bh1) or e^h - 1 (bh2); it only matters where the paper sets a weight to 1/2 instead of solving for it, in
+    the predictor of order 2 and the corrector of order 1. Zhao et al., arXiv 2302.04867.
     """
     times = checked_grid(schedule, grid)
     order = choice(integer(order, "order"), "order", _ORDERS)
     variant = choice(variant, "variant", _VARIANTS)
+    lower_order_final = boolean(lower_order_final, "lower_order_final")
     rows = Rows(schedule, prediction=prediction, quantity="x0")
     correction = Weights()
-    for n, p in enumerate(step_orders(schedule, times, order, lower_order_final=True)):
+    for n, p in enumerate(step_orders(schedule, times, order, lower_order_final=lower_order_final)):
         ratio = float(x0_transfer(schedule, times[n], times[n + 1])[0])
         predictor = _predictor(schedule, times, n, p, variant)
         rows.add(times[n], _sum(predictor, correction, ratio), x=ratio)
         if n + 2 < len(times):
             correction = _sum(_corrector(schedule, times, n, p, variant), predictor, -1.0)
-    return rows.plan(f"unipc{order}", times, {"order": order, "variant": variant})
+    return rows.plan(
+        f"unipc{order}", times, {"order": order, "variant": variant, "lower_order_final": lower_order_final}
+    )
 
 
 def _predictor(schedule: Schedule, times: Array, n: int, order: int, variant: str) -> Weights:
@@ -89,12 +99,19 @@ def _sum(a: Weights, b: Weights, factor: float) -> Weights:
     return {key: a.get(key, 0.0) + factor * b.get(key, 0.0) for key in {**a, **b}}
 
 
+_GRIDS = {1: "uniform_t", 2: "quadratic_t", 3: "uniform_t"}
+
 register(
     *(
         Solver(
-            f"unipc{order}", unipc, order=order + 1, options={"order": order},
-            summary=f"UniPC-{order}, data prediction, predictor and corrector in one row; option variant",
+            f"unipc{order}", unipc, order=order + 1, options={"order": order}, default_grid=grid,
+            summary=f"UniPC-{order}, data prediction; options variant, lower_order_final",
         )
-        for order in _ORDERS
-    )
+        for order, grid in _GRIDS.items()
+    ),
+    Solver(
+        "unipc", unipc, order=4,
+        budget=best_measured({1: (2, "uniform_t"), 7: (2, "quadratic_t"), 12: (3, "log_snr")}),
+        summary="UniPC, order and grid by the number of evaluations",
+    ),
 )  # fmt: skip

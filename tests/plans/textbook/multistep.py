@@ -13,6 +13,9 @@ from .schedules import Real, TextbookSchedule
 __all__ = ["adams_bashforth", "ddim_step", "deis", "f_pndm", "ipndm", "s_pndm"]
 
 
+GRADUAL = (1, 2, 2, 2, 3, 3, 4, 4, 4)  # outputs used in step 0, 1, ..
+
+
 def ddim_step(s: TextbookSchedule, x: Vector, epsilon: Vector, t: Real, t_next: Real) -> Vector:
     """Predict x0, put it back at t_next."""
     x0 = (x - s.sigma(t) * epsilon) / s.alpha(t)
@@ -25,7 +28,8 @@ def ddim_step(s: TextbookSchedule, x: Vector, epsilon: Vector, t: Real, t_next: 
 def deis(run: Run, *, variable: str, order: int, warmup: str = "lower_order") -> Vector:
     """x' = (a'/a) x + a' integral over gamma of the polynomial in u through the last order + 1 outputs.
 
-    The corrected warm-up first replaces x_n by what the polynomial through all outputs so far makes of x_0.
+    The corrected warm-up first replaces x_n by what the polynomial through all outputs so far makes of x_0, the gradual
+    one takes fewer outputs than there are.
     """
     s, x, epsilons = run.schedule, run.x_T, []
     for n, (t, t_next) in enumerate(run.steps):
@@ -33,7 +37,7 @@ def deis(run: Run, *, variable: str, order: int, warmup: str = "lower_order") ->
         if warmup == "corrected" and 1 <= n <= order:
             so_far = combination([1] * n, (_integral(run, variable, epsilons, n, interval) for interval in range(n)))
             x = s.alpha(t) / s.alpha(run.times[0]) * run.x_T + s.alpha(t) * so_far
-        latest = epsilons[-1 - min(order, n) :]
+        latest = epsilons[-min(order + 1, GRADUAL[n] if warmup == "gradual" else 4) :]
         x = s.alpha(t_next) / s.alpha(t) * x + s.alpha(t_next) * _integral(run, variable, latest, n, n)
     return x
 
@@ -61,11 +65,12 @@ def adams_bashforth(epsilons: Sequence[Vector], order: int) -> Vector:
     return combination((mpf(w) / divisor for w in weights), reversed(epsilons[-len(weights) :]))
 
 
-def ipndm(run: Run, *, order: int) -> Vector:
+def ipndm(run: Run, *, order: int, warmup: str = "lower_order") -> Vector:
     s, x, epsilons = run.schedule, run.x_T, []
-    for t, t_next in run.steps:
+    for n, (t, t_next) in enumerate(run.steps):
         epsilons.append(run.epsilon(x, t))
-        x = ddim_step(s, x, adams_bashforth(epsilons, order), t, t_next)
+        most = min(order, GRADUAL[n]) if warmup == "gradual" else order
+        x = ddim_step(s, x, adams_bashforth(epsilons, most), t, t_next)
     return x
 
 

@@ -37,4 +37,10 @@ TEXTBOOK: dict[str, Callable[..., Vector]] = {
     **{f"deis_rho_{tableau}": partial(deis_rho_rk, tableau=tableau) for tableau in TABLEAUS},
     **{f"ipndm{order}": partial(ipndm, order=order) for order in range(1, 5)},
     **{f"unipc{order}": partial(unipc, order=order) for order in range(1, 4)},
+    # families: the order that the function has unless told
+    "deis_tab": partial(deis, variable="t", order=3, warmup="gradual"),
+    "deis_log_ab": partial(deis, variable="log_gamma", order=3, warmup="gradual"),
+    "ipndm": partial(ipndm, order=4, warmup="gradual"),
+    "unipc": partial(unipc, order=3),
+    "dpmpp": partial(dpmpp, order=2, variant="published"),
 }  # fmt: skip

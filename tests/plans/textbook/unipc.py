@@ -12,28 +12,23 @@ from .schedules import Real
 __all__ = ["unipc"]
 
 
-def unipc(run: Run, *, order: int, variant: str = "bh2") -> Vector:
+def unipc(run: Run, *, order: int, variant: str = "bh2", lower_order_final: bool = True) -> Vector:
     """UniP predicts, the network is asked, UniC corrects with the answer; the last state is the predicted one."""
-    s, x, x0s = run.schedule, run.x_T, [run.x0(run.x_T, run.times[0])]
-    for n, (t, t_next) in enumerate(run.steps[:-1]):
+    s, x, x0s, count = run.schedule, run.x_T, [run.x0(run.x_T, run.times[0])], len(run.steps)
+    for n, (t, t_next) in enumerate(run.steps):
+        if s.gamma(t_next) == 0:
+            return s.alpha(t_next) * x0s[n]
         hh = s.lam(t) - s.lam(t_next)
         scale = {"bh1": hh, "bh2": mp.expm1(hh)}[variant]
-        p = min(order, n + 1, len(run.steps) - n)
+        p = min(order, n + 1, count - n) if lower_order_final else min(order, n + 1)
         r, d = _differences(run, x0s, n, p)
         base = s.sigma(t_next) / s.sigma(t) * x - s.alpha(t_next) * mp.expm1(hh) * x0s[n]
-        predictor, corrector = _predictor(r, hh, scale), _corrector(r, hh, scale)
-        predicted = base - s.alpha(t_next) * scale * combination(predictor, d)
+        predicted = base - s.alpha(t_next) * scale * combination(_predictor(r, hh, scale), d)
+        if n == count - 1:
+            return predicted
         x0s.append(run.x0(predicted, t_next))
-        x = base - s.alpha(t_next) * scale * combination(corrector, [*d, x0s[n + 1] - x0s[n]])
-    return _last(run, x, x0s[-1])
-
-
-def _last(run: Run, x: Vector, x0: Vector) -> Vector:
-    """UniP-1, and its limit at gamma = 0."""
-    s, (t, t_next) = run.schedule, run.steps[-1]
-    if s.gamma(t_next) == 0:
-        return s.alpha(t_next) * x0
-    return s.sigma(t_next) / s.sigma(t) * x - s.alpha(t_next) * mp.expm1(s.lam(t) - s.lam(t_next)) * x0
+        x = base - s.alpha(t_next) * scale * combination(_corrector(r, hh, scale), [*d, x0s[n + 1] - x0s[n]])
+    raise ValueError("a run has at least one step")
 
 
 def _differences(run: Run, x0s: Sequence[Vector], n: int, p: int) -> tuple[list[Real], list[Vector]]:

@@ -1,0 +1,52 @@
+"""Orders of convergence: measured slopes against the registry, and the document against the measurement."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import genie_samplers as gs
+
+from .orders import OPTIONAL, case_of, deterministic, measured, measured_option
+from .weak_orders import WEAK, weak_slopes
+
+NEAR = 0.25  # a slope that close to a whole number names it
+DOCUMENT = Path(__file__).parents[2] / "docs" / "orders.md"
+
+
+@pytest.mark.parametrize("way", [1, -1], ids=["sample", "encode"])
+@pytest.mark.parametrize("name", deterministic())
+def test_the_error_falls_with_the_declared_order(name: str, way: int) -> None:
+    assert measured(name, way) == pytest.approx(gs.SOLVERS[name].order, abs=NEAR)
+
+
+@pytest.mark.parametrize(("name", "option"), OPTIONAL)
+def test_an_option_or_an_end_has_its_own_order(name: str, option: str) -> None:
+    assert measured_option(name, option) == pytest.approx(OPTIONAL[name, option][1], abs=NEAR)
+
+
+@pytest.mark.parametrize("name", WEAK)
+def test_the_law_of_gaussian_data_is_reached_with_the_weak_order(name: str) -> None:
+    slopes = [slope for slope in weak_slopes(name) if slope == slope]  # NaN: exact
+    assert min(slopes) == pytest.approx(WEAK[name].claim, abs=NEAR)
+
+
+def test_every_stochastic_solver_has_its_weak_order_measured() -> None:
+    assert {name for name, solver in gs.SOLVERS.items() if solver.stochastic} <= {case.solver for case in WEAK.values()}
+
+
+def documented() -> dict[str, list[str]]:
+    """The rows of the tables of docs/orders.md: the cells behind the first, and behind the first two."""
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in DOCUMENT.read_text().splitlines() if "|" in line
+    ]
+    return {", ".join(row[:2]) if len(row) == 4 and (row[0], row[1]) in OPTIONAL else row[0]: row for row in rows}
+
+
+@pytest.mark.parametrize("name", deterministic())
+def test_the_document_shows_the_measured_slopes(name: str) -> None:
+    _, claim, sampling, encoding, where = documented()[name]
+    assert int(claim) == gs.SOLVERS[name].order
+    assert [float(sampling), float(encoding)] == pytest.approx([measured(name, 1), measured(name, -1)], abs=0.02)
+    assert where.endswith(case_of(name).why)
