@@ -15,19 +15,11 @@ __all__ = ["best_grids", "plot", "summary", "write_cells"]
 Method = tuple[str, str]  # library, solver
 
 CURVES: tuple[Method, ...] = (
-    ("genie-ext", "ddim"),
-    ("genie-ext", "deis_tab1"),
-    ("genie-ext", "deis_tab2"),
-    ("genie-ext", "deis_tab3"),
-    ("genie-ext", "ipndm4"),
-    ("genie-ext", "dpm_solver_2s"),
-    ("genie-ext", "dpmpp_2m"),
-    ("genie-ext", "dpmpp_3m"),
-    ("genie-ext", "unipc3"),
-    ("diffusers", "DDIM"),
-    ("diffusers", "DEIS 3"),
-    ("diffusers", "DPM++ 2M"),
-    ("diffusers", "UniPC 3"),
+    *(
+        ("genie-ext", name)
+        for name in ("ddim", "deis_rho_midpoint", "dpmpp", "unipc", "deis_tab", "deis_log_ab", "ipndm")
+    ),
+    *(("diffusers", name) for name in ("DDIM", "PNDM (PLMS)", "DPM++ 2M", "UniPC 2", "DEIS 3")),
 )
 """What the picture shows of what was measured; a dozen lines can be told apart."""
 
@@ -100,7 +92,7 @@ def plot(path: Path, cells: Sequence[Cell], curves: Sequence[Method] = CURVES) -
         style = "-" if library == "genie-ext" else "--"
         axes.plot(
             [n for n, _ in row], [cell.rmse for _, cell in row], style,
-            color=f"C{number % 10}", marker="osv^D"[number % 5], markersize=4, linewidth=1.3, label=label,
+            color=f"C{number % 10}", marker="osv^DPX"[number % 7], markersize=4, linewidth=1.3, label=label,
         )  # fmt: skip
     axes.set(xscale="log", yscale="log", xlabel="network evaluations", ylabel="RMSE to the fine solution, best grid")
     nfes = sorted({cell.nfe for cell in cells})

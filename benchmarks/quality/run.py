@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=_OUT, help="folder of the results")
     add_cache(parser)
     parser.add_argument("--count", type=int, default=20, help="latents of the RMSE")
+    parser.add_argument("--seed", type=int, default=0, help="theirs")
     parser.add_argument("--fine", type=int, default=200, help="steps of the fine solution")
     parser.add_argument("--solvers", type=names, default=deterministic_solvers())
     parser.add_argument("--grids", type=names, default=list(GRIDS))
@@ -84,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(given)
     torch.set_num_threads(1)
-    measure(embedded_problem(), options, shlex.join(["python", "-m", "benchmarks.quality.run", *given]))
+    measure(embedded_problem(options.seed), options, shlex.join(["python", "-m", "benchmarks.quality.run", *given]))
     return 0
 
 

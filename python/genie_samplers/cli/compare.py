@@ -15,7 +15,7 @@ from .options import IMAGE_SHAPE, check_run, device_option, grid_option, integer
 
 __all__ = ["compare_command"]
 
-_COMPARED = ("ddim", "deis_tab1", "deis_tab2", "deis_tab3", "dpmpp_2m", "edm_heun")
+_COMPARED = ("ddim", "dpmpp", "unipc", "deis_tab", "deis_log_ab", "ipndm")
 
 
 @click.command("compare")

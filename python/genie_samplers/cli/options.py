@@ -20,6 +20,7 @@ __all__ = [
     "check_run",
     "class_number",
     "data_option",
+    "denoise_option",
     "device_option",
     "grid_option",
     "integers",
@@ -33,12 +34,15 @@ __all__ = [
 IMAGE_SHAPE = (1, 28, 28)  # of the embedded network
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
-solver_option = click.option(
-    "--solver", default="deis_tab2", show_default=True, help="A name that `plan --list` prints."
-)
+solver_option = click.option("--solver", default="ipndm", show_default=True, help="A name that `plan --list` prints.")
 nfe_option = click.option("--nfe", default=10, show_default=True, help="Network evaluations per sample.")
 grid_option = click.option(
     "--grid", type=click.Choice(list(grids.GRIDS)), help="Time grid; the solver's own by default."
+)
+denoise_option = click.option(
+    "--denoise/--no-denoise",
+    default=None,
+    help="Let the last evaluation step to gamma = 0, or not; the solver's habit by default.",
 )
 seed_option = click.option("--seed", default=0, show_default=True)
 device_option = click.option("--device", default="cpu", show_default=True)

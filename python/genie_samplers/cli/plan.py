@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from .. import schedules
-from ..registry import SOLVERS, make_plan
-from .options import grid_option, nfe_option, solver_option
+from ..registry import SOLVERS, Solver, make_plan
+from .options import denoise_option, grid_option, nfe_option, solver_option
 
 __all__ = ["plan_command", "solver_table"]
 
@@ -15,14 +15,15 @@ __all__ = ["plan_command", "solver_table"]
 @solver_option
 @nfe_option
 @grid_option
+@denoise_option
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option("--list", "as_list", is_flag=True, help="The registered solvers as a table.")
-def plan_command(solver: str, nfe: int, grid: str | None, as_json: bool, as_list: bool) -> None:
+def plan_command(solver: str, nfe: int, grid: str | None, denoise: bool | None, as_json: bool, as_list: bool) -> None:
     """Print a solver's table on the VP-linear schedule."""
     if as_list:
         click.echo(solver_table())
         return
-    plan = make_plan(solver, schedules.vp_linear(), nfe, grid=grid)
+    plan = make_plan(solver, schedules.vp_linear(), nfe, grid=grid, denoise=denoise)
     click.echo(plan.to_json(indent=1) if as_json else str(plan))
 
 
@@ -35,9 +36,15 @@ def solver_table() -> str:
             (
                 f"`{solver.name}`", f"{'weak ' if solver.stochastic else ''}{solver.order}",
                 "yes" if solver.exact_on_point_mass else "no",
-                solver.default_grid + (" + 0" if solver.denoise else ""), solver.summary,
+                _default_grid(solver), solver.summary,
             )
             for solver in SOLVERS.values()
         ),
     ]  # fmt: skip
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _default_grid(solver: Solver) -> str:
+    if solver.budget(10).grid is not None:
+        return "by evaluations"
+    return f"{solver.default_grid}, then 0" if solver.denoise else solver.default_grid

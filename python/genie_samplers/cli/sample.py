@@ -23,6 +23,7 @@ from .options import (
     batch_size_option,
     check_run,
     class_number,
+    denoise_option,
     device_option,
     grid_option,
     nfe_option,
@@ -38,6 +39,7 @@ __all__ = ["sample_command"]
 @solver_option
 @nfe_option
 @grid_option
+@denoise_option
 @seed_option
 @device_option
 @backend_option
@@ -48,13 +50,16 @@ __all__ = ["sample_command"]
 @batch_size_option
 @out_option("samples.png")
 def sample_command(
-    solver: str, nfe: int, grid: str | None, seed: int, device: str, backend: str | None, plan_file: Path | None,
-    count: int, class_name: str | None, scale: float | None, batch_size: int, out: Path,
+    solver: str, nfe: int, grid: str | None, denoise: bool | None, seed: int, device: str, backend: str | None,
+    plan_file: Path | None, count: int, class_name: str | None, scale: float | None, batch_size: int, out: Path,
 ) -> None:  # fmt: skip
     """Images from the embedded Fashion-MNIST network, as one PNG."""
     check_run(count, device)
     images.check_target(out)
-    plan = _load_plan(plan_file) if plan_file else make_plan(solver, schedules.vp_linear(), nfe, grid=grid)
+    if plan_file is None:
+        plan = make_plan(solver, schedules.vp_linear(), nfe, grid=grid, denoise=denoise)
+    else:
+        plan = _load_plan(plan_file)
     network = models.embedded(device)
     model: Any = network
     if scale is not None:

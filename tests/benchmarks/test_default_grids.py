@@ -1,0 +1,46 @@
+"""The registry's default grids and orders follow from the quality benchmark's table."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import genie_samplers as gs
+from genie_samplers.registry import Solver
+
+TABLE = Path(__file__).parents[2] / "docs" / "images" / "quality.csv"
+NEAR = 1.05  # of the best: orders and grids change at few numbers of evaluations, and twenty latents are a sample
+
+
+def measured() -> dict[str, dict[str, dict[int, float]]]:
+    """RMSE by solver, grid and evaluations."""
+    cells: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    with open(TABLE, newline="") as file:
+        for row in csv.DictReader(file):
+            if row["library"] == "genie-ext":
+                cells[row["solver"]][row["grid"]][int(row["nfe"])] = float(row["rmse"])
+    return cells
+
+
+CELLS = measured()
+NFES = sorted(CELLS["ddim"]["karras"])
+by_evaluations = [s for s in gs.SOLVERS.values() if s.budget(10).grid is not None]
+of_one_grid = [s for s in gs.SOLVERS.values() if s.name in CELLS and s.budget(10).grid is None]
+
+
+@pytest.mark.parametrize("solver", of_one_grid, ids=lambda s: s.name)
+def test_the_default_grid_has_the_least_geometric_mean_of_the_error(solver: Solver) -> None:
+    means = {grid: np.mean(np.log(list(errors.values()))) for grid, errors in CELLS[solver.name].items()}
+    assert solver.default_grid == min(means, key=means.__getitem__)
+
+
+@pytest.mark.parametrize("nfe", NFES)
+@pytest.mark.parametrize("solver", by_evaluations, ids=lambda s: s.name)
+def test_a_family_is_as_good_as_the_best_of_its_members(solver: Solver, nfe: int) -> None:
+    members = [name for name, other in gs.SOLVERS.items() if other.build is solver.build]
+    best = min(errors[nfe] for name in members for errors in CELLS[name].values())
+    assert CELLS[solver.name][str(solver.budget(nfe).grid)][nfe] <= NEAR * best
