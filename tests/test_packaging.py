@@ -7,30 +7,36 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
+import venv
 import zipfile
 from pathlib import Path
 
 import pytest
 
 import genie_ext
+from genie_ext.testing import PINNED_NORMALS
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("csrc", "genie_ext", "python")
 WITHOUT_TORCH = "import sys, runpy; sys.modules['torch'] = None; runpy.run_path('setup.py')"
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A copy of the sources without anything built."""
-    copy = tmp_path / "checkout"
+def copy_sources(folder: Path) -> Path:
+    """The sources without anything built."""
     built = shutil.ignore_patterns("*.so", "__pycache__", "*.egg-info")
-    for folder in SOURCES:
-        shutil.copytree(ROOT / folder, copy / folder, ignore=built)
+    for source in SOURCES:
+        shutil.copytree(ROOT / source, folder / source, ignore=built)
     for file in ROOT.iterdir():
         if file.is_file():
-            shutil.copy(file, copy)
-    return copy
+            shutil.copy(file, folder)
+    return folder
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    return copy_sources(tmp_path / "checkout")
 
 
 def run_setup(checkout: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
@@ -47,26 +53,52 @@ def test_the_native_core_is_built_here():
     assert genie_ext.backends()["fused_step"]["cpu"] == "available"
 
 
-def test_a_pure_python_wheel_needs_neither_compiler_nor_torch(checkout):
-    done = run_setup(checkout, "-q", "bdist_wheel", GENIE_EXT_BUILD="0", CXX="/bin/false")
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source archive."""
+    checkout = copy_sources(tmp_path_factory.mktemp("archive") / "checkout")
+    done = run_setup(checkout, "-q", "sdist")
     assert done.returncode == 0, done.stderr
-    (wheel,) = (checkout / "dist").glob("*.whl")
-    assert wheel.name.endswith("-py3-none-any.whl")
-    names = zipfile.ZipFile(wheel).namelist()
+    (archive,) = (checkout / "dist").glob("*.tar.gz")
+    return archive
+
+
+@pytest.fixture(scope="module")
+def native_wheel(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from the source archive, without torch and CUDA."""
+    return wheel_of(archive, tmp_path_factory.mktemp("native"), GENIE_EXT_CUDA="off")
+
+
+@pytest.fixture(scope="module")
+def pure_wheel(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same without compiler."""
+    return wheel_of(archive, tmp_path_factory.mktemp("pure"), GENIE_EXT_BUILD="0", CXX="/bin/false")
+
+
+def wheel_of(archive: Path, folder: Path, **environment: str) -> Path:
+    with tarfile.open(archive) as opened:
+        opened.extractall(folder, filter="data")
+    (sources,) = folder.iterdir()
+    done = run_setup(sources, "-q", "bdist_wheel", **environment)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = (sources / "dist").glob("*.whl")
+    return wheel
+
+
+def test_a_pure_python_wheel_needs_neither_compiler_nor_torch(pure_wheel):
+    assert pure_wheel.name.endswith("-py3-none-any.whl")
+    names = zipfile.ZipFile(pure_wheel).namelist()
     assert not [name for name in names if name.endswith(".so")]
     expected = {"genie_ext/py.typed", "genie_ext/_C.pyi", "genie_samplers/py.typed"}
     assert expected <= set(names)
 
 
-def test_the_native_core_builds_and_loads_without_torch(checkout):
-    done = run_setup(checkout, "-q", "bdist_wheel", GENIE_EXT_CUDA="off")
-    assert done.returncode == 0, done.stderr
-    (wheel,) = (checkout / "dist").glob("*.whl")
-    with zipfile.ZipFile(wheel) as opened:
+def test_the_native_core_builds_and_loads_without_torch(native_wheel, tmp_path):
+    with zipfile.ZipFile(native_wheel) as opened:
         (core,) = [name for name in opened.namelist() if name.endswith(".so")]
-        opened.extract(core, checkout / "alone")
+        opened.extract(core, tmp_path)
     loaded = subprocess.run(
-        [sys.executable, "-I", "-c", LOAD_ALONE, str(checkout / "alone" / core)], capture_output=True, text=True
+        [sys.executable, "-I", "-c", LOAD_ALONE, str(tmp_path / core)], capture_output=True, text=True
     )
     assert (loaded.returncode, loaded.stdout) == (0, "False False\n"), loaded.stderr
 
@@ -80,6 +112,53 @@ print(module.built_with_cuda(), "torch" in sys.modules)
 """
 
 
+def install(wheel: Path, folder: Path) -> Path:
+    """The programs of a new environment with this wheel; the rest comes from the one that runs the tests."""
+    venv.create(folder, with_pip=False)
+    (site,) = folder.glob("lib/python*/site-packages")
+    # on the path after the wheel's own; what an editable install left there is not followed
+    (site / "rest.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
+    subprocess.run([*pip, "install", "-q", "--no-deps", "--no-index", str(wheel)], check=True)
+    return folder / "bin"
+
+
+def run_installed(programs: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Outside the source tree."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return subprocess.run(
+        [str(programs / program), *arguments], cwd=programs, env=environment, capture_output=True, text=True
+    )
+
+
+DESCRIBE = """
+import hashlib, torch, genie_ext, genie_samplers
+noise = genie_ext.Noise(torch.tensor([5]), torch.tensor([7]), 11)
+normals = genie_ext.normal_fill(torch.empty(1, 2**20), noise=noise, draw=3)
+print(genie_ext.__file__, genie_samplers.__file__, genie_ext.resolve("normal_fill", normals.device)[0],
+      hashlib.md5(normals.numpy().tobytes()).hexdigest(), sep="\\n")
+"""
+
+
+@pytest.mark.parametrize(("kind", "backend"), [("native", "cpu"), ("pure", "reference")])
+def test_an_installed_wheel_gives_the_normals_of_every_release(kind, backend, request, tmp_path):
+    programs = install(request.getfixturevalue(f"{kind}_wheel"), tmp_path)
+    done = run_installed(programs, "python", "-W", "ignore", "-c", DESCRIBE)
+    assert done.returncode == 0, done.stderr
+    *homes, found, digest = done.stdout.splitlines()
+    assert [home for home in homes if not Path(home).is_relative_to(tmp_path)] == []
+    assert (found, digest) == (backend, PINNED_NORMALS)
+
+
+def test_an_installed_wheel_samples_outside_the_source_tree(native_wheel, tmp_path):
+    pytest.importorskip("diffusers", reason="the embedded network is a diffusers U-Net")
+    programs = install(native_wheel, tmp_path)
+    image = tmp_path / "x.png"
+    done = run_installed(programs, "genie-samplers", "sample", "--count", "4", "--nfe", "3", "--out", str(image))
+    assert done.returncode == 0, done.stderr
+    assert image.stat().st_size > 0
+
+
 def test_cuda_that_was_asked_for_and_is_not_there_is_named(checkout):
     nowhere = str(checkout / "no" / "nvcc")
     done = run_setup(checkout, "-q", "build_ext", "--inplace", GENIE_EXT_CUDA="on", CUDACXX=nowhere)
@@ -87,21 +166,29 @@ def test_cuda_that_was_asked_for_and_is_not_there_is_named(checkout):
     assert "GENIE_EXT_CUDA=on, but there is no working nvcc" in done.stderr
 
 
+def program(name: str) -> str:
+    """Beside this interpreter, else on the PATH."""
+    found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+    if found is None:
+        pytest.skip(f"no {name}")
+    return found
+
+
 def configure(folder: Path, cuda: str) -> subprocess.CompletedProcess[str]:
     """CMake's first step with an nvcc that only says its version: 11.8."""
     nvcc = folder / "nvcc"
     nvcc.write_text("#!/bin/sh\necho Cuda compilation tools, release 11.8, V11.8.89\n")
     nvcc.chmod(0o755)
-    programs = Path(sys.executable).parent
+    cmake, ninja = (program(name) for name in ("cmake", "ninja"))
     pybind11 = pytest.importorskip("pybind11", reason="the module's bindings need pybind11")
     options = {
         "CMAKE_CUDA_COMPILER": nvcc,
-        "CMAKE_MAKE_PROGRAM": programs / "ninja",
+        "CMAKE_MAKE_PROGRAM": ninja,
         "GENIE_EXT_CUDA": cuda,
         "Python_EXECUTABLE": sys.executable,
         "pybind11_DIR": pybind11.get_cmake_dir(),
     }
-    command = [str(programs / "cmake"), "-S", str(ROOT), "-B", str(folder / "build"), "-G", "Ninja"]
+    command = [cmake, "-S", str(ROOT), "-B", str(folder / "build"), "-G", "Ninja"]
     command += [f"-D{name}={value}" for name, value in options.items()]
     return subprocess.run(command, capture_output=True, text=True)
 
@@ -118,10 +205,7 @@ def test_an_nvcc_without_cxx20_is_refused_where_cuda_was_asked_for(tmp_path):
     assert re.search(r"GENIE_EXT_CUDA=on, but\s+\S*nvcc\s+11.8\s+is\s+too\s+old", done.stderr)
 
 
-def test_the_source_archive_holds_what_the_build_needs(checkout):
-    done = run_setup(checkout, "-q", "sdist")
-    assert done.returncode == 0, done.stderr
-    (archive,) = (checkout / "dist").glob("*.tar.gz")
+def test_the_source_archive_holds_what_the_build_needs(archive):
     with tarfile.open(archive) as opened:
         names = {name.partition("/")[2] for name in opened.getnames()}
     assert {"CMakeLists.txt", "csrc/bindings.cpp", "csrc/common/philox.h", "setup.py"} <= names
@@ -151,3 +235,24 @@ def test_the_module_is_linked_against_no(library):
     dynamic = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "(NEEDED)" in dynamic
     assert library not in dynamic
+
+
+SCRIPT = (ROOT / "scripts" / "packaging.sh").read_text()
+CASES = re.findall(r"\w+", re.findall(r"^cases=\((.*)\)$", SCRIPT, re.MULTILINE)[0])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_page_has_a_pass_for_every_case_of_the_script(case):
+    page = (ROOT / "docs" / "packaging.md").read_text()
+    (result,) = re.findall(rf"^\| {case.replace('_', ' ')} \|[^|]*\| (\w+) \|", page, re.MULTILINE)
+    assert result == "PASS"
+
+
+def test_every_case_of_the_script_is_run():
+    assert re.findall(r"^case_(\w+)\(\)", SCRIPT, re.MULTILINE) == CASES
+
+
+def test_a_case_that_the_script_does_not_have_is_refused():
+    done = subprocess.run([str(ROOT / "scripts" / "packaging.sh"), "wheels"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "wheels: no such case; choose of wheel sdist" in done.stderr

@@ -9,7 +9,7 @@ the same start, the same outputs in place of a network, and run the whole grid i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 
 import genie_samplers as gs
-from genie_samplers.numerics import epsilon_weights
-from genie_samplers.plan import Combination, Plan
+from genie_samplers.plan import Plan
 from genie_samplers.schedules import Schedule
 
 from ..case import Benchmark, Case, Competitor, Settings, shape_text
@@ -29,17 +28,6 @@ __all__ = ["BENCHMARK"]
 _OUTPUTS = 4  # different ones, or every multistep method would be DDIM
 # A step rounds some ten times. Another method is off by 1e-2, a slip in a coefficient by more.
 _ROUNDINGS_PER_STEP = 10
-
-
-def _log_rho_deis(schedule: Schedule, grid: Sequence[float]) -> Plan:
-    """The DEIS of diffusers: a polynomial of degree 2 in log gamma, where tAB-DEIS has one in t."""
-    plan = gs.solvers.deis_tab(schedule, grid, order=2)
-    steps = []
-    for n, step in enumerate(plan.instructions):
-        nodes = grid[n - len(step.history) : n + 1][::-1]
-        now, *past = epsilon_weights(schedule, nodes, grid[n + 1], variable="log_gamma").tolist()
-        steps.append(replace(step, x=Combination(x=step.x.x, y=(now,), history=tuple(past))))
-    return replace(plan, instructions=tuple(steps))
 
 
 @dataclass(frozen=True)
@@ -55,9 +43,9 @@ class _Method:
 
 _METHODS = (
     _Method("DDIM", "DDIMScheduler", {"clip_sample": False}, -1.0, gs.solvers.ddim),
-    _Method("DEIS-3", "DEISMultistepScheduler", {"solver_order": 3}, 0.0, _log_rho_deis),
+    _Method("DEIS-3", "DEISMultistepScheduler", {"solver_order": 3}, 0.0, partial(gs.solvers.deis_log_ab, order=2)),
     _Method(
-        "DPM++2M", "DPMSolverMultistepScheduler", {"solver_order": 2}, -1.0, gs.solvers.dpmpp_2m
+        "DPM++2M", "DPMSolverMultistepScheduler", {"solver_order": 2}, -1.0, partial(gs.solvers.dpmpp, order=2)
     ),
 )  # fmt: skip
 

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "gpu.sh"
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHON": sys.executable}
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHON": sys.executable} | environment
     return subprocess.run(["bash", str(SCRIPT), *arguments], env=environment, capture_output=True, text=True)
 
 
@@ -30,6 +30,14 @@ def test_steps_pass_or_are_skipped_with_their_reason(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert rows[3][3] == "no GPU |"
     assert json.loads((tmp_path / "machine.json").read_text())["versions"]["torch"] == torch.__version__
+
+
+def test_a_failing_step_fails_the_run(tmp_path: Path) -> None:
+    chosen = ["--only", "backends", "--results", str(tmp_path)]
+    done = run("--cpu", "--no-build", *chosen, GENIE_EXT_BACKEND="cuda")
+    assert done.returncode == 1
+    assert "| backends | FAIL |" in (tmp_path / "summary.md").read_text()
+    assert "backend='cuda' cannot run" in (tmp_path / "log.txt").read_text()
 
 
 @pytest.mark.parametrize(
