@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Collection, Hashable
+from collections.abc import Collection
 from numbers import Real
 from typing import Any, SupportsIndex
 
@@ -50,6 +50,6 @@ def reals(values: ArrayLike, name: str) -> NDArray[np.float64]:
 
 def choice(value: object, argument: str, allowed: Collection[Any]) -> Any:
     """``value`` if it is one of ``allowed``; ValueError otherwise."""
-    if not isinstance(value, Hashable) or value not in allowed:
+    if not isinstance(value, str | int) or value not in allowed:
         raise ValueError(f"{argument}={value!r}; choose one of {', '.join(map(str, allowed))}")
     return value

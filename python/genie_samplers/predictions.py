@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._arguments import choice
 from .schedules import Schedule
 
 __all__ = ["PREDICTIONS", "to_epsilon", "to_x0"]
@@ -25,7 +26,7 @@ def to_epsilon(prediction: str, schedule: Schedule, t: ArrayLike) -> tuple[Array
     ValueError for an unknown prediction, a time outside the schedule, and for "x0" where sigma = 0.
     """
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-    match _known(prediction):
+    match choice(prediction, "prediction", PREDICTIONS):
         case "epsilon":
             p, q = 0.0, 1.0
         case "x0":
@@ -46,7 +47,7 @@ def to_x0(prediction: str, schedule: Schedule, t: ArrayLike) -> tuple[Array, Arr
     Every prediction gives an x_0 everywhere, at sigma = 0 the state itself over alpha.
     """
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-    match _known(prediction):
+    match choice(prediction, "prediction", PREDICTIONS):
         case "epsilon":
             p, q = 1.0 / alpha, -sigma / alpha
         case "x0":
@@ -58,12 +59,6 @@ def to_x0(prediction: str, schedule: Schedule, t: ArrayLike) -> tuple[Array, Arr
         case _:
             p, q = 1.0 / (alpha + sigma), -sigma / (alpha + sigma)
     return _shaped(p, sigma), _shaped(q, sigma)
-
-
-def _known(prediction: str) -> str:
-    if prediction not in PREDICTIONS:
-        raise ValueError(f"prediction={prediction!r}: choose one of {PREDICTIONS}")
-    return prediction
 
 
 def _refuse_zero(sigma: Array, t: ArrayLike) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import grids
-from ._arguments import boolean, integer
+from ._arguments import boolean, choice, integer
 from .schedules import Schedule, check_schedule
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class UnreachableNFE(ValueError):
 
 
 SOLVERS: dict[str, Solver] = {}
+_GRID_NAMES = (*grids.GRIDS, *grids.DISCRETE_GRIDS)
 
 
 def register(*solvers: Solver) -> None:
@@ -114,39 +115,45 @@ def make_plan(
 ) -> Plan:
     """The plan of a registered solver at ``nfe`` network evaluations.
 
-    grid: a name of ``grids.GRIDS`` or, for a checkpoint's table, of ``grids.DISCRETE_GRIDS``; by default the solver's
-    own. prediction: what the network returns. direction: "sample", or "encode" for the rising grid. denoise: whether
-    the last evaluation makes a step to gamma = 0; by default the habit of the solver, and of a discrete grid. options:
-    on top of the registered ones (for example ``{"eta": 0.5}`` for ddim). Raises ValueError or TypeError naming the
-    argument, UnreachableNFE where the solver cannot make exactly ``nfe`` evaluations.
+    grid: a name of ``grids.GRIDS`` or, for a checkpoint's table, of ``grids.DISCRETE_GRIDS`` (for other times call the
+    solver's function); by default the schedule's ``preferred_grid``, where it has one, or the solver's. prediction:
+    what the network returns. direction: "sample", or "encode" for the rising grid. denoise: whether the last evaluation
+    makes a step to gamma = 0; by default the habit of the solver, and of a discrete grid. options: on top of the
+    registered ones (for example ``{"eta": 0.5}`` for ddim). Raises ValueError or TypeError naming the argument,
+    UnreachableNFE where the solver cannot make exactly ``nfe`` evaluations.
     """
     solver = find(name)
     check_schedule(schedule)
     nfe = integer(nfe, "nfe", least=1)
-    if direction not in ("sample", "encode"):
-        raise ValueError(f"direction={direction!r}; choose 'sample' or 'encode'")
+    encode = choice(direction, "direction", ("sample", "encode")) == "encode"
+    if grid is not None and not (isinstance(grid, str) and grid in _GRID_NAMES):
+        fix = f"choose one of {', '.join(_GRID_NAMES)}, or call {solver.build.__name__}(schedule, times)"
+        raise ValueError(f"grid={grid!r}; {fix}")
     if denoise is None:
-        denoise = (solver.denoise or grid in tuple(grids.DISCRETE_GRIDS)) and direction == "sample"
-    elif boolean(denoise, "denoise") and direction == "encode":
+        denoise = (solver.denoise or grid in grids.DISCRETE_GRIDS) and not encode
+    denoise = boolean(denoise, "denoise")
+    if denoise and encode:
         raise ValueError("denoise=True with direction='encode'; only sampling can end at gamma = 0")
     budget = solver.budget(nfe - denoise)
     chosen = {**budget.options, **_checked_options(solver, {} if options is None else options)}
-    chosen_grid = (budget.grid or solver.default_grid) if grid is None else grid
-    times = _times(solver, schedule, budget.steps, chosen_grid, denoise=denoise)
-    times = times[::-1] if direction == "encode" else times
+    grid = grid or schedule.preferred_grid or budget.grid or solver.default_grid
+    times = _times(schedule, budget.steps, grid, denoise=denoise)
+    if encode and times[0] != schedule.t_max:
+        raise ValueError(f"grid={grid!r} reaches only t={times[0]!s}; encode on one that reaches t_max, as 'linspace'")
+    times = times[::-1] if encode else times
     plan = rebuild(name, schedule, times, {**chosen, "prediction": prediction})
     if plan.nfe != nfe:
         raise UnreachableNFE(f"nfe={nfe}; {name} makes {plan.nfe} evaluations on this grid: ask for that number")
     return plan
 
 
-def _times(solver: Solver, schedule: Schedule, steps: int, grid: str, *, denoise: bool) -> NDArray[np.float64]:
-    known = [*grids.GRIDS, *grids.DISCRETE_GRIDS]
-    if not isinstance(grid, str) or grid not in known:
-        fix = f"choose one of {', '.join(known)}, or call {solver.build.__name__}(schedule, times)"
-        raise ValueError(f"grid={grid!r}; {fix}")
+def _times(schedule: Schedule, steps: int, grid: str, *, denoise: bool) -> NDArray[np.float64]:
     if grid in grids.DISCRETE_GRIDS:
         times = grids.DISCRETE_GRIDS[grid](schedule, (steps if denoise else max(1, steps)) + 1)
+        if not denoise and times[-2] != schedule.t_end:
+            raise ValueError(
+                f"grid={grid!r} without denoise ends in noise, at t={times[-2]!s}; use 'linspace' or denoise"
+            )
         return times if denoise else times[:-1]
     if not denoise:
         return grids.GRIDS[grid](schedule, max(1, steps))

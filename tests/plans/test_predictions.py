@@ -98,7 +98,7 @@ def test_factors_are_float64_of_the_shape_of_the_times(prediction, shape, target
 @pytest.mark.parametrize("target", MAPS)
 @pytest.mark.parametrize("prediction", ["", "eps", "V", "v_prediction"])
 def test_an_unknown_prediction_is_refused(prediction, target):
-    with pytest.raises(ValueError, match=f"prediction='{prediction}': choose one of .*'flow'"):
+    with pytest.raises(ValueError, match=f"prediction='{prediction}'; choose one of .*flow"):
         MAPS[target](prediction, SCHEDULES["edm"], 1.0)
 
 

@@ -163,7 +163,7 @@ def test_a_table_that_is_no_product_of_one_minus_beta_is_refused(table, message)
 
 
 def test_an_unknown_interpolation_is_refused():
-    with pytest.raises(ValueError, match="interpolation='cubic': choose 'log_alpha' or"):
+    with pytest.raises(ValueError, match="interpolation='cubic'; choose one of log_alpha, alpha_bar"):
         schedules.from_alphas_cumprod([0.9, 0.8], interpolation="cubic")
 
 

@@ -37,7 +37,7 @@ def test_a_grid_is_strictly_monotone_within_the_schedule(solver: Solver, times: 
 
 @every_solver
 def test_an_unknown_prediction_is_refused(solver: Solver) -> None:
-    with pytest.raises(ValueError, match=r"prediction='noise': choose one of .*'epsilon'"):
+    with pytest.raises(ValueError, match=r"prediction='noise'; choose one of epsilon"):
         gs.make_plan(solver.name, VP, 9, prediction="noise")
 
 
@@ -79,7 +79,7 @@ RISING = [1e-3, 0.5, 1.0]
         (lambda: gs.make_plan("ddim", VP, 9, grid="cubic"), "grid='cubic'; choose one of .*karras"),
         (
             lambda: gs.make_plan("ddim", VP, 9, direction="up"),
-            "direction='up'; choose 'sample' or 'encode'",
+            "direction='up'; choose one of sample, encode",
         ),
         (lambda: gs.make_plan("ddim", VP, 0), "nfe=0: give 1 or more"),
         (lambda: gs.make_plan("ddim", VP, -3), "nfe=-3: give 1 or more"),

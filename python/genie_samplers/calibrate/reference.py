@@ -90,6 +90,8 @@ class Reference:
         return float(np.sqrt(np.mean(self.residual(plan) ** 2)))
 
     def _node_of_end(self, plan: Plan) -> int:
+        if plan.schedule != self.schedule or plan.times[0] != self.schedule.t_max:
+            raise ValueError("plan: of another schedule, or it does not start at t_max, where the latents are")
         ends = {self.schedule.t_end: -2, self.schedule.t_zero: -1}
         end = None if plan.recipe is None else plan.recipe.grid[-1]
         if end not in ends:

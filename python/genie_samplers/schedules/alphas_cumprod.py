@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._arguments import reals
+from .._arguments import choice, reals
 from .base import Array, check_range
 from .decay import MAX_DECAY
 from .variance_preserving import VariancePreserving
@@ -32,9 +32,7 @@ class AlphasCumprod(VariancePreserving):
     _bar: Array = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.interpolation not in ("log_alpha", "alpha_bar"):
-            fix = "choose 'log_alpha' or 'alpha_bar'"
-            raise ValueError(f"interpolation={self.interpolation!r}: {fix}")
+        choice(self.interpolation, "interpolation", ("log_alpha", "alpha_bar"))
         bar = _checked_alpha_bar(self.alphas_cumprod)
         knots = tuple(map(float, range(bar.size - 2)))
         vars(self).update(alphas_cumprod=tuple(bar[1:].tolist()), _bar=bar)

@@ -29,6 +29,7 @@ class Schedule(ABC):
     """
 
     name: ClassVar[str]
+    preferred_grid: ClassVar[str | None] = None  # where the solvers' defaults, measured on vp_linear, make no sense
     t_zero: float  # the time of gamma = 0 (clean data)
     t_max: float  # the time of most noise; where sampling starts unless told otherwise
     t_end: float  # where a grid ends unless told otherwise: the least time a network is trained for

@@ -26,6 +26,7 @@ class Flow(Schedule):
     t_max: float = 4096.0 / 4097.0
     label_scale: float = 1000.0
     name = "flow"
+    preferred_grid = "uniform_t"
     t_zero, t_end = 0.0, 1e-3
 
     def __post_init__(self) -> None:

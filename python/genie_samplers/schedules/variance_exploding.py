@@ -35,6 +35,7 @@ class EDM(VarianceExploding):
     gamma_min: float = 0.002
     gamma_max: float = 80.0
     name = "edm"
+    preferred_grid = "karras"
     t_zero = 0.0
 
     def __post_init__(self) -> None:
@@ -66,6 +67,7 @@ class VE(VarianceExploding):
     sigma_min: float = 0.01
     sigma_max: float = 50.0
     name = "ve"
+    preferred_grid = "karras"
     t_max, t_end = 1.0, 1e-5
     knots = (0.0,)
 

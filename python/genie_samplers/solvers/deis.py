@@ -36,7 +36,7 @@ def deis_tab(
 
     ``order`` is the polynomial's degree r (0 is DDIM); global order r + 1 with an exact start, history r, one
     evaluation per step, deterministic. gamma is the paper's rho. Zhang and Chen, arXiv 2204.13902, eq. 14-15. Differs
-    from the authors' code: coefficients by Gauss-Legendre to 1e-12 instead of a Riemann sum (off by up to 2e-3).
+    from the authors' code: coefficients by Gauss-Legendre to 1e-12 instead of a Riemann sum (docs/numerics.md).
 
     ``warmup``, at the same number of evaluations (docs/warmup.md): "lower_order" is the published start, row n of
     degree min(r, n). "gradual" lets the degree grow half as fast, which is better with few, long steps. "corrected"

@@ -33,7 +33,8 @@ def dpm_solver(
     as the order, no memory between steps, deterministic; a step to gamma = 0 is of order 1. lambda is the half-log-SNR,
     h its change over the step. ``orders``: one per step in place of ``order`` (one to gamma = 0 may be left out), of a
     longer list the last ones, so that the plan can start later; make_plan takes the paper's mixture
-    (:func:`fast_orders`), which makes every number of evaluations. Lu et al., arXiv 2206.00927.
+    (:func:`fast_orders`), which makes every number of evaluations, on the intervals of the grid as they are; in
+    encoding, too, the lower orders come last. Lu et al., arXiv 2206.00927.
     """
     times = checked_grid(schedule, grid)
     each = _checked_orders(order, orders, len(times) - 1, to_zero=bool(times[-1] == schedule.t_zero))
@@ -84,6 +85,8 @@ def _checked_orders(order: int, orders: Sequence[int] | None, steps: int, *, to_
     order = choice(integer(order, "order"), "order", _STAGES)
     if orders is None:
         return (order,) * steps
+    if not isinstance(orders, list | tuple):
+        raise TypeError(f"orders={orders!r}: give a list of integers")
     each = tuple(integer(k, "orders") for k in orders)
     if to_zero and len(each) == steps - 1:
         each = (*each, 1)

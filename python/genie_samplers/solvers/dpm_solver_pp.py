@@ -45,7 +45,7 @@ def dpmpp(
     """
     times = checked_grid(schedule, grid)
     order = choice(integer(order, "order"), "order", _ORDERS)
-    published = choice(variant or _VARIANTS[order == 3], "variant", _VARIANTS) == "published"
+    published = choice(_VARIANTS[order == 3] if variant is None else variant, "variant", _VARIANTS) == "published"
     lower_order_final = resolved_lower_order_final(lower_order_final, times)
     orders = step_orders(schedule, times, order, lower_order_final=lower_order_final)
     updates = (_update(schedule, times, n, k, published=published) for n, k in enumerate(orders))
@@ -95,7 +95,7 @@ register(
         for order, grid in _GRIDS.items()
     ),
     Solver(
-        "dpmpp", dpmpp, order=2,
+        "dpmpp", dpmpp, order=3,
         budget=best_measured({1: (2, "uniform_t"), 9: (2, "quadratic_t"), 18: (3, "karras")}),
         summary="DPM-Solver++, order and grid by the number of evaluations",
     ),

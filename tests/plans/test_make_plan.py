@@ -1,0 +1,68 @@
+"""What make_plan chooses by itself, and what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import genie_samplers as gs
+from genie_samplers.schedules import Schedule
+
+from .plans import recipe_of
+from .problems import DISCRETE, EDM, VP
+
+VE, FLOW = gs.schedules.ve(), gs.schedules.flow()
+
+
+@pytest.mark.parametrize(
+    ("nfe", "order", "grid"), [(1, 2, "uniform_t"), (6, 2, "uniform_t"), (10, 3, "karras"), (40, 3, "log_snr")]
+)
+def test_a_family_chooses_order_and_grid_by_the_number_of_evaluations(nfe: int, order: int, grid: str) -> None:
+    recipe = recipe_of(gs.make_plan("ipndm", VP, nfe))
+    assert recipe.options["order"] == order
+    assert recipe.grid == tuple(gs.grids.GRIDS[grid](VP, nfe))
+
+
+def test_what_the_caller_names_goes_before_the_choice() -> None:
+    recipe = recipe_of(gs.make_plan("ipndm", VP, 6, grid="karras", options={"order": 4}))
+    assert recipe.options["order"] == 4
+    assert recipe.grid == tuple(gs.grids.power_gamma(VP, 6))
+
+
+@pytest.mark.parametrize("name", ["ddim", "ipndm", "dpmpp_2m"])
+@pytest.mark.parametrize(
+    ("schedule", "grid"), [(EDM, "karras"), (VE, "karras"), (FLOW, "uniform_t")], ids=["edm", "ve", "flow"]
+)
+def test_a_schedule_whose_time_is_no_vp_time_has_a_grid_of_its_own(name: str, schedule: Schedule, grid: str) -> None:
+    assert recipe_of(gs.make_plan(name, schedule, 6)).grid == tuple(gs.grids.GRIDS[grid](schedule, 6))
+
+
+@pytest.mark.parametrize("denoise", [True, np.True_])
+def test_the_last_evaluation_may_step_to_clean_data(denoise: Any) -> None:
+    plan = gs.make_plan("dpm_solver_3s", VP, 7, denoise=denoise)
+    assert (plan.nfe, recipe_of(plan).grid[-1]) == (7, VP.t_zero)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"grid": np.linspace(1.0, 1e-3, 5)}, ValueError, r"grid=array.*; choose one of uniform_t"),
+        ({"direction": np.zeros(2)}, ValueError, r"direction=array.*; choose one of sample, encode"),
+        ({"prediction": np.zeros(2)}, ValueError, r"prediction=array.*; choose one of epsilon"),
+        ({"denoise": 1}, TypeError, "denoise=1: give True or False"),
+        ({"denoise": True, "direction": "encode"}, ValueError, "denoise=True with direction='encode'"),
+        ({"schedule": DISCRETE, "grid": "trailing", "denoise": False}, ValueError, "without denoise ends in noise"),
+        (
+            {"schedule": DISCRETE, "grid": "trailing", "direction": "encode"},
+            ValueError,
+            "without denoise ends in noise",
+        ),
+        ({"schedule": DISCRETE, "grid": "leading", "direction": "encode"}, ValueError, "reaches only t=.*'linspace'"),
+        ({"name": "dpm_solver_2s", "options": {"orders": 5}}, TypeError, "orders=5: give a list of integers"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        gs.make_plan(**({"name": "ddim", "schedule": VP, "nfe": 5} | arguments))
