@@ -9,13 +9,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ._arguments import integer
 from .plan import Plan
 from .schedules import Schedule
 
-__all__ = ["Chunk", "Inputs", "check_model", "check_outputs", "gather_inputs", "signed_seed"]
+__all__ = [
+    "Chunk",
+    "Inputs",
+    "check_model",
+    "check_outputs",
+    "gather_inputs",
+    "map_tensors",
+    "own_label",
+    "signed_seed",
+]
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -46,8 +55,12 @@ class Inputs:
     def count(self) -> int:
         return self.shape[0]
 
+    def is_per_sample(self, value: Tensor) -> bool:
+        """Whether an entry of ``cond`` is sliced with the samples; its slices tell that no more."""
+        return len(value) == self.count
+
     def select(self, start: int) -> Chunk:
-        cond = _map_tensors(self.cond, lambda v: self.take(v, start) if len(v) == self.count else v)
+        cond = map_tensors(self.cond, lambda v: self.take(v, start) if self.is_per_sample(v) else v)
         return Chunk(self.take(self.ids, start), cond)
 
     def starting_states(self, start: int) -> Tensor | None:
@@ -147,15 +160,16 @@ def check_model(model: Any, plan: Plan) -> None:
     if not isinstance(plan, Plan):
         raise TypeError(f"plan: {plan!r}; pass a Plan, from make_plan or a function of genie_samplers.solvers")
     schedule = getattr(model, "schedule", None)
-    if schedule is not None and plan.recipe is not None and schedule != plan.schedule:
+    if isinstance(schedule, Schedule) and plan.recipe is not None and schedule != plan.schedule:
         raise ValueError(
             f"plan: made for {_short(plan.schedule)}, but the model was wrapped for {_short(schedule)}; "
             "make both with the same schedule"
         )
     names = getattr(model, "outputs", None)
-    if names is not None and tuple(names) != plan.output_names:
+    named = isinstance(names, tuple) and all(isinstance(name, str) for name in names)
+    if named and names != plan.output_names:
         raise ValueError(
-            f"plan: reads {plan.output_names}, but the model returns {tuple(names)}; build the plan with "
+            f"plan: reads {plan.output_names}, but the model returns {names}; build the plan with "
             "prediction=..., and guide both the model (guidance.classifier_free) and the plan (plan.guided) or neither"
         )
     conditional_rows = plan.guidance is not None and any(step.calls == 1 for step in plan.instructions)
@@ -242,13 +256,13 @@ def _resolve_cond(cond: Mapping[str, object] | None, count: int, batch_size: int
             )
         return value.to(device)
 
-    return _map_tensors(cond, to_device)
+    return map_tensors(cond, to_device)
 
 
-def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """``change`` applied to every tensor with a first dimension, also in nested mappings."""
     if isinstance(value, Mapping):
-        return {name: _map_tensors(item, change) for name, item in value.items()}
+        return {name: map_tensors(item, change) for name, item in value.items()}
     return change(value) if isinstance(value, Tensor) and value.ndim > 0 else value
 
 
@@ -271,11 +285,14 @@ def signed_seed(seed: int) -> int:
     return bits - 2**64 if bits >= 2**63 else bits
 
 
-def _labels(model: Any, plan: Plan) -> np.ndarray:
+def own_label(model: Any, plan: Plan) -> Callable[..., Any]:
+    """The model's map from times to labels, or the schedule's; a layer that is called "label" is no such map."""
     label = getattr(model, "label", None)
-    if label is None:
-        label = plan.schedule.label
-    labels = np.asarray(label(np.asarray(plan.times)), dtype=np.float64)
+    return label if callable(label) and not isinstance(label, nn.Module) else plan.schedule.label
+
+
+def _labels(model: Any, plan: Plan) -> np.ndarray:
+    labels = np.asarray(own_label(model, plan)(np.asarray(plan.times)), dtype=np.float64)
     if labels.shape != (len(plan.times),):
         raise ValueError(f"model.label: gave shape {labels.shape} for {len(plan.times)} times; need one label per time")
     for row, (step, value) in enumerate(zip(plan.instructions, labels, strict=True)):

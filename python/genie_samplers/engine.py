@@ -20,6 +20,7 @@ from genie_ext import FusedStepCall, Noise, resolve
 
 from ._inputs import Inputs, check_model, check_outputs, gather_inputs
 from ._start import Start, starting_point
+from .guidance import for_run
 from .plan import Plan, RowLayout
 from .progress import progress_bar
 
@@ -33,6 +34,7 @@ STREAM_PLAN = 1
 class RowEvent:
     """What ``on_row`` sees after a row."""
 
+    plan: Plan  # that runs: the rest of the one given where ``start`` is
     row: int
     time: float  # of the row's network call
     next_time: float  # of the new state; NaN after the last row of a plan without recipe
@@ -40,7 +42,7 @@ class RowEvent:
     x: Tensor  # [b, ...] the new state, a copy
     sample_ids: tuple[int, ...]
     samples: slice  # which of the run's samples these are
-    predicted_x0: Callable[[], Tensor]  # computed only when called
+    predicted_x0: Callable[[], Tensor]  # computed only when called, inside on_row
 
 
 OnRow = Callable[[RowEvent], Tensor | None]
@@ -108,9 +110,10 @@ class _Run:
     def __init__(
         self, model: Model, plan: Plan, start: Start, inputs: Inputs, backend: str | None, on_row: OnRow | None
     ) -> None:
-        self.model, self.plan, self.start, self.inputs, self.on_row = model, plan, start, inputs, on_row
+        self.model, self.plan, self.start, self.inputs = for_run(model, inputs), plan, start, inputs
+        self.on_row = on_row
         shape = (inputs.batch_size, *inputs.shape[1:])
-        compute = torch.float64 if inputs.dtype == torch.float64 else torch.float32
+        self.compute = compute = torch.float64 if inputs.dtype == torch.float64 else torch.float32
         _, self.fused_step = resolve("fused_step", inputs.device, backend)
         self.table = torch.from_numpy(np.array(plan.table)).to(compute).to(inputs.device)
         self.start_row = torch.tensor(
@@ -183,7 +186,15 @@ class _Run:
 
     def _report(self, on_row: OnRow, row: int, first: int, predicted_x0: Callable[[], Tensor], flag: Tensor) -> None:
         count = min(self.inputs.batch_size, self.inputs.count - first)
+        open_question = [predicted_x0]
+
+        def ask() -> Tensor:
+            if not open_question:  # the network may reuse the memory of its outputs
+                raise RuntimeError(f"predicted_x0: row {row} is over; call predicted_x0 inside on_row")
+            return open_question[0]()[:count]
+
         event = RowEvent(
+            plan=self.plan,
             row=row,
             time=self.plan.instructions[row].time,
             next_time=self._time_after(row),
@@ -191,9 +202,10 @@ class _Run:
             x=self.x[:count].clone(),
             sample_ids=self.inputs.all_ids[first : first + count],
             samples=slice(first, first + count),
-            predicted_x0=lambda: predicted_x0()[:count],
+            predicted_x0=ask,
         )
         replacement = on_row(event)
+        open_question.clear()
         if replacement is not None:
             self._replace(event, replacement, flag)
 
@@ -210,10 +222,14 @@ class _Run:
                 f"on_row: replaced the state in row {row}, a stage whose step goes on from aux; replace it only where "
                 "event.ends_step is true"
             )
-        self.x[:count].copy_(replacement)
-        flag[:count] |= ~self.x[:count].isfinite().flatten(1).all(1)
+        x, new = self.x[:count], replacement.to(self.x)
         if self.x_in is not None and row + 1 < len(self.plan.instructions):
-            self.x_in.copy_(self.x * self.plan.instructions[row + 1].input_scale)
+            x_in = self.x_in[:count]
+            scaled = new.to(self.compute) * self.plan.instructions[row + 1].input_scale
+            # what was kept stays as the step left it, scaled before the state was rounded
+            x_in.copy_(torch.where(new == x, x_in, scaled.to(x_in)))
+        x.copy_(new)
+        flag[:count] |= ~x.isfinite().flatten(1).all(1)
 
     def _time_after(self, row: int) -> float:
         if row + 1 < len(self.plan.instructions):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ._inputs import Inputs, map_tensors
 from .models import Label, WrappedModel
 from .schedules import Schedule
 
-__all__ = ["ClassifierFree", "classifier_free"]
+__all__ = ["ClassifierFree", "classifier_free", "for_run"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class ClassifierFree:
 
     conditional: WrappedModel
     null: Mapping[str, Any]
+    # conditioning of all samples, whatever its length: the very tensors, see for_run
+    shared: tuple[Tensor, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -36,16 +39,21 @@ class ClassifierFree:
         return self.conditional.schedule
 
     @property
-    def dtype(self) -> torch.dtype:
+    def dtype(self) -> torch.dtype | None:
         return self.conditional.dtype
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> torch.device | None:
         return self.conditional.device
 
     def __call__(self, x: Tensor, t: Tensor, **cond: object) -> tuple[Tensor, Tensor]:
         """x [B, ...], t [B] -> two views of the network's output on 2B samples."""
-        both = {k: _twice(v, len(x)) for k, v in cond.items() if k not in self.null}
+
+        def twice(value: Tensor) -> Tensor:
+            per_sample = len(value) == len(x) and not any(value is known for known in self.shared)
+            return torch.cat([value, value]) if per_sample else value
+
+        both = {k: map_tensors(v, twice) for k, v in cond.items() if k not in self.null}
         both |= {k: _with_null(k, cond.get(k), null, x) for k, null in self.null.items()}
         output = self.conditional(torch.cat([x, x]), torch.cat([t, t]), **both)
         return output[: len(x)], output[len(x) :]
@@ -63,7 +71,24 @@ def classifier_free(model: WrappedModel, *, null: Mapping[str, object]) -> Class
     for name, value in null.items():
         if isinstance(value, bool) or not isinstance(value, int | float | Tensor):
             raise TypeError(f"null[{name!r}]: {value!r}; give a number, or a tensor of one sample's conditioning")
-    return ClassifierFree(model, {k: v.to(model.device) if isinstance(v, Tensor) else v for k, v in null.items()})
+    return ClassifierFree(
+        model, {k: v.to(device=model.device) if isinstance(v, Tensor) else v for k, v in null.items()}
+    )
+
+
+def for_run(model: Any, inputs: Inputs) -> Any:
+    """The model of one run; a guided one learns what the samples share, which a smaller batch's length may equal."""
+    if not isinstance(model, ClassifierFree):
+        return model
+    shared: list[Tensor] = []
+
+    def collect(value: Tensor) -> Tensor:
+        if not inputs.is_per_sample(value):
+            shared.append(value)
+        return value
+
+    map_tensors(inputs.cond, collect)
+    return replace(model, shared=tuple(shared))
 
 
 def _with_null(name: str, value: object, null: Any, x: Tensor) -> Tensor:
@@ -77,10 +102,3 @@ def _with_null(name: str, value: object, null: Any, x: Tensor) -> Tensor:
         raise ValueError(f"null[{name!r}]: shape {tuple(null.shape)}; one sample of cond has {tuple(value.shape[1:])}")
     filled = null.to(value).expand_as(value) if isinstance(null, Tensor) else torch.full_like(value, null)
     return torch.cat([value, filled])
-
-
-def _twice(value: object, count: int) -> object:
-    """What is per sample, for both halves; anything else as it is."""
-    if isinstance(value, Tensor) and value.ndim > 0 and len(value) == count:
-        return torch.cat([value, value])
-    return value

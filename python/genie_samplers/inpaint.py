@@ -12,7 +12,7 @@ from genie_ext import Noise, fused_step
 from ._inputs import signed_seed
 from ._start import STREAM_RENOISING
 from .engine import RowEvent
-from .plan import Plan
+from .plan import Plan, Recipe
 
 __all__ = ["inpaint"]
 
@@ -23,7 +23,8 @@ def inpaint(mask: Tensor, image: Tensor, plan: Plan, *, seed: int = 0) -> Callab
     After each step to a time t the rest of the state becomes alpha(t) image + sigma(t) z with a fresh z, draw 1 + row
     of the noise stream of forward re-noising; after the last step it becomes the image itself, bit by bit. mask: bool,
     of a shape that broadcasts to image's. image: float [B, ...], one per sample of the run, or [1, ...]; clean data.
-    plan: the one that runs, or where ``start`` is given the one that it starts in. seed: 64 bits, as the run's.
+    plan: the one that runs, or where ``start`` is given the one that it starts in; a run on other times or of another
+    schedule raises ValueError. seed: 64 bits, as the run's.
 
     The network is told of the image through the state alone, so the two regions agree the better the more noise the
     plan draws: prefer a stochastic one (ddim with eta=1). Song et al., arXiv 2011.13456, appendix I.2.
@@ -40,20 +41,31 @@ def inpaint(mask: Tensor, image: Tensor, plan: Plan, *, seed: int = 0) -> Callab
         raise TypeError(f"plan: {type(plan).__name__}; give a Plan, the one that runs")
     if plan.recipe is None or plan.rising:
         raise ValueError("plan: has no recipe, or encodes; give one that samples, from make_plan or a solver function")
-    schedule, last_time, key = plan.schedule, plan.recipe.grid[-1], torch.tensor([signed_seed(seed)])
+    recipe, schedule, key = plan.recipe, plan.schedule, torch.tensor([signed_seed(seed)])
     mask = mask.expand(image.shape)
 
     def hold(event: RowEvent) -> Tensor | None:
+        _check_that_it_runs(recipe, event)
         if not event.ends_step:
             return None
         known, paint = (_of_samples(v, event).to(event.x.device) for v in (image, mask))
         known = known.to(event.x.dtype)
-        if event.next_time != last_time:
+        if event.next_time != recipe.grid[-1]:
             scales = float(schedule.alpha(event.next_time)), float(schedule.sigma(event.next_time))
             known = _noised(known, *scales, key, event)
         return torch.where(paint, event.x, known)
 
     return hold
+
+
+def _check_that_it_runs(recipe: Recipe, event: RowEvent) -> None:
+    running = event.plan.recipe
+    ours = running is not None and running.schedule == recipe.schedule
+    if running is None or not ours or running.grid != recipe.grid[-len(running.grid) :]:
+        raise ValueError(
+            f"plan: row {event.row}, from time {event.time} to {event.next_time}, is of a plan with other times or of "
+            "another schedule; give inpaint the plan that runs"
+        )
 
 
 def _broadcasts(mask: Tensor, image: Tensor) -> bool:

@@ -37,15 +37,16 @@ class WrappedModel:
     defaults: Mapping[str, object] = field(default_factory=dict)
 
     @property
-    def dtype(self) -> torch.dtype:
-        """Of the network's first floating-point parameter; float32 without one."""
+    def dtype(self) -> torch.dtype | None:
+        """Of the network's first floating-point parameter; None without one: that of the state."""
         parameter = self._first_parameter()
-        return torch.float32 if parameter is None else parameter.dtype
+        return None if parameter is None else parameter.dtype
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> torch.device | None:
+        """As ``dtype``; None without such a parameter: that of x_init."""
         parameter = self._first_parameter()
-        return torch.device("cpu") if parameter is None else parameter.device
+        return None if parameter is None else parameter.device
 
     def _first_parameter(self) -> Tensor | None:
         if not isinstance(self.network, nn.Module):

@@ -18,6 +18,7 @@ import genie_samplers as gs
 from genie_ext.testing import assert_same_bits
 from genie_samplers.adaptive import driver
 from genie_samplers.adaptive.active import _sum_by_halves
+from genie_samplers.guidance import classifier_free
 from genie_samplers.numerics import VARIABLES
 from genie_samplers.predictions import PREDICTIONS
 from genie_samplers.schedules import Schedule
@@ -226,6 +227,22 @@ def test_guidance_mixes_the_pair_with_the_scale_of_the_sample() -> None:
     assert len(set(plain.nfe.tolist())) > 1
 
 
+@pytest.mark.parametrize("length", [1, 2])
+def test_shared_conditioning_stays_shared_when_so_many_samples_are_left(length: int) -> None:
+    seen: list[tuple[int, Tensor, Tensor]] = []
+
+    def network(x: Tensor, t: Tensor, labels: Tensor, shared: Tensor, nested: dict[str, Tensor]) -> Tensor:
+        seen.append((len(x), shared, nested["shared"]))
+        return x / (1.0 + x * x)
+
+    model = classifier_free(gs.models.wrap(network, VP), null={"labels": 10})
+    start, shared = torch.tensor([[0.1, 0.2], [3.0, -2.0], [1.0, 0.5]]), torch.ones(length, 7)
+    cond = {"labels": torch.arange(3), "shared": shared, "nested": {"shared": shared.clone()}}
+    gs.rk45(model, VP, x_init=start, guidance=1.0, cond=cond)
+    assert {both for both, _, _ in seen} >= {6, 2 * length}
+    assert {tuple(v.shape) for _, *values in seen for v in values} == {(length, 7)}
+
+
 @pytest.mark.parametrize("norm", ["sample", "batch"])
 def test_one_guidance_scale_serves_every_sample(norm: str) -> None:
     pair = FakeModel(lambda x, t: (0.25 * x, 0.0 * x), outputs=("epsilon", "uncond.epsilon"))
@@ -276,6 +293,12 @@ def test_a_network_gets_its_own_dtype() -> None:
     result = gs.rk45(model, VP, shape=(2, 3), rtol=1e-2, atol=1e-2)
     assert {call.x.dtype for call in model.calls} == {torch.bfloat16}
     assert result.x.dtype == torch.float32
+
+
+def test_a_layer_that_is_called_label_is_no_map_from_times_to_labels() -> None:
+    own = FakeModel(label=torch.nn.Embedding(10, 4))
+    plain = gs.rk45(FakeModel(), VP, shape=(2, 3))
+    assert_same_bits(gs.rk45(own, VP, shape=(2, 3)).x, plain.x)
 
 
 def test_the_bar_counts_percents(monkeypatch: pytest.MonkeyPatch) -> None:

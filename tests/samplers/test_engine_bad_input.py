@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 import genie_samplers as gs
-from genie_samplers import RowEvent
 
 from .fakes import SCHEDULE, FakeModel, euler, plan_of, solver_plan
 
@@ -247,11 +246,9 @@ def test_a_replacement_state_has_the_states_shape() -> None:
 
 def test_predicted_x0_of_a_row_without_network_is_refused() -> None:
     plan = solver_plan("edm_heun", 3, s_churn=1.0).starting_at(1)
-    seen: list[RowEvent] = []
-    sample(plan=plan, on_row=seen.append)
     assert plan.instructions[0].calls == 0
     with pytest.raises(ValueError, match=r"predicted_x0: row 0 calls no network; check event.row"):
-        seen[0].predicted_x0()
+        sample(plan=plan, on_row=lambda event: event.predicted_x0())
 
 
 @pytest.mark.parametrize(

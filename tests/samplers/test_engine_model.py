@@ -97,6 +97,23 @@ def test_the_model_is_fed_the_scaled_state(given: bool) -> None:
     assert_same_bits(states[0], start - 0.5 * (0.125 * start))
 
 
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        {"label": torch.nn.Embedding(10, 4)},
+        {"label": "cat"},
+        {"outputs": torch.nn.ModuleList([torch.nn.Linear(3, 3)])},
+        {"outputs": ["v"]},
+        {"schedule": torch.optim.lr_scheduler.LambdaLR},
+        {"schedule": "cosine"},
+    ],
+    ids=str,
+)
+def test_what_a_network_happens_to_call_by_the_same_name_is_ignored(attribute: dict[str, Any]) -> None:
+    plan = solver_plan("ddim", 2)
+    assert_same_bits(gs.sample(FakeModel(**attribute), plan, shape=(2, 3)), gs.sample(FakeModel(), plan, shape=(2, 3)))
+
+
 # --- what the model returns
 
 

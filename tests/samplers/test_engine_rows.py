@@ -71,6 +71,26 @@ def test_on_row_may_replace_the_state(dtype: torch.dtype | None) -> None:
     assert torch.equal(model.calls[4].x[0], torch.full((3,), 16.0, dtype=dtype))
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.7])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_a_state_that_is_replaced_by_itself_is_not_replaced(dtype: torch.dtype, scale: float) -> None:
+    plan = plan_of(euler(1.0, input_scale=scale), euler(0.5, input_scale=scale), euler(0.2, input_scale=scale))
+    start = torch.linspace(-1.0, 1.0, 30).reshape(3, 10)
+
+    def final(**options: Any) -> Tensor:
+        model = FakeModel(lambda x, t: x * x, dtype=torch.float32, label=same_label)
+        return gs.sample(model, plan, x_init=start, dtype=dtype, batch_size=2, **options)
+
+    assert_same_bits(final(on_row=lambda event: event.x), final())
+
+
+def test_a_replacement_is_scaled_in_the_precision_of_the_coefficients() -> None:
+    plan = plan_of(euler(1.0), euler(0.5, input_scale=0.7))
+    model, new = FakeModel(dtype=torch.float32, label=same_label), torch.linspace(1.0, 2.0, 9)[None].bfloat16()
+    gs.sample(model, plan, shape=(1, 9), dtype=torch.bfloat16, on_row=lambda event: new)
+    assert_same_bits(model.calls[1].x, new.float() * 0.7)
+
+
 @pytest.mark.parametrize("prediction", predictions.PREDICTIONS)
 @pytest.mark.parametrize("name", sorted(gs.SOLVERS))
 def test_predicted_x0_is_the_models_for_every_prediction(name: str, prediction: str) -> None:
@@ -100,13 +120,20 @@ def test_predicted_x0_is_the_models_for_every_prediction(name: str, prediction: 
     assert torch.stack(seen) == pytest.approx(x0.expand(plan.nfe, 2, 3), abs=64 * 153 * 2.0**-53)
 
 
-def test_predicted_x0_is_of_the_row_even_after_the_state_moved_on() -> None:
-    plan, events = solver_plan("ddim", 3), []
+def test_predicted_x0_is_of_the_state_before_the_row() -> None:
+    plan, seen = solver_plan("ddim", 3), []
     model = FakeModel(lambda x, t: 0.5 * x)
-    gs.sample(model, plan, shape=(1, 4), on_row=events.append)
+    gs.sample(model, plan, shape=(1, 4), on_row=lambda event: seen.append(event.predicted_x0()))
     alpha, sigma = float(SCHEDULE.alpha(plan.times[0])), float(SCHEDULE.sigma(plan.times[0]))
     x = model.calls[0].x
-    assert_same_bits(events[0].predicted_x0(), (x - sigma * (0.5 * x)) / alpha)
+    assert_same_bits(seen[0], (x - sigma * (0.5 * x)) / alpha)
+
+
+def test_predicted_x0_is_refused_once_on_row_has_returned() -> None:
+    events: list[RowEvent] = []
+    gs.sample(FakeModel(), solver_plan("ddim", 3), shape=(1, 4), on_row=events.append)
+    with pytest.raises(RuntimeError, match="predicted_x0: row 1 is over; call predicted_x0 inside on_row"):
+        events[1].predicted_x0()
 
 
 def test_predicted_x0_is_clamped_as_the_row_is() -> None:

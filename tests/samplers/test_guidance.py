@@ -103,6 +103,16 @@ def test_other_conditioning_is_doubled_where_it_is_per_sample_and_shared_where_i
     assert cond["d"] == "text"
 
 
+def test_nested_conditioning_is_doubled_as_it_is_sliced() -> None:
+    model, calls = guided_model(lambda x, t, **cond: x)
+    per_sample, shared = torch.arange(5.0), torch.arange(3.0)
+    model(torch.ones(5, 2), torch.ones(5), labels=CLASSES, added={"a": per_sample, "deep": {"b": shared, "c": 2.0}})
+    added = calls[0].cond["added"]
+    assert torch.equal(added["a"], torch.cat([per_sample, per_sample]))
+    assert torch.equal(added["deep"]["b"], shared)
+    assert added["deep"]["c"] == 2.0
+
+
 def test_the_conditioning_that_null_replaces_must_be_given() -> None:
     model, _ = guided_model()
     message = r"cond\['labels'\]: None; null replaces it, so give a tensor with one entry per sample"

@@ -86,6 +86,33 @@ def test_the_rest_is_noised_afresh_to_the_time_of_the_next_call(row: int) -> Non
 
 
 @pytest.mark.parametrize(
+    "other",
+    [
+        gs.make_plan("ddim", SCHEDULE, 4),
+        gs.make_plan("ddim", gs.schedules.vp_linear(beta_max=10.0), 5, denoise=True),
+        plan_of(euler(1.0)),
+    ],
+    ids=["times", "schedule", "recipe"],
+)
+def test_a_plan_that_is_not_the_one_that_runs_is_refused(other: Plan) -> None:
+    model = FakeModel(label=lambda times: times)
+    hold = gs.inpaint(PAINT, IMAGE, VARIANTS["ddim"])
+    with pytest.raises(ValueError, match=r"plan: row 0, from time 1.0 to .*; give inpaint the plan that runs"):
+        gs.sample(model, other, shape=IMAGE.shape, on_row=hold)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_region_has_the_same_bits_in_a_half_state_of_a_float_network(dtype: torch.dtype) -> None:
+    def painted(**options: Any) -> Tensor:
+        model = gaussian_model(plan)
+        vars(model)["dtype"] = torch.float32
+        return gs.sample(model, plan, shape=IMAGE.shape, seed=7, dtype=dtype, **options)[..., PAINT]
+
+    plan = VARIANTS["deis_tab2"]
+    assert_same_bits(painted(on_row=gs.inpaint(PAINT, IMAGE, plan)), painted())
+
+
+@pytest.mark.parametrize(
     "mask", [PAINT.expand(SHAPE), PAINT.expand(3, *SHAPE), PAINT[None, None]], ids=["sample", "batch", "lines"]
 )
 def test_a_mask_may_be_of_any_shape_that_broadcasts(mask: Tensor) -> None:

@@ -68,9 +68,17 @@ def test_what_cannot_be_wrapped_is_named(network: Any, schedule: Any) -> None:
         gs.models.wrap(network, schedule)
 
 
-def test_a_network_without_parameters_is_float32_on_the_cpu() -> None:
-    model = gs.models.wrap(nn.Identity(), SCHEDULE)
-    assert (model.dtype, model.device) == (torch.float32, torch.device("cpu"))
+@pytest.mark.parametrize("network", [nn.Identity(), lambda x, t: x], ids=["module", "function"])
+def test_a_network_without_parameters_asks_for_no_dtype_and_no_device(network: Any) -> None:
+    model = gs.models.wrap(network, SCHEDULE)
+    assert (model.dtype, model.device) == (None, None)
+
+
+def test_a_function_gets_the_dtype_of_the_state() -> None:
+    seen: list[Tensor] = []
+    model = gs.models.wrap(lambda x, t: seen.append(x) or 0.5 * x, SCHEDULE)
+    gs.sample(model, solver_plan("ddim", 1), x_init=torch.ones(1, 2, dtype=torch.float64))
+    assert [x.dtype for x in seen] == [torch.float64]
 
 
 def test_the_label_is_the_schedules_unless_given() -> None:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from genie_ext import FusedStepCall, resolve
 
-from .._inputs import Inputs, _map_tensors, check_outputs
+from .._inputs import Inputs, check_outputs, map_tensors, own_label
+from ..guidance import for_run
 from ..plan import Plan, RowLayout
 from .rows import AttemptRows
 
@@ -25,8 +26,8 @@ class ActiveSamples:
     """b samples at their last accepted states ``x``; ``next`` and ``error`` [b, ...] are what an attempt leaves."""
 
     def __init__(self, model: Any, plan: Plan, inputs: Inputs, x: Tensor, slots: int, backend: str | None) -> None:
-        self.model, self.names, self.inputs = model, plan.output_names, inputs
-        self.label = getattr(model, "label", None) or plan.schedule.label
+        self.model, self.names, self.inputs = for_run(model, inputs), plan.output_names, inputs
+        self.label = own_label(model, plan)
         _, self.fused_step = resolve("fused_step", inputs.device, backend)
         self.compute = torch.float64 if inputs.dtype == torch.float64 else torch.float32
         self.index = np.arange(inputs.count)
@@ -40,7 +41,7 @@ class ActiveSamples:
     def run(self, rows: AttemptRows) -> None:
         tables = self._upload(rows.tables)
         labels = self._labels(rows.times)
-        cond = _map_tensors(self.inputs.cond, self._chosen)
+        cond = map_tensors(self.inputs.cond, self._chosen)
         for i, layout in enumerate(rows.layouts):
             outputs: tuple[Tensor, ...] = ()
             if layout.calls:
@@ -97,7 +98,7 @@ class ActiveSamples:
         return torch.from_numpy(labels.astype(np.float32)).to(self.x.device)
 
     def _chosen(self, value: Tensor) -> Tensor:
-        everybody = len(value) != self.inputs.count or len(self.index) == self.inputs.count
+        everybody = not self.inputs.is_per_sample(value) or len(self.index) == self.inputs.count
         return value if everybody else value[torch.from_numpy(self.index).to(value.device)]
 
     def _upload(self, tables: Sequence[Array]) -> Sequence[Tensor]:
