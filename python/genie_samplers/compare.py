@@ -32,7 +32,7 @@ class Cell:
 
 @dataclass
 class Comparison:
-    """Cells in the order they were run; ``skipped`` holds (solver, nfe) that cannot be reached, with the reason."""
+    """Cells in the order they were run; ``skipped`` holds (solver, nfe) that could not be run, with the reason."""
 
     fine: Tensor
     cells: list[Cell] = field(default_factory=list)
@@ -58,8 +58,8 @@ def compare(
     """Run every solver at every NFE from the same latents, on its default grid unless ``grid`` names another.
 
     The fine solution is deis_tab3 on the Karras grid with ``fine_steps`` steps, continued to gamma = 0 for plans that
-    end there. A number of evaluations that a solver cannot make exactly is skipped; any other bad argument raises
-    before the network runs.
+    end there. A number of evaluations that a solver cannot make exactly is skipped, and so is a cell whose run
+    ends with a ValueError (its state became inf or NaN); any other bad argument raises before the first cell.
     """
 
     def run(plan: Plan) -> Tensor:
@@ -76,7 +76,11 @@ def compare(
             if fine_at_zero is None:
                 fine_at_zero = run(deis_tab(schedule, grids.with_zero(schedule, times), order=3))
             target = fine_at_zero
-        samples = run(plan)
+        try:
+            samples = run(plan)
+        except ValueError as error:
+            result.skipped[name, nfe] = str(error)
+            continue
         result.cells.append(Cell(name, nfe, samples, _rmse(samples, target)))
         if on_cell is not None:
             on_cell(result.cells[-1])

@@ -50,7 +50,7 @@ BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
         "denoise=True from t=0.1 to t=0.5: it ends sampling (t_start > t_end) that stops above t_zero",
     ),
     "encoding nothing": ({"t_start": 0.1, "t_end": 0.5}, "x_init: missing; this plan encodes"),
-    "prediction": ({"prediction": "noise"}, "prediction='noise': choose one of"),
+    "prediction": ({"prediction": "noise"}, "prediction='noise'; choose one of"),
     "no shape": ({"shape": None}, "shape: missing; pass shape=(B, ...) or x_init"),
     "start with NaN": ({"x_init": torch.tensor([[1.0], [torch.nan]])}, "x_init: holds inf or NaN for sample ids [1]"),
     "another schedule": (

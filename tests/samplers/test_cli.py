@@ -126,6 +126,11 @@ def test_train_runs_and_exports(tmp_path):
         ("sample --solver nonsense", "solver='nonsense'; choose one of"),
         ("sample --nfe 0", "nfe=0: give 1 or more"),
         ("sample --class hat", "--class 'hat'"),
+        ("sample --class ²", "--class '²'; choose 0..9"),
+        ("sample --plan file --solver ddim", "--solver with --plan: the plan decides it"),
+        ("sample --plan file --nfe 10", "--nfe with --plan: the plan decides it"),
+        ("sample --plan file --grid karras", "--grid with --plan: the plan decides it"),
+        ("sample --plan file --no-denoise", "--denoise with --plan: the plan decides it"),
         ("sample --count 0", "--count 0; need at least 1"),
         ("sample --batch-size 0", "batch_size=0"),
         ("sample --device gpu", "--device gpu: "),
@@ -143,6 +148,15 @@ def test_train_runs_and_exports(tmp_path):
         ("compare --fine 0", "fine_steps=0: give 1 or more"),
         ("compare --out c.csv", "out='c.csv'; need a name that ends in .png"),
         ("compare --out taken.png", "out='taken.csv'; cannot be written"),
+        ("calibrate grid --seed -1", "seed=-1; need 64 bits"),
+        ("calibrate grid --check-seed -1", "seed=-1; need 64 bits"),
+        ("calibrate grid --nfe 0", "nfe=0: give 1 or more"),
+        ("calibrate grid --nfe 21", "--nodes 20: fewer than the steps of deis_tab2 at --nfe 21"),
+        ("calibrate grid --runs -1", "--runs=-1: give 0 or more"),
+        ("calibrate grid --nodes 1", "--nodes=1: give 2 or more"),
+        ("calibrate grid --solver ddim,nonsense", "solver='nonsense'; choose one of"),
+        ("calibrate grid --solver ddpm", "--solver ddpm: draws noise"),
+        ("calibrate grid --solver edm_heun --nfe 4", "nfe=4; edm_heun makes"),
         ("train --run file/run --data . --export file", "File exists: 'file'"),
         ("train --run run --data . --device gpu", "--device gpu: "),
     ],
@@ -150,10 +164,24 @@ def test_train_runs_and_exports(tmp_path):
 def test_bad_input_ends_with_its_message_before_any_work(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("genie_samplers.engine.resolve", lambda *_: pytest.fail("the sampler was started"))
+    monkeypatch.setattr("genie_samplers.calibrate.Reference.record", lambda *_, **__: pytest.fail("work was started"))
     (tmp_path / "file").touch()
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "taken.csv").mkdir()
     assert message in refused(*arguments.split())
+
+
+def test_compare_writes_the_cells_that_ran(tmp_path, monkeypatch):
+    def fail_at_five(model, plan, **options):
+        if plan.nfe == 5:
+            raise ValueError("model: the state became inf or NaN")
+        return gs.sample(model, plan, **options)
+
+    monkeypatch.setattr("genie_samplers.compare.sample", fail_at_five)
+    arguments = ("--solvers", "ddim", "--nfe", "5,4", "--count", 1, "--fine", 6, "--out", tmp_path / "c.png")
+    text = run("compare", *arguments)
+    assert "ddim         nfe   5  skipped: model: the state became inf or NaN" in text
+    assert [row["nfe"] for row in csv.DictReader((tmp_path / "c.csv").open())] == ["4"]
 
 
 def test_compare_fails_where_the_network_cannot_run(tmp_path, monkeypatch):

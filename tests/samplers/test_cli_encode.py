@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,12 +67,38 @@ def test_the_latents_are_those_of_encode_at_the_last_number_of_evaluations(tmp_p
 
 def test_images_are_read_alike_from_every_kind_of_file(tmp_path: Path) -> None:
     scaled = (GREY[:2, None] / 127.5 - 1.0).astype(np.float32)
-    one, arrays, floats = tmp_path / "1.png", tmp_path / "a.npy", tmp_path / "f.npy"
+    one, arrays, signed, floats = (tmp_path / name for name in ("1.png", "a.npy", "s.npy", "f.npy"))
     Image.fromarray(GREY[0].astype(np.uint8)).save(one)
     np.save(arrays, GREY[:2].astype(np.uint8))
+    np.save(signed, GREY[0])
     np.save(floats, scaled)
-    expected = np.concatenate([scaled[:1], scaled, scaled])
-    assert_same_bits(read_images([one, arrays, floats]), torch.from_numpy(expected))
+    expected = np.concatenate([scaled[:1], scaled, scaled[:1], scaled])
+    assert_same_bits(read_images([one, arrays, signed, floats]), torch.from_numpy(expected))
+
+
+def test_noised_images_have_no_error_on_gaussian_data(tmp_path: Path, dataset: Path) -> None:
+    arguments = ("--data", dataset, "--count", 1, "--nfe", 1, "--solver", "ddim", "--seed", 0)
+    run("encode", *arguments, "--out", tmp_path / "e.png")
+    assert [row["gaussian_mse"] for row in report(tmp_path / "e.csv")] == [""]
+
+
+def test_what_ran_is_written_where_a_later_number_of_evaluations_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: Path
+) -> None:
+    real = encode_file.reconstruct
+
+    def fail_at_three(model: Any, plan: gs.Plan, *arguments: Any, **options: Any) -> Any:
+        if plan.nfe == 3:
+            raise ValueError("model: the state became inf or NaN")
+        return real(model, plan, *arguments, **options)
+
+    monkeypatch.setattr(encode_file, "reconstruct", fail_at_three)
+    out = tmp_path / "e.png"
+    arguments = ("--data", dataset, "--count", 1, "--nfe", "2,3", "--solver", "ddim")
+    assert "the state became inf or NaN" in refused("encode", *arguments, "--out", out)
+    assert [row["nfe"] for row in report(tmp_path / "e.csv")] == ["2"]
+    assert np.load(tmp_path / "e.npy").shape == (1, 1, 28, 28)
+    assert Image.open(out).info["nfe"] == "2"
 
 
 def test_images_take_their_own_number_whatever_the_count(tmp_path: Path) -> None:
@@ -85,7 +112,8 @@ def test_the_corners_of_a_grid_are_the_samples_of_the_seed(tmp_path: Path, monke
     seen = []
     monkeypatch.setattr(interpolate_file, "sample", lambda *a, **k: seen.append(gs.sample(*a, **k)) or seen[-1])
     out = tmp_path / "i.png"
-    arguments = ("--rows", 2, "--columns", 3, "--class", 8, "--nfe", 2, "--seed", 3, "--batch-size", 2)
+    given = ("--rows", 2, "--columns", 3, "--class", 8, "--solver", "deis_tab2", "--nfe", 2)
+    arguments = (*given, "--seed", 3, "--batch-size", 2)
     assert "2 x 3 images between four latents (seed 3)" in run("interpolate", *arguments, "--out", out)
     plan = gs.make_plan("deis_tab2", gs.schedules.vp_linear(), 2)
     samples = gs.sample(
@@ -119,7 +147,21 @@ def test_a_grid_runs_between_the_latents_of_a_file(
         ("encode --out e.jpg", "out='e.jpg'; need a name that ends in .png"),
         ("encode --latents e.pt", "--latents e.pt; need a name that ends in .npy or .safetensors"),
         ("encode --images small.npy", "small.npy: uint8 (3, 3); need grey images of 28 x 28 pixels"),
-        ("encode --images long.npy", "long.npy: int64 (1, 28, 28); need grey images of 28 x 28 pixels"),
+        ("encode --images complex.npy", "complex.npy: complex128 (1, 28, 28); need grey images of 28 x 28 pixels"),
+        ("encode --images rgb.npy", "rgb.npy: uint8 (2, 3, 28, 28); need grey images of 28 x 28 pixels"),
+        ("encode --images none.npy", "none.npy: uint8 (0, 28, 28); need grey images of 28 x 28 pixels"),
+        ("encode --images negative.npy", "negative.npy: integers -1..-1; need 0..255"),
+        ("encode --images deep.npy", "deep.npy: integers 256..256; need 0..255"),
+        ("encode --images scaled.npy", "scaled.npy: floats 255.0..255.0; need -1..1"),
+        ("encode --images nan.npy", "nan.npy: floats nan..nan; need -1..1"),
+        ("encode --images zip.npy", "zip.npy: cannot be read"),
+        ("encode --images empty.npy", "empty.npy: cannot be read"),
+        ("encode --images grey.npy --out grey.png", "grey.npy: would overwrite an input"),
+        ("encode --images link.npy --out grey.png", "grey.npy: would overwrite an input"),
+        ("encode --images text.png --out text.png", "text.png: would overwrite an input"),
+        ("interpolate --latents text.png --out ./text.png", "text.png: would overwrite an input"),
+        ("interpolate --latents broken.safetensors", "broken.safetensors: cannot be read"),
+        ("interpolate --latents zip.npy", "zip.npy: cannot be read"),
         ("encode --images text.png", "cannot identify image file"),
         ("encode --data .", "root='.' does not hold t10k-images-idx3-ubyte.gz"),
         ("encode --device gpu", "--device gpu: "),
@@ -140,7 +182,16 @@ def test_bad_input_ends_with_its_message_before_any_work(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("genie_samplers.engine.resolve", lambda *_: pytest.fail("the sampler was started"))
     np.save("small.npy", np.zeros((3, 3), np.uint8))
-    np.save("long.npy", np.zeros((1, 28, 28), np.int64))
+    for name, value in {"complex": 0j, "negative": -1, "deep": 256, "scaled": 255.0, "nan": np.nan}.items():
+        np.save(f"{name}.npy", np.full((1, 28, 28), value))
+    np.save("rgb.npy", np.zeros((2, 3, 28, 28), np.uint8))
+    np.save("none.npy", np.zeros((0, 28, 28), np.uint8))
+    np.save("grey.npy", GREY.astype(np.uint8))
+    Path("link.npy").symlink_to("grey.npy")
+    np.savez("zip.npz", np.zeros((1, 28, 28)))
+    Path("zip.npz").rename("zip.npy")
+    Path("empty.npy").touch()
+    Path("broken.safetensors").write_bytes(b"\x00" * 4)
     np.save("three.npy", np.ones((3, 1, 28, 28), np.float32))
     save_file({"x": torch.zeros(1)}, "other.safetensors")
     Path("text.png").write_text("no picture")

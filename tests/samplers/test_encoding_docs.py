@@ -55,6 +55,15 @@ def test_every_report_is_a_row_of_the_table(file: Path) -> None:
     assert f" | {' | '.join(cells)} | {float(rows[-1]['latent_rms']):.3f} |" in TEXT
 
 
+def test_the_page_says_of_which_s_the_latent_rms_is() -> None:
+    assert "the latent rms is of the largest S" in TEXT
+
+
+def test_the_report_of_noised_images_has_no_error_on_gaussian_data() -> None:
+    with open(PAGE.parent / "images" / "encode" / "noised.csv", newline="") as opened:
+        assert {row["gaussian_mse"] for row in csv.DictReader(opened)} == {""}
+
+
 def test_the_example_draws_its_picture(tmp_path: Path) -> None:
     write_idx(tmp_path / "t10k-images-idx3-ubyte.gz", np.arange(8 * 28 * 28).reshape(8, 28, 28) % 256)
     write_idx(tmp_path / "t10k-labels-idx1-ubyte.gz", np.arange(8))

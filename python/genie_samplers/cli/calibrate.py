@@ -8,9 +8,12 @@ import click
 import torch
 
 from .. import images, models, schedules
+from .._arguments import integer
+from .._inputs import signed_seed
 from ..calibrate import Calibrated, Reference, search
+from ..calibrate.local_error import is_multistep
 from ..grids import GRIDS
-from ..registry import UnreachableNFE
+from ..registry import UnreachableNFE, make_plan
 from .options import IMAGE_SHAPE, check_device, device_option, nfe_option, out_option, split
 
 __all__ = ["calibrate_group"]
@@ -43,9 +46,13 @@ def grid_command(
     for option, value in (("--latents", count), ("--check-latents", check_count)):
         if value < 1:
             raise ValueError(f"{option} {value}; need at least 1")
+    integer(runs, "--runs", least=0)
     check_device(device)
+    for given in (seed, check_seed):
+        signed_seed(given)
     if seed == check_seed:
         raise ValueError(f"--check-seed {check_seed} is --seed too; hold other latents out to check with")
+    names = _reachable(names, nfe, integer(nodes, "--nodes", least=2))
     images.check_target(out, suffix=".json")
     network = models.embedded(device)
     calibration = _record(network, seed, count, nodes)
@@ -64,18 +71,30 @@ def _record(network: models.WrappedModel, seed: int, count: int, nodes: int) -> 
     )  # fmt: skip
 
 
-def _calibrate_all(reference: Reference, names: list[str], nfe: int, runs: int) -> dict[str, Calibrated]:
-    found: dict[str, Calibrated] = {}
-    unreachable: list[str] = []
+def _reachable(names: list[str], nfe: int, nodes: int) -> list[str]:
+    """The solvers that make ``nfe`` evaluations; ValueError where none does or one cannot be calibrated."""
+    reachable, reasons = [], []
     for name in names:
         try:
-            found[name] = search(reference, name, nfe, runs=runs, report=lambda line: click.echo(f"  {line}"))
+            plan = make_plan(name, schedules.vp_linear(), nfe)
         except UnreachableNFE as error:
-            unreachable.append(str(error))
+            reasons.append(str(error))
             continue
+        if plan.stochastic:
+            raise ValueError(f"--solver {name}: draws noise; choose an ODE solver")
+        if plan.recipe is not None and is_multistep(plan) and len(plan.recipe.grid) - 1 > nodes:
+            raise ValueError(f"--nodes {nodes}: fewer than the steps of {name} at --nfe {nfe}; give more")
+        reachable.append(name)
+    if not reachable:
+        raise UnreachableNFE("; ".join(reasons))
+    return reachable
+
+
+def _calibrate_all(reference: Reference, names: list[str], nfe: int, runs: int) -> dict[str, Calibrated]:
+    found: dict[str, Calibrated] = {}
+    for name in names:
+        found[name] = search(reference, name, nfe, runs=runs, report=lambda line: click.echo(f"  {line}"))
         click.echo(f"{name:14s} rmse {found[name].rmse:.4f}, {found[name].runs} runs")
-    if not found:
-        raise UnreachableNFE("; ".join(unreachable))
     return found
 
 

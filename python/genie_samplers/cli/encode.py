@@ -14,7 +14,7 @@ from .. import data, images, models, schedules
 from ..plan import Plan
 from ..reconstruct import GaussianData, Reconstruction, reconstruct
 from ..registry import make_plan
-from .files import check_latents_target, read_images, write_latents
+from .files import check_keeps_inputs, check_latents_target, read_images, write_latents
 from .options import (
     FILE,
     backend_option,
@@ -34,7 +34,10 @@ _SHOWN = 8
 
 
 @click.command("encode")
-@click.option("--images", "files", type=FILE, multiple=True, help="PNG or .npy, repeatable; test images by default.")
+@click.option(
+    "--images", "files", type=FILE, multiple=True,
+    help="PNG, or .npy of integers 0..255 or floats -1..1; repeatable. Test images by default.",
+)  # fmt: skip
 @data_option
 @click.option("--count", default=16, show_default=True, help="How many of the first test images.")
 @click.option("--solver", default="dpmpp_2m", show_default=True, help="A deterministic one of `plan --list`.")
@@ -45,7 +48,7 @@ _SHOWN = 8
 @batch_size_option
 @device_option
 @backend_option
-@click.option("--latents", type=click.Path(path_type=Path), help="Of the last --nfe, .npy or .safetensors.")
+@click.option("--latents", type=click.Path(path_type=Path), help="Of the last --nfe that ran, .npy or .safetensors.")
 @out_option("encode.png")
 def encode_command(
     files: tuple[Path, ...], root: str, count: int, solver: str, nfes: str, grid: str | None, class_name: str | None,
@@ -58,42 +61,55 @@ def encode_command(
     images.check_target(out)
     images.check_target(table, suffix=".csv")
     check_latents_target(latents)
+    check_keeps_inputs([out, table, latents], files)
     schedule = schedules.vp_linear()
     plans = [make_plan(solver, schedule, nfe, grid=grid, direction="encode") for nfe in numbers]
     number = models.NULL_CLASS if class_name is None else class_number(class_name)
     originals = read_images(files) if files else torch.from_numpy(data.fashion_mnist("test", root).images[:count])
     model, labels = models.embedded(device), torch.full((len(originals),), number)
-    results = []
-    for plan in plans:
-        result = reconstruct(
-            model, plan, originals, seed=seed, cond={"class_labels": labels}, batch_size=batch_size, backend=backend
-        )
-        results.append(result)
-        click.echo(f"{solver}, {plan.nfe:4d} evaluations each way: error {result.mse:.2e}")
-    images.save_png(
-        _page(originals, plans, results), out, {"solver": solver, "nfe": nfes, "class": number, "seed": seed}
-    )
-    write_latents(latents, results[-1].latents.cpu())
-    scale = float(originals.double().square().mean().sqrt())
-    _write_report(table, plans, results, scale)
-    click.echo(f"{out}, {table} and {latents}: {len(originals)} images")
+    done: list[tuple[Plan, Reconstruction]] = []
+    try:
+        for plan in plans:
+            result = reconstruct(
+                model, plan, originals, seed=seed, cond={"class_labels": labels}, batch_size=batch_size, backend=backend
+            )
+            done.append((plan, result))
+            click.echo(f"{solver}, {plan.nfe:4d} evaluations each way: error {result.mse:.2e}")
+    finally:  # what ran is kept, whatever stops a later one
+        if done:
+            ran = ",".join(str(plan.nfe) for plan, _ in done)
+            metadata = {"solver": solver, "nfe": ran, "class": number, "seed": seed}
+            images.save_png(_page(originals, done), out, metadata)
+            write_latents(latents, done[-1][1].latents.cpu())
+            _write_report(table, done, None if seed is not None else _rms(originals))
+            click.echo(f"{out}, {table} and {latents}: {len(originals)} images")
 
 
-def _page(originals: Tensor, plans: list[Plan], results: list[Reconstruction]) -> Image.Image:
-    rows = [originals, *(result.images for result in results)]
-    labels = ["images", *(f"{plan.nfe} + {plan.nfe} evaluations" for plan in plans)]
+def _rms(x: Tensor) -> float:
+    return float(x.double().square().mean().sqrt())
+
+
+def _page(originals: Tensor, done: list[tuple[Plan, Reconstruction]]) -> Image.Image:
+    rows = [originals, *(result.images for _, result in done)]
+    labels = ["images", *(f"{plan.nfe} + {plan.nfe} evaluations" for plan, _ in done)]
     pixels = [list(images.to_pixels(row[:_SHOWN].cpu().numpy())) for row in rows]
     return images.labelled_table(pixels, labels, [""] * len(pixels[0]))
 
 
-def _write_report(path: Path, plans: list[Plan], results: list[Reconstruction], scale: float) -> None:
-    """Beside the network's errors those on Gaussian data of the images' power, where the network is exact."""
+def _write_report(path: Path, done: list[tuple[Plan, Reconstruction]], scale: float | None) -> None:
+    """Beside the network's errors those on Gaussian data of rms ``scale``, where the network is exact.
+
+    scale: None for noised images, whose error is that of the noise too: nothing to compare with, the column is empty.
+    """
     lines: list[tuple[object, ...]] = [("solver", "nfe", "mse", "latent_rms", "gaussian_mse")]
-    for plan, result in zip(plans, results, strict=True):
-        exact = reconstruct(
-            GaussianData(plan.schedule, scale), plan, torch.full((1, 1), scale, dtype=torch.float64), progress=False
-        )
+    for plan, result in done:
         name = "" if plan.recipe is None else plan.recipe.solver
-        lines.append((name, plan.nfe, f"{result.mse:.3e}", f"{result.latent_rms:.4f}", f"{exact.mse:.3e}"))
+        exact = "" if scale is None else f"{_gaussian_mse(plan, scale):.3e}"
+        lines.append((name, plan.nfe, f"{result.mse:.3e}", f"{result.latent_rms:.4f}", exact))
     with open(path, "w", newline="") as file:
         csv.writer(file).writerows(lines)
+
+
+def _gaussian_mse(plan: Plan, scale: float) -> float:
+    one = torch.full((1, 1), scale, dtype=torch.float64)
+    return reconstruct(GaussianData(plan.schedule, scale), plan, one, progress=False).mse

@@ -15,7 +15,7 @@ from .._inputs import signed_seed
 from ..engine import sample
 from ..interpolate import slerp_grid
 from ..registry import make_plan
-from .files import read_latents
+from .files import check_keeps_inputs, read_latents
 from .options import (
     FILE,
     IMAGE_SHAPE,
@@ -54,6 +54,7 @@ def interpolate_command(
     """Images along great circles between the latents in the corners, as one PNG."""
     check_device(device)
     images.check_target(out)
+    check_keeps_inputs([out], [] if file is None else [file])
     plan = make_plan(solver, schedules.vp_linear(), nfe, grid=grid)
     number = models.NULL_CLASS if class_name is None else class_number(class_name)
     corners = _noise(seed, plan.init.scale) if file is None else read_latents(file)[:4]

@@ -61,7 +61,7 @@ def out_option(name: str) -> Callable[[Any], Any]:
 
 
 def class_number(name: str) -> int:
-    if name.isdigit() and int(name) < len(data.CLASS_NAMES):
+    if name.isdecimal() and int(name) < len(data.CLASS_NAMES):
         return int(name)
     lowered = [n.lower() for n in data.CLASS_NAMES]
     if name.lower() not in lowered:

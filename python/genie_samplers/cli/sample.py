@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 import torch
+from click.core import ParameterSource
 
 from .. import guidance, images, models, schedules
 from ..engine import sample
@@ -54,6 +55,8 @@ def sample_command(
     plan_file: Path | None, count: int, class_name: str | None, scale: float | None, batch_size: int, out: Path,
 ) -> None:  # fmt: skip
     """Images from the embedded Fashion-MNIST network, as one PNG."""
+    if plan_file is not None:
+        _check_plan_decides()
     check_run(count, device)
     images.check_target(out)
     if plan_file is None:
@@ -81,6 +84,13 @@ def sample_command(
         f"{out}: {count} images, {name}, {plan.nfe} evaluations, {total:.2f} s "
         f"(network {seconds[0]:.2f} s, sampler {1e3 * (total - seconds[0]):.1f} ms)"
     )
+
+
+def _check_plan_decides() -> None:
+    context = click.get_current_context()
+    for name in ("solver", "nfe", "grid", "denoise"):
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name} with --plan: the plan decides it; leave one of the two out")
 
 
 @contextmanager
