@@ -164,7 +164,7 @@ SMALL = ["--solvers", "ddim,deis_tab1,edm_heun,ddpm", "--grids", "karras,uniform
 
 
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: Toy, *extra: str) -> Path:
-    monkeypatch.setattr(run, "embedded_problem", lambda: toy_problem(network))
+    monkeypatch.setattr(run, "embedded_problem", lambda seed: toy_problem(network))
     out = tmp_path / "out"
     assert run.main([*SMALL, "--fine", "30", "--out", str(out), "--cache", str(tmp_path / "cache"), *extra]) == 0
     return out
