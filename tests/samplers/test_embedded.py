@@ -47,7 +47,7 @@ def test_two_processes_with_half_the_ids_each_give_what_one_gives(tmp_path):
 
 
 def test_samples_are_images_of_their_class(network):
-    plan = gs.make_plan("deis_tab2", gs.schedules.vp_linear(), 8)
+    plan = gs.make_plan("ipndm", gs.schedules.vp_linear(), 8)
     classes = torch.tensor([1] * 8 + [8] * 8)
     x = gs.sample(network, plan, shape=(16, 1, 28, 28), seed=0, cond={"class_labels": classes})
     trouser, bag = x.clamp(-1, 1).unflatten(0, (2, 8)).mean(1)

@@ -136,7 +136,7 @@ register(
     ),
     Solver(
         "deis_tab", deis_tab, order=4, options={"warmup": "gradual"},
-        budget=best_measured({1: (2, "uniform_t"), 9: (3, "karras"), 14: (3, "log_snr")}),
+        budget=best_measured({1: (2, "uniform_t"), 9: (3, "uniform_t"), 11: (3, "karras"), 18: (3, "log_snr")}),
         summary="DEIS in t, degree and grid by the number of evaluations",
     ),
     Solver(

@@ -67,7 +67,7 @@ register(
     ),
     Solver(
         "ipndm", ipndm, order=2, options={"warmup": "gradual"},
-        budget=best_measured({1: (2, "uniform_t"), 7: (3, "karras"), 14: (3, "log_snr")}),
+        budget=best_measured({1: (2, "uniform_t"), 7: (3, "uniform_t"), 16: (3, "karras")}),
         summary="improved PNDM, order and grid by the number of evaluations",
     ),
 )  # fmt: skip
