@@ -85,9 +85,6 @@ class Table:
             plan = make_plan(solver, self.problem.schedule, nfe, grid=grid)
         except UnreachableNFE:
             return None
-        except (ValueError, TypeError) as error:  # another schedule or another grid is what it is for
-            self.left_out[solver] = str(error)
-            return None
         if plan.stochastic:
             self.left_out[solver] = "draws noise, so it does not follow the ODE"
             return None
