@@ -1,8 +1,7 @@
-"""Arguments of ``sample``, checked and brought to the device before the loop; and the check of what a model returns."""
+"""Arguments of ``sample``, checked and brought to the device before the loop."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +12,10 @@ from torch import Tensor, nn
 
 from ._arguments import integer
 from .plan import Plan
-from .schedules import Schedule
 
 __all__ = [
     "Chunk",
     "Inputs",
-    "check_model",
-    "check_outputs",
     "gather_inputs",
     "map_tensors",
     "own_label",
@@ -109,75 +105,6 @@ def gather_inputs(
         cond=_resolve_cond(cond, full_shape[0], size, where),
         x_init=None if x_init is None else x_init.to(where),
     )
-
-
-def check_outputs(
-    outputs: object, names: Sequence[str], x: Tensor, row: int, inputs: Sequence[Tensor], copied: set[str]
-) -> tuple[Tensor, ...]:
-    """The model's outputs as a tuple of dense tensors, or an error naming row, output and what was expected."""
-    given = (outputs,) if isinstance(outputs, Tensor) else outputs
-    if not isinstance(given, tuple):
-        raise TypeError(
-            f"model: returned {type(outputs).__name__} in row {row}; return a tensor or a tuple of tensors "
-            "(genie_samplers.models.wrap does this for diffusers networks)"
-        )
-    if len(given) != len(names):
-        raise ValueError(f"model: returned {len(given)} outputs in row {row}; the plan reads {len(names)}: {names}")
-    return tuple(_check_output(o, name, x, row, inputs, copied) for o, name in zip(given, names, strict=False))
-
-
-def _check_output(output: object, name: str, x: Tensor, row: int, inputs: Sequence[Tensor], copied: set[str]) -> Tensor:
-    if not isinstance(output, Tensor):
-        raise TypeError(f"model: output {name!r} in row {row} is {type(output).__name__}; return a tensor")
-    if output.shape != x.shape:
-        raise ValueError(
-            f"model: output {name!r} in row {row} has shape {tuple(output.shape)}; the state has {tuple(x.shape)}"
-        )
-    if output.dtype not in _FLOATS:
-        raise TypeError(f"model: output {name!r} in row {row} has dtype {output.dtype}; return a float tensor")
-    if output.device != x.device:
-        raise ValueError(f"model: output {name!r} in row {row} is on {output.device}; the state is on {x.device}")
-    inner_dense = output.is_contiguous() or (output.stride(0) >= output[0].numel() and output[0].is_contiguous())
-    if not inner_dense:
-        if name not in copied:
-            copied.add(name)
-            warnings.warn(
-                f"model: output {name!r} is not row-major within a sample (strides {output.stride()}); it is copied in "
-                "every row, a network in contiguous memory format saves that",
-                stacklevel=2,
-            )
-        return output.contiguous()
-    storage = output.untyped_storage().data_ptr()
-    if any(storage == own.untyped_storage().data_ptr() for own in inputs):
-        return output.clone()  # the model handed its input back, which the step overwrites
-    return output
-
-
-def check_model(model: Any, plan: Plan) -> None:
-    """Raise where the model does not fit the plan."""
-    if not callable(model):
-        raise TypeError(f"model: {type(model).__name__} is not callable; pass model(x, t, **cond)")
-    if not isinstance(plan, Plan):
-        raise TypeError(f"plan: {plan!r}; pass a Plan, from make_plan or a function of genie_samplers.solvers")
-    schedule = getattr(model, "schedule", None)
-    if isinstance(schedule, Schedule) and plan.recipe is not None and schedule != plan.schedule:
-        raise ValueError(
-            f"plan: made for {_short(plan.schedule)}, but the model was wrapped for {_short(schedule)}; "
-            "make both with the same schedule"
-        )
-    names = getattr(model, "outputs", None)
-    named = isinstance(names, tuple) and all(isinstance(name, str) for name in names)
-    if named and names != plan.output_names:
-        raise ValueError(
-            f"plan: reads {plan.output_names}, but the model returns {names}; build the plan with "
-            "prediction=..., and guide both the model (guidance.classifier_free) and the plan (plan.guided) or neither"
-        )
-    conditional_rows = plan.guidance is not None and any(step.calls == 1 for step in plan.instructions)
-    if conditional_rows and not callable(getattr(model, "conditional", None)):
-        raise TypeError(
-            "model: has no 'conditional', but the guided plan has rows that call only that; "
-            "make it with guidance.classifier_free"
-        )
 
 
 def _resolve_shape(plan: Plan, shape: Sequence[int] | None, x_init: Tensor | None) -> tuple[int, ...]:
@@ -302,8 +229,3 @@ def _labels(model: Any, plan: Plan) -> np.ndarray:
                 "grid at the schedule's t_end instead of t_zero"
             )
     return np.where(np.isfinite(labels), labels, 0.0)
-
-
-def _short(schedule: Schedule) -> str:
-    text = repr(schedule)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from genie_ext import FusedStepCall, Noise, resolve
 
-from ._inputs import Inputs, check_model, check_outputs, gather_inputs
+from ._inputs import Inputs, gather_inputs
+from ._outputs import check_model, check_outputs, first_outputs
 from ._start import Start, starting_point
 from .guidance import for_run
 from .plan import Plan, RowLayout
@@ -164,13 +165,17 @@ class _Run:
         x = self.x if self.x_in is None else self.x_in
         guided = self.plan.guidance is not None
         network = self.model.conditional if guided and layout.calls == 1 else self.model  # type: ignore[attr-defined]
-        names = self.plan.output_names if layout.calls == 2 else self.plan.outputs
+        read = self.plan.outputs[: self.plan.instructions[row].outputs]
+        network, names = first_outputs(network, self.plan.outputs, len(read))
+        if layout.calls == 2:
+            names = (*names, *(f"uncond.{name}" for name in names))
         t = self.inputs.labels[row]
         version = _version(x), _version(t)
         outputs = network(x, t, **cond)
         if (_version(x), _version(t)) != version:
             raise ValueError(f"model: wrote into its input x or t in row {row}; work on a copy (x = x.clone())")
-        return check_outputs(outputs, names, self.x, row, (self.x, x), self.copied)[: layout.outputs]
+        checked = check_outputs(outputs, names, self.x, row, (self.x, x), self.copied)
+        return tuple(o for o, name in zip(checked, names, strict=True) if name.removeprefix("uncond.") in read)
 
     def _step(self, layout: RowLayout, row: Tensor, outputs: tuple[Tensor, ...], noise: Noise, flag: Tensor) -> None:
         self.fused_step(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ._inputs import Inputs, map_tensors
+from ._outputs import first_outputs
 from .models import Label, WrappedModel
 from .schedules import Schedule
 
@@ -20,7 +21,7 @@ __all__ = ["ClassifierFree", "classifier_free", "for_run"]
 class ClassifierFree:
     """A model that returns (conditional, unconditional) outputs; made by :func:`classifier_free`."""
 
-    conditional: WrappedModel
+    conditional: Any  # a model of one tensor, or of several
     null: Mapping[str, Any]
     # conditioning of all samples, whatever its length: the very tensors, see for_run
     shared: tuple[Tensor, ...] = field(default=(), compare=False, repr=False)
@@ -46,8 +47,12 @@ class ClassifierFree:
     def device(self) -> torch.device | None:
         return self.conditional.device
 
-    def __call__(self, x: Tensor, t: Tensor, **cond: object) -> tuple[Tensor, Tensor]:
-        """x [B, ...], t [B] -> two views of the network's output on 2B samples."""
+    def first(self, count: int) -> ClassifierFree:
+        """The same with the first ``count`` of the conditional model's outputs, and their twins."""
+        return replace(self, conditional=first_outputs(self.conditional, self.conditional.outputs, count)[0])
+
+    def __call__(self, x: Tensor, t: Tensor, **cond: object) -> tuple[Tensor, ...]:
+        """x [B, ...], t [B] -> views of the network's outputs on 2B samples: all conditional ones, then their twins."""
 
         def twice(value: Tensor) -> Tensor:
             per_sample = len(value) == len(x) and not any(value is known for known in self.shared)
@@ -55,8 +60,9 @@ class ClassifierFree:
 
         both = {k: map_tensors(v, twice) for k, v in cond.items() if k not in self.null}
         both |= {k: _with_null(k, cond.get(k), null, x) for k, null in self.null.items()}
-        output = self.conditional(torch.cat([x, x]), torch.cat([t, t]), **both)
-        return output[: len(x)], output[len(x) :]
+        outputs = self.conditional(torch.cat([x, x]), torch.cat([t, t]), **both)
+        outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
+        return *(o[: len(x)] for o in outputs), *(o[len(x) :] for o in outputs)
 
 
 def classifier_free(model: WrappedModel, *, null: Mapping[str, object]) -> ClassifierFree:

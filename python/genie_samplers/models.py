@@ -15,11 +15,18 @@ from torch import Tensor, nn
 from .predictions import PREDICTIONS
 from .schedules import Schedule, check_schedule, vp_linear
 
-__all__ = ["NULL_CLASS", "WrappedModel", "embedded", "fill_missing", "wrap"]
+__all__ = ["LABELS", "NULL_CLASS", "WrappedModel", "embedded", "fill_missing", "wrap"]
 
 NULL_CLASS = 10  # of the embedded network
 
 Label = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+LABELS: dict[str, Callable[[Schedule], Label]] = {
+    "schedule": lambda schedule: schedule.label,
+    "log_gamma": lambda schedule: schedule.log_gamma,
+    "999t": lambda _: lambda t: 999.0 * np.asarray(t, dtype=np.float64),
+}
+"""What networks are labelled with, by name: the schedule's default, log gamma, or score_sde's 999 t."""
 
 
 @dataclass(frozen=True)

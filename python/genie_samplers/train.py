@@ -1,4 +1,4 @@
-"""Training of the embedded network: noise prediction on Fashion-MNIST, label = log gamma.
+"""Training of the embedded network: noise prediction on Fashion-MNIST, label = log gamma unless told otherwise.
 
 Every random number of step k (images, flips, times, noise, dropped classes) is a function of (seed, k) alone, so a run
 that was killed and resumed takes exactly the steps of one that was not. The learning rate warms up, stays, and falls
@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .data import LabelledImages
-from .models import NULL_CLASS
+from .models import LABELS, NULL_CLASS
 from .schedules import Schedule
 
 __all__ = ["Trainer", "TrainingOptions", "build_network", "export"]
@@ -41,6 +41,7 @@ class TrainingOptions:
     t_min: float = 1e-5  # below the default t_end, so that finer grids find a trained network
     seed: int = 0
     save_every: int = 250
+    label: str = "log_gamma"  # a name in models.LABELS
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: warm-up, plateau, linear decay to zero."""
@@ -69,7 +70,7 @@ def build_network() -> torch.nn.Module:
 @dataclass(frozen=True)
 class Batch:
     x: Tensor  # [B, 1, 28, 28] alpha x0 + sigma eps
-    label: Tensor  # [B] log gamma
+    label: Tensor  # [B]
     classes: Tensor  # [B] 0..9, or NULL_CLASS where dropped
     noise: Tensor  # [B, 1, 28, 28] the target
 
@@ -87,7 +88,7 @@ def make_batch(data: LabelledImages, schedule: Schedule, options: TrainingOption
     noise = rng.standard_normal(images.shape, dtype=np.float32)
     classes = np.where(rng.random(n) < options.class_dropout, NULL_CLASS, data.labels[index])
     x = _column(schedule.alpha(t)) * images + _column(schedule.sigma(t)) * noise
-    label = torch.from_numpy(schedule.log_gamma(t)).float()
+    label = torch.from_numpy(LABELS[options.label](schedule)(t)).float()
     return Batch(torch.from_numpy(x), label, torch.from_numpy(classes), torch.from_numpy(noise))
 
 

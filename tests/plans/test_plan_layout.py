@@ -151,5 +151,5 @@ def test_the_table_lists_conversions_then_states_then_the_next_input_scale() -> 
         14,
         0.25,
     ]
-    assert plan.table[1].tolist() == [0, 1, 0, math.inf, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 1, 0]
-    assert plan.layout[1] == RowLayout(1, 2, 1, (0,), (0,), (None,), True, True)
+    assert plan.table[1].tolist() == [0, 1, math.inf, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 1, 0, 0]
+    assert plan.layout[1] == RowLayout(1, 1, 1, (0,), (0,), (None,), True, True)  # k1 has weight 0: it is not read

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from genie_ext import FusedStepCall, resolve
 
-from .._inputs import Inputs, check_outputs, map_tensors, own_label
+from .._inputs import Inputs, map_tensors, own_label
+from .._outputs import check_outputs
 from ..guidance import for_run
 from ..plan import Plan, RowLayout
 from .rows import AttemptRows

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .. import data, schedules
+from .. import data, models, schedules
 from .options import check_device, data_option, device_option, seed_option
 
 __all__ = ["train_command"]
@@ -18,17 +18,26 @@ __all__ = ["train_command"]
 @click.option("--steps", default=8000, show_default=True)
 @click.option("--batch-size", default=128, show_default=True)
 @click.option("--learning-rate", default=6e-4, show_default=True)
+@click.option(
+    "--label",
+    type=click.Choice(list(models.LABELS)),
+    default="log_gamma",
+    show_default=True,
+    help="What the network takes instead of t.",
+)
 @seed_option
 @device_option
 @click.option("--export", "export_to", type=click.Path(path_type=Path), help="Write the averaged fp16 weights here.")
 def train_command(
-    root: str, folder: Path, steps: int, batch_size: int, learning_rate: float, seed: int, device: str,
-    export_to: Path | None,
+    root: str, folder: Path, steps: int, batch_size: int, learning_rate: float, label: str, seed: int,
+    device: str, export_to: Path | None,
 ) -> None:  # fmt: skip
     """Train the embedded network on Fashion-MNIST; stops and resumes at any time."""
     from .. import train
 
-    options = train.TrainingOptions(steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+    options = train.TrainingOptions(
+        steps=steps, batch_size=batch_size, learning_rate=learning_rate, label=label, seed=seed
+    )
     check_device(device)
     if export_to is not None:
         export_to.mkdir(parents=True, exist_ok=True)  # rather fail now than after hours

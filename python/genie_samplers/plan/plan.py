@@ -134,7 +134,9 @@ class Plan:
         step = self.instructions[index]
         flat: list[float] = []
         for c in step.converted:
-            q = c.q if step.calls < 2 else (*(scale * v for v in c.q), *((1.0 - scale) * v for v in c.q))
+            q = c.q[: step.outputs]
+            if step.calls == 2:
+                q = (*(scale * v for v in q), *((1.0 - scale) * v for v in q))
             flat += (c.p, *q, c.bound, c.scale)
         for state in (step.x, step.aux):
             flat += () if state is None else state.flat(with_aux=step.reads_aux)

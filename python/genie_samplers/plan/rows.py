@@ -63,8 +63,9 @@ class Step:
 
     @property
     def outputs(self) -> int:
-        """Network outputs that the row reads, before guidance doubles them."""
-        return max((len(c.q) for c in self.converted), default=0)
+        """How many leading network outputs the row reads, before guidance doubles them; one if all weights are 0."""
+        read = [place for c in self.converted for place, weight in enumerate(c.q, start=1) if weight != 0.0]
+        return max(read, default=int(any(c.q for c in self.converted)))
 
 
 @dataclass(frozen=True)
