@@ -8,25 +8,20 @@ other option that decides a step is kept in the checkpoint, and a resumed run mu
 
 from __future__ import annotations
 
-import csv
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
+from ._training import TrainingRun, plot_loss
 from .data import LabelledImages
 from .models import LABELS, NULL_CLASS
 from .schedules import Schedule
 
 __all__ = ["Trainer", "TrainingOptions", "build_network", "export"]
-
-_LOSS_WINDOW = 100
-_MAY_CHANGE = {"steps", "save_every"}  # between the parts of a resumed run
 
 
 @dataclass(frozen=True)
@@ -96,99 +91,27 @@ def _column(values: NDArray[np.float64]) -> NDArray[np.float32]:
     return values.astype(np.float32)[:, None, None, None]
 
 
-class Trainer:
-    """Network, its moving average and the optimiser; ``folder`` holds the checkpoint and the loss curve.
-
-    A checkpoint in ``folder`` is resumed: ``options.steps`` and ``save_every`` may differ from those it was made with,
-    any other difference is a ValueError.
-    """
+class Trainer(TrainingRun):
+    """The run of :func:`build_network` on ``data``; see :class:`TrainingRun` for ``folder`` and resuming."""
 
     def __init__(
         self, folder: Path, data: LabelledImages, schedule: Schedule, options: TrainingOptions, device: str = "cpu"
     ) -> None:
         torch.manual_seed(options.seed)
-        self.folder, self.data, self.schedule, self.options = folder, data, schedule, options
-        self.device = torch.device(device)
-        self.network = build_network().to(self.device)
-        self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=options.learning_rate, weight_decay=0.01)
-        self.step = 0
-        self.losses: list[float] = []
-        folder.mkdir(parents=True, exist_ok=True)
-        if self.checkpoint.exists():
-            self._load()
+        self.data, self.schedule = data, schedule
+        network = build_network().to(torch.device(device))
+        optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=0.01)
+        super().__init__(folder, options, network, optimizer)
 
-    @property
-    def checkpoint(self) -> Path:
-        return self.folder / "checkpoint.pt"
-
-    def run(self, *, until: int | None = None) -> None:
-        """Train to step ``until`` (``options.steps`` by default), saving now and then; a bar shows the recent loss."""
-        end = self.options.steps if until is None else min(until, self.options.steps)
-        bar = tqdm(total=self.options.steps, initial=self.step, unit="step", dynamic_ncols=True, disable=None)
-        with bar:
-            while self.step < end:
-                self.losses.append(self._take_step())
-                self.step += 1
-                bar.update()
-                if self.step % 10 == 0:
-                    bar.set_postfix(loss=f"{np.mean(self.losses[-_LOSS_WINDOW:]):.4f}")
-                if self.step % self.options.save_every == 0:
-                    self.save()
-        self.save()
-
-    def _take_step(self) -> float:
+    def take_step(self) -> float:
         batch = make_batch(self.data, self.schedule, self.options, self.step)
         x, label, classes, noise = (v.to(self.device) for v in (batch.x, batch.label, batch.classes, batch.noise))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.options.rate(self.step)
         with torch.autocast(self.device.type, torch.bfloat16):
             predicted = self.network(x, label, class_labels=classes).sample
         loss = torch.nn.functional.mse_loss(predicted.float(), noise)
-        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
-        self._average_weights()
+        self.descend(self.options.rate(self.step))
         return loss.item()
-
-    @torch.no_grad()
-    def _average_weights(self) -> None:
-        decay = min(self.options.ema_decay, (1 + self.step) / (10 + self.step))
-        for name, value in self.network.state_dict().items():
-            self.average[name].lerp_(value, 1.0 - decay)
-
-    def save(self) -> None:
-        """Write the checkpoint atomically, and the loss curve beside it."""
-        state = {
-            "step": self.step,
-            "options": asdict(self.options),
-            "losses": self.losses,
-            "network": self.network.state_dict(),
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
-        }
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, self.checkpoint)
-        with open(self.folder / "loss.csv", "w", newline="") as file:
-            csv.writer(file).writerows([("step", "loss"), *((n, f"{m:.5f}") for n, m in loss_curve(self.losses))])
-
-    def _load(self) -> None:
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        self._check_same_run(state.get("options", {}))
-        self.step, self.losses = state["step"], state["losses"]
-        self.network.load_state_dict(state["network"])
-        self.average = state["average"]
-        self.optimizer.load_state_dict(state["optimizer"])
-
-    def _check_same_run(self, saved: dict[str, object]) -> None:
-        """Raise ValueError where the checkpoint's options are not ours; one from before they were kept has none."""
-        given = asdict(self.options)
-        changed = [key for key in saved if key not in _MAY_CHANGE and saved[key] != given.get(key)]
-        if changed:
-            differences = ", ".join(f"{key}={given.get(key)!r} (checkpoint: {saved[key]!r})" for key in changed)
-            raise ValueError(f"{self.checkpoint}: {differences}; resume with the same or take another folder")
 
 
 def export(trainer: Trainer, folder: Path) -> None:
@@ -196,20 +119,4 @@ def export(trainer: Trainer, folder: Path) -> None:
     network = build_network()
     network.load_state_dict(trainer.average)
     network.half().save_pretrained(folder, safe_serialization=True)  # type: ignore[attr-defined]
-    _plot_loss(trainer.losses, folder / "loss.png")
-
-
-def loss_curve(losses: list[float]) -> list[tuple[int, float]]:
-    """(step, mean loss of the last 100 steps) every 100 steps."""
-    ends = range(_LOSS_WINDOW, len(losses) + 1, _LOSS_WINDOW)
-    return [(end, float(np.mean(losses[end - _LOSS_WINDOW : end]))) for end in ends]
-
-
-def _plot_loss(losses: list[float], path: Path) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 3), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(*np.array(loss_curve(losses)).reshape(-1, 2).T)
-    axes.set(xlabel="step", ylabel=f"epsilon loss, mean of {_LOSS_WINDOW} steps", yscale="log")
-    figure.savefig(path, dpi=80)
+    plot_loss(trainer.losses, folder / "loss.png", "epsilon loss")
