@@ -308,3 +308,18 @@ def test_the_table_of_grids_is_complete_and_read_only():
     assert list(grids.GRIDS) == ["uniform_t", "quadratic_t", "shifted_t", "karras", "log_snr"]
     with pytest.raises(TypeError):
         grids.GRIDS["mine"] = grids.uniform_t  # type: ignore[index]
+
+
+@pytest.mark.parametrize("way", [1, -1], ids=["falling", "rising"])
+@pytest.mark.parametrize("parts", [1, 3])
+def test_subdivided_keeps_the_times_and_cuts_steps_equally_in_log_gamma(parts: int, way: int) -> None:
+    times = grids.uniform_t(VP, 5)[::way]
+    fine = grids.subdivided(VP, times, parts)
+    assert np.array_equal(fine[::parts], times)
+    widths = np.diff(VP.log_gamma(fine)).reshape(5, parts)
+    assert widths == pytest.approx(np.repeat(np.diff(VP.log_gamma(times)) / parts, parts).reshape(5, parts), rel=1e-9)
+
+
+def test_subdivided_refuses_a_grid_to_gamma_zero() -> None:
+    with pytest.raises(ValueError, match="touches t_zero"):
+        grids.subdivided(VP, grids.with_zero(VP, grids.uniform_t(VP, 3)), 2)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 import genie_samplers as gs
 from benchmarks.calibrated_grids import with_table
-from genie_samplers import Plan, calibrate
+from genie_samplers import Plan, calibrate, grids
 from genie_samplers.calibrate import Calibrated, Reference, search
-from genie_samplers.calibrate.lattice import lattice, subdivided
+from genie_samplers.calibrate.lattice import lattice
 from genie_samplers.calibrate.least_squares import least_squares
 from genie_samplers.calibrate.local_error import LocalErrors, factor, is_multistep
 from genie_samplers.calibrate.shortest_path import shortest_path
@@ -170,7 +170,7 @@ def test_factor_gives_the_size_of_every_combination() -> None:
 def test_lattice_falls_from_end_to_end_and_its_nodes_survive_subdivision(schedule: gs.schedules.Schedule) -> None:
     times = lattice(schedule, 20)
     assert (times[0], times[-1], len(times)) == (schedule.t_max, schedule.t_end, 21)
-    fine = subdivided(schedule, times, 4)
+    fine = grids.subdivided(schedule, times, 4)
     assert np.all(np.diff(fine) < 0.0) and np.array_equal(fine[::4], times)
 
 

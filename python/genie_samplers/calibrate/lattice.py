@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from .. import grids
 from ..schedules import Schedule
 
-__all__ = ["lattice", "subdivided"]
+__all__ = ["lattice"]
 
 Array = NDArray[np.float64]
 
@@ -23,14 +23,6 @@ def lattice(schedule: Schedule, steps: int) -> Array:
     dense = standard[1]
     passed = np.mean([np.interp(dense, grid, fraction) for grid in standard], axis=0)
     return _times(schedule, np.interp(np.linspace(0.0, 1.0, steps + 1), passed, dense))
-
-
-def subdivided(schedule: Schedule, times: Array, parts: int) -> Array:
-    """The grid with every step cut into ``parts`` equal in log gamma; the given times stay to the last bit."""
-    place = np.arange(parts * (len(times) - 1) + 1) / parts
-    fine = _times(schedule, np.interp(place, np.arange(len(times)), schedule.half_log_snr(times)))
-    fine[::parts] = times
-    return fine
 
 
 def _times(schedule: Schedule, half_log_snr: Array) -> Array:

@@ -16,7 +16,7 @@ from ..engine import Model, RowEvent, sample
 from ..plan import Combination, Plan, Step
 from ..schedules import Schedule, check_schedule
 from ..solvers import deis_tab
-from .lattice import lattice, subdivided
+from .lattice import lattice
 
 __all__ = ["Reference"]
 
@@ -62,7 +62,7 @@ class Reference:
         """
         check_schedule(schedule)
         times = lattice(schedule, integer(nodes, "nodes", least=2))
-        fine = grids.with_zero(schedule, subdivided(schedule, times, _PARTS))
+        fine = grids.with_zero(schedule, grids.subdivided(schedule, times, _PARTS))
         plan = deis_tab(schedule, fine, order=3, prediction=prediction)
         cond = {} if cond is None else dict(cond)
         nothing = Step(plan.times[0], Combination(x=1.0), calls=0)

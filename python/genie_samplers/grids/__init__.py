@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..schedules import Schedule
 from .continuous import power_gamma, power_t, quadratic_t, shifted_t, uniform_half_log_snr, uniform_t
 from .discrete import ddim_quadratic, discrete_leading, discrete_linspace, discrete_trailing
-from .times import given, with_zero
+from .times import given, subdivided, with_zero
 
 __all__ = [
     "DISCRETE_GRIDS",
@@ -34,6 +34,7 @@ __all__ = [
     "power_t",
     "quadratic_t",
     "shifted_t",
+    "subdivided",
     "uniform_half_log_snr",
     "uniform_t",
     "with_zero",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._arguments import reals
+from .._arguments import integer, reals
 from ..schedules import Schedule, check_schedule
 
-__all__ = ["given", "with_zero"]
+__all__ = ["given", "subdivided", "with_zero"]
 
 Array = NDArray[np.float64]
 
@@ -30,6 +30,23 @@ def given(schedule: Schedule, times: ArrayLike) -> Array:
         fix = "give times that all fall (sampling) or all rise (encoding)"
         raise ValueError(f"times[{k}]={grid[k]!s} after {grid[k - 1]!s}: {fix}")
     return grid
+
+
+def subdivided(schedule: Schedule, grid: ArrayLike, parts: int) -> Array:
+    """The grid with every step cut into ``parts`` equal in log gamma; its own times stay to the last bit.
+
+    ValueError for a grid that touches t_zero, where log gamma is -inf.
+    """
+    times = given(schedule, grid)
+    parts = integer(parts, "parts", least=1)
+    if schedule.t_zero in times:
+        raise ValueError(f"grid touches t_zero={schedule.t_zero!r}: subdivide it without, and append t_zero after that")
+    place = np.arange(parts * (len(times) - 1) + 1) / parts
+    fine = np.interp(place, np.arange(len(times)), schedule.half_log_snr(times))
+    inside = schedule.time_of_half_log_snr(fine[1:-1])
+    result = np.concatenate([times[:1], inside, times[-1:]])
+    result[::parts] = times
+    return result
 
 
 def with_zero(schedule: Schedule, grid: ArrayLike) -> Array:
