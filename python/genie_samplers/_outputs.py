@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .plan import Plan
 from .schedules import Schedule
 
-__all__ = ["check_model", "check_outputs", "first_outputs"]
+__all__ = ["check_outputs", "first_outputs", "fitted_model"]
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _DERIVATIVES = {"gamma_d_epsilon", "gamma2_d2_epsilon", "k1", "k2", "k3"}
@@ -67,8 +67,11 @@ def _check_output(output: object, name: str, x: Tensor, row: int, inputs: Sequen
     return output
 
 
-def check_model(model: Any, plan: Plan) -> None:
-    """Raise where the model does not fit the plan."""
+def fitted_model(model: Any, plan: Plan) -> Any:
+    """The model as the plan reads it: without the last outputs that it has and the plan does not know.
+
+    TypeError or ValueError where they do not fit.
+    """
     if not callable(model):
         raise TypeError(f"model: {type(model).__name__} is not callable; pass model(x, t, **cond)")
     if not isinstance(plan, Plan):
@@ -79,6 +82,8 @@ def check_model(model: Any, plan: Plan) -> None:
             f"plan: made for {_short(plan.schedule)}, but the model was wrapped for {_short(schedule)}; "
             "make both with the same schedule"
         )
+    if _begins_with(getattr(model, "outputs", None), plan):
+        model = first_outputs(model, model.outputs, len(plan.outputs))[0]
     names = getattr(model, "outputs", None)
     named = isinstance(names, tuple) and all(isinstance(name, str) for name in names)
     if named and names != plan.output_names:
@@ -94,6 +99,7 @@ def check_model(model: Any, plan: Plan) -> None:
             "model: has no 'conditional', but the guided plan has rows that call only that; "
             "make it with guidance.classifier_free"
         )
+    return model
 
 
 def first_outputs(model: Any, names: tuple[str, ...], count: int) -> tuple[Any, tuple[str, ...]]:
@@ -105,6 +111,14 @@ def first_outputs(model: Any, names: tuple[str, ...], count: int) -> tuple[Any, 
     if count in (0, len(names)) or isinstance(first, nn.Module) or not callable(first):
         return model, names
     return first(count), names[:count]
+
+
+def _begins_with(names: Any, plan: Plan) -> bool:
+    """Whether a model of these outputs returns the plan's and, after them, others; the same of a guided pair."""
+    if not isinstance(names, tuple) or len(names) <= len(plan.output_names):
+        return False
+    first = names[: len(names) // 2] if plan.guidance is not None else names
+    return first[: len(plan.outputs)] == plan.outputs and ("uncond." + first[0] in names) == (plan.guidance is not None)
 
 
 def _lacks_derivative(needed: Sequence[str], given: Any) -> bool:

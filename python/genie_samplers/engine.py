@@ -19,7 +19,7 @@ from torch import Tensor
 from genie_ext import FusedStepCall, Noise, resolve
 
 from ._inputs import Inputs, gather_inputs
-from ._outputs import check_model, check_outputs, first_outputs
+from ._outputs import check_outputs, first_outputs, fitted_model
 from ._start import Start, starting_point
 from .guidance import for_run
 from .plan import Plan, RowLayout
@@ -83,7 +83,7 @@ def sample(
     Raises ValueError or TypeError for bad arguments and outputs, and ValueError naming row and samples when a state
     became inf or NaN.
     """
-    check_model(model, plan)
+    model = fitted_model(model, plan)
     plan, beginning = starting_point(plan, x_init, start)
     inputs = gather_inputs(
         model, plan, shape=shape, seed=seed, cond=cond, x_init=x_init, sample_ids=sample_ids,

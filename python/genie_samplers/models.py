@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,10 @@ from torch import Tensor, nn
 from .predictions import PREDICTIONS
 from .schedules import Schedule, check_schedule, vp_linear
 
-__all__ = ["LABELS", "NULL_CLASS", "WrappedModel", "embedded", "fill_missing", "wrap"]
+__all__ = ["LABELS", "NULL_CLASS", "WrappedModel", "embedded", "fill_missing", "load", "wrap"]
 
 NULL_CLASS = 10  # of the embedded network
+_NETWORKS = ("UNet2DModel", "UNet2DConditionModel")
 
 Label = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -96,16 +99,43 @@ def embedded(device: torch.device | str = "cpu", dtype: torch.dtype = torch.floa
     [B, 1, 28, 28] in [-1, 1]; cond ``class_labels`` int64 [B] in 0..9, or 10 (the default) for no class. Needs
     diffusers: pip install genie-ext[diffusers].
     """
-    try:
-        from diffusers.models.unets.unet_2d import UNet2DModel
-    except ImportError as error:
-        raise ImportError("the embedded network needs diffusers: pip install genie-ext[diffusers]") from error
-    with as_file(files("genie_samplers") / "assets") as folder:
-        network = UNet2DModel.from_pretrained(folder, local_files_only=True, low_cpu_mem_usage=False, torch_dtype=dtype)
     schedule = vp_linear()
+    with as_file(files("genie_samplers") / "assets") as folder:
+        return load(folder, schedule, label=schedule.log_gamma, device=device, dtype=dtype)
+
+
+def load(
+    folder: Path | str,
+    schedule: Schedule,
+    *,
+    prediction: str = "epsilon",
+    label: Label | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> WrappedModel:
+    """A ``UNet2DModel`` or ``UNet2DConditionModel`` from its diffusers folder, for evaluation, as :func:`wrap` has it.
+
+    A class-conditional network is asked for its last class, the usual "no class", unless ``cond`` says another. Needs
+    diffusers: pip install genie-ext[diffusers]. ValueError where the folder holds no such network.
+    """
+    config = Path(folder) / "config.json"
+    if not config.is_file():
+        raise ValueError(f"folder={str(folder)!r}: has no config.json; give the folder of a diffusers U-Net")
+    kind = json.loads(config.read_text()).get("_class_name")
+    if kind not in _NETWORKS:
+        raise ValueError(f"folder={str(folder)!r}: holds a {kind}; give one of {', '.join(_NETWORKS)}")
+    try:
+        import diffusers
+    except ImportError as error:
+        raise ImportError("a diffusers network needs diffusers: pip install genie-ext[diffusers]") from error
+    network = getattr(diffusers, kind).from_pretrained(
+        folder, local_files_only=True, low_cpu_mem_usage=False, torch_dtype=dtype
+    )
     nn.Module.to(network, torch.device(device))
     network.eval().requires_grad_(False)
-    return wrap(network, schedule, label=schedule.log_gamma, defaults={"class_labels": NULL_CLASS})
+    classes = network.config.get("num_class_embeds")
+    defaults = {} if classes is None else {"class_labels": classes - 1}
+    return wrap(network, schedule, prediction=prediction, label=label, defaults=defaults)
 
 
 def fill_missing(cond: Mapping[str, object], defaults: Mapping[str, object], x: Tensor) -> dict[str, object]:

@@ -102,3 +102,25 @@ def test_a_plan_that_reads_a_derivative_names_its_sources() -> None:
 def test_a_bare_function_that_lacks_the_derivative_hears_of_its_sources() -> None:
     with pytest.raises(ValueError, match=r"returned 1 outputs in row 0.*genie-samplers distill.*derivative='exact'"):
         gs.sample(lambda x, t: 0.5 * x, plan(), shape=(1, 1))
+
+
+def test_a_plan_of_fewer_outputs_runs_the_first_of_a_model() -> None:
+    model = Model()
+    ddim = gs.make_plan("ddim", SCHEDULE, nfe=2)
+    x = gs.sample(model, ddim, x_init=torch.ones(1, 1))
+    assert model.asked == [1, 1]
+    assert torch.equal(x, gs.sample(lambda x, t: x, ddim, x_init=torch.ones(1, 1)))
+
+
+def test_a_guided_plan_of_fewer_outputs_runs_the_first_of_each_half() -> None:
+    model = Model()
+    guided = gs.guidance.classifier_free(model, null={"c": 0.0})  # type: ignore[arg-type]
+    plan = gs.make_plan("ddim", SCHEDULE, nfe=2).guided(2.0)
+    gs.sample(guided, plan, x_init=torch.ones(1, 1), cond={"c": torch.ones(1)})
+    assert model.asked == [1, 1]
+
+
+@pytest.mark.parametrize("names", [("x0", "gamma_d_epsilon"), ("epsilon", "k1", "uncond.epsilon", "uncond.k1")])
+def test_a_model_whose_first_outputs_are_others_is_refused(names: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="but the model returns"):
+        gs.sample(Model(outputs=names), gs.make_plan("ddim", SCHEDULE, nfe=2), x_init=torch.ones(1, 1))
