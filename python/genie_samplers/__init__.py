@@ -1,6 +1,6 @@
 """genie_samplers: sample from diffusion models in 5-20 network evaluations. Solvers are tables; one engine runs any."""
 
-from . import calibrate, grids, guidance, models, schedules, solvers
+from . import calibrate, genie, grids, guidance, models, schedules, solvers
 from .adaptive import AdaptiveResult, rk45
 from .encode import encode
 from .engine import RowEvent, sample
@@ -16,6 +16,7 @@ __all__ = [
     "RowEvent",
     "calibrate",
     "encode",
+    "genie",
     "grids",
     "guidance",
     "inpaint",

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from genie_ext._autograd import wants_gradients
+
 from ._arguments import integer
 from .plan import Plan
 
@@ -43,7 +45,7 @@ class Inputs:
     all_ids: tuple[int, ...]
     ids: Tensor  # int64 [B]
     seed: Tensor  # int64 [1]
-    labels: Tensor  # float32 [rows, batch_size]
+    labels: Tensor  # float32 [rows, batch_size], or [rows, batch_size, m]
     cond: Mapping[str, object]
     x_init: Tensor | None
 
@@ -85,6 +87,7 @@ def gather_inputs(
     dtype: torch.dtype | None,
 ) -> Inputs:
     """Check the arguments of :func:`genie_samplers.sample` and upload what the loop reads."""
+    _refuse_tangents(x_init, cond)
     state = _resolve_dtype(dtype, x_init)
     full_shape = _resolve_shape(plan, shape, x_init)
     where = _resolve_device(model, x_init, device)
@@ -101,10 +104,25 @@ def gather_inputs(
         all_ids=ids,
         ids=torch.tensor(ids, dtype=torch.int64).to(where),
         seed=torch.tensor([signed_seed(seed)], dtype=torch.int64).to(where),
-        labels=labels[:, None].expand(-1, size).contiguous().to(where),
+        labels=labels[:, None].expand(-1, size, *labels.shape[1:]).contiguous().to(where),
         cond=_resolve_cond(cond, full_shape[0], size, where),
         x_init=None if x_init is None else x_init.to(where),
     )
+
+
+def _refuse_tangents(x_init: Tensor | None, cond: Mapping[str, object] | None) -> None:
+    """The loop writes its states into buffers, where the native backends would lose a tangent without a word."""
+
+    def refuse(value: Tensor) -> Tensor:
+        if wants_gradients(value):
+            raise ValueError(
+                "x_init or cond: carries a tangent or is inside a torch.func transform, but sampling does not "
+                "differentiate; pass forward_ad.unpack_dual(x).primal, or write a loop of genie_ext.fused_step with "
+                "backend='reference'"
+            )
+        return value
+
+    map_tensors({"x_init": x_init, "cond": cond}, refuse)
 
 
 def _resolve_shape(plan: Plan, shape: Sequence[int] | None, x_init: Tensor | None) -> tuple[int, ...]:
@@ -219,11 +237,13 @@ def own_label(model: Any, plan: Plan) -> Callable[..., Any]:
 
 
 def _labels(model: Any, plan: Plan) -> np.ndarray:
+    """[rows, ...]: one label per row, or one vector [m]."""
     labels = np.asarray(own_label(model, plan)(np.asarray(plan.times)), dtype=np.float64)
-    if labels.shape != (len(plan.times),):
-        raise ValueError(f"model.label: gave shape {labels.shape} for {len(plan.times)} times; need one label per time")
+    if labels.ndim not in (1, 2) or len(labels) != len(plan.times):
+        need = "need one label per time, [rows] or [rows, m]"
+        raise ValueError(f"model.label: gave shape {labels.shape} for {len(plan.times)} times; {need}")
     for row, (step, value) in enumerate(zip(plan.instructions, labels, strict=True)):
-        if step.calls and not np.isfinite(value):
+        if step.calls and not np.isfinite(value).all():
             raise ValueError(
                 f"plan: row {row} calls the network at time {step.time}, where its label is {value}; start or end the "
                 "grid at the schedule's t_end instead of t_zero"

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._arguments import choice
 from .schedules import Schedule
 
-__all__ = ["PREDICTIONS", "to_epsilon", "to_x0"]
+__all__ = ["PREDICTIONS", "epsilon_along_flow", "to_epsilon", "to_x0"]
 
 Array = NDArray[np.float64]
 
@@ -59,6 +59,34 @@ def to_x0(prediction: str, schedule: Schedule, t: ArrayLike) -> tuple[Array, Arr
         case _:
             p, q = 1.0 / (alpha + sigma), -sigma / (alpha + sigma)
     return _shaped(p, sigma), _shaped(q, sigma)
+
+
+def epsilon_along_flow(
+    prediction: str, schedule: Schedule, t: ArrayLike, rate: ArrayLike, rate_change: ArrayLike
+) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array, Array]]:
+    """Coefficients of [x, out, out'] in epsilon', and of [x, out, out', out''] in epsilon''.
+
+    Primes are derivatives along dx/ds = sigma * epsilon + rate * x, s = log gamma, with rate = d log alpha / ds and
+    rate_change = d rate / ds, both of t's shape, as are the results, float64. What cancels when the product rule is
+    applied to eps = p * x + q * out is left out here. Errors as :func:`to_epsilon`.
+    """
+    gamma, a, a_change = schedule.gamma(t), np.asarray(rate), np.asarray(rate_change)
+    p, q = to_epsilon(prediction, schedule, t)
+    match prediction:
+        case "v":
+            w = gamma**2 / (1.0 + gamma**2)
+            first = p * (1.0 - w), -q * (a + w), q
+            from_out = q * ((a + 2.0 * w) * (a + w) - a_change - w * (1.0 - w))
+            second = first[0] * (1.0 - 3.0 * w), from_out, -q * (2.0 * a + 3.0 * w), q
+        case "score":
+            first = 0.0, q * (1.0 + a), q
+            second = 0.0, q * ((1.0 + a) ** 2 + a_change), 2.0 * q * (1.0 + a), q
+        case _:  # q' / q: of x0 -1, of flow -sigma / (alpha + sigma)
+            q_rate = {"epsilon": 0.0, "x0": -1.0}.get(prediction, -gamma / (1.0 + gamma))
+            first, second = (0.0, 0.0, q), (0.0, 0.0, q * q_rate, q)
+    x, out, change = (_shaped(c, gamma) for c in first)
+    x2, out2, change2, curvature = (_shaped(c, gamma) for c in second)
+    return (x, out, change), (x2, out2, change2, curvature)
 
 
 def _refuse_zero(sigma: Array, t: ArrayLike) -> None:
