@@ -11,7 +11,7 @@ from torch import Tensor
 
 import genie_samplers as gs
 from genie_ext import Noise, normal_fill
-from genie_ext.testing import SentinelView, StepCase, run_step
+from genie_ext.testing import LossCase, SentinelView, StepCase, run_loss, run_step
 
 __all__ = ["Case", "Results", "cases"]
 
@@ -37,7 +37,7 @@ class Case:
 
 
 def cases(quick: bool = False) -> Iterator[Case]:
-    for case in (*_fills(), *_steps(), *_plans()):
+    for case in (*_fills(), *_steps(), *_losses(), *_plans()):
         if not (quick and case.large):
             yield case
 
@@ -96,6 +96,25 @@ def _steps() -> Iterator[Case]:
 
 def _step(case: StepCase, backend: str, device: str) -> Results:
     return run_step(case, backend, device)
+
+
+def _losses() -> Iterator[Case]:
+    for name, dtype in DTYPES.items():
+        full = LossCase(dtype, dtype, (3, 1, 3072))
+        shapes = {
+            "one element": replace(full, shape=(3, 1, 1)),
+            "unaligned": replace(full, shape=(3, 1, 4099), start=1, gap=1),
+            "aligned": full,
+            "large": replace(full, shape=(1, 1, LARGE)),
+        }
+        for shape, case in shapes.items():
+            yield Case(f"jvp_distill_loss {name}, {shape}", partial(run_loss, case), large=shape == "large")
+    mixed = LossCase(BF16, F32, (3, 2, 1023), weighting="none")
+    yield Case("jvp_distill_loss of mixed dtypes", partial(run_loss, mixed))
+    small = LossCase(shape=(3, 1, 3072), scale=1e-20)
+    yield Case("jvp_distill_loss, subnormal results", partial(run_loss, small))
+    batch = LossCase(shape=(MANY, 1, 5))
+    yield Case(f"jvp_distill_loss of {MANY} samples", partial(run_loss, batch), large=True, interpreted=False)
 
 
 def _plans() -> Iterator[Case]:

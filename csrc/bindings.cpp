@@ -15,9 +15,9 @@ namespace py = pybind11;
 namespace genie {
 namespace {
 
-// The order in which read_fused_step and read_normal_fill read; genie_ext/_dispatch.py refuses a
-// module of another one. Count up with every change of that order.
-constexpr int kCallLayout = 1;
+// The order in which the read_* functions read; genie_ext/_dispatch.py refuses a module of another
+// one. Count up with every change of that order and with every new call.
+constexpr int kCallLayout = 2;
 
 // Reads a flat list of integers from front to back.
 class Arguments {
@@ -132,6 +132,28 @@ NormalFill read_normal_fill(const py::list& values) {
   return call;
 }
 
+JvpDistillLoss read_jvp_distill_loss(const py::list& values) {
+  Arguments arguments(values);
+  JvpDistillLoss call;
+  call.batch = arguments.integer();
+  call.elements = arguments.integer();
+  call.compute_f64 = arguments.integer() != 0;
+  for (Samples* tensor : {&call.maps, &call.target, &call.gradient}) *tensor = arguments.samples();
+  call.rows = arguments.address();
+  call.partials = arguments.address();
+  call.losses = arguments.address();
+  call.total = arguments.address();
+  arguments.finish();
+  require_sizes(call.batch, call.elements);
+  const bool empty = call.batch == 0 || call.elements == 0;
+  require(empty || call.maps.data != nullptr, "null maps");
+  require(empty || call.target.data != nullptr, "null target");
+  require(call.rows != nullptr, "null rows");
+  require(call.partials != nullptr && call.losses != nullptr && call.total != nullptr,
+          "null partials, losses or total");
+  return call;
+}
+
 std::array<uint32_t, 4> philox4x32_10(const std::array<uint32_t, 4>& counter,
                                       const std::array<uint32_t, 2>& key) {
   std::array<uint32_t, 4> words;
@@ -171,6 +193,11 @@ PYBIND11_MODULE(_C, module) {
     py::gil_scoped_release release;
     normal_fill_cpu(call, threads);
   });
+  module.def("jvp_distill_loss_cpu", [](const py::list& arguments, int threads) {
+    const JvpDistillLoss call = read_jvp_distill_loss(arguments);
+    py::gil_scoped_release release;
+    jvp_distill_loss_cpu(call, threads);
+  });
 #ifdef GENIE_EXT_CUDA
   module.def("fused_step_cuda", [](const py::list& arguments, uintptr_t stream) {
     const FusedStep call = read_fused_step(arguments);
@@ -181,6 +208,11 @@ PYBIND11_MODULE(_C, module) {
     const NormalFill call = read_normal_fill(arguments);
     py::gil_scoped_release release;
     normal_fill_cuda(call, reinterpret_cast<void*>(stream));
+  });
+  module.def("jvp_distill_loss_cuda", [](const py::list& arguments, uintptr_t stream) {
+    const JvpDistillLoss call = read_jvp_distill_loss(arguments);
+    py::gil_scoped_release release;
+    jvp_distill_loss_cuda(call, reinterpret_cast<void*>(stream));
   });
   module.def("cuda_problem", &cuda_problem);
 #endif

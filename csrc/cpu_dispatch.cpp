@@ -5,9 +5,10 @@
 
 namespace genie {
 
-#define GENIE_ENTRY_POINTS                               \
-  void fused_step(const FusedStep& call, int threads);   \
-  void normal_fill(const NormalFill& call, int threads); \
+#define GENIE_ENTRY_POINTS                                        \
+  void fused_step(const FusedStep& call, int threads);            \
+  void normal_fill(const NormalFill& call, int threads);          \
+  void jvp_distill_loss(const JvpDistillLoss& call, int threads); \
   void philox_block(const uint32_t counter[4], int64_t seed, uint32_t words[4]);
 
 namespace baseline {
@@ -40,6 +41,10 @@ void fused_step_cpu(const FusedStep& call, int threads) {
 
 void normal_fill_cpu(const NormalFill& call, int threads) {
   GENIE_DISPATCH(normal_fill, call, threads)
+}
+
+void jvp_distill_loss_cpu(const JvpDistillLoss& call, int threads) {
+  GENIE_DISPATCH(jvp_distill_loss, call, threads)
 }
 
 void philox_block_cpu(const uint32_t counter[4], int64_t seed, uint32_t words[4]) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "fused_step/fused_step.h"
+#include "jvp_distill_loss/jvp_distill_loss.h"
 #include "normal_fill/normal_fill.h"
 
 namespace genie {

@@ -6,10 +6,14 @@ CALL_LAYOUT: int
 
 def fused_step_cpu(arguments: list[int], threads: int, /) -> None: ...
 def normal_fill_cpu(arguments: list[int], threads: int, /) -> None: ...
+def jvp_distill_loss_cpu(arguments: list[int], threads: int, /) -> None: ...
 def fused_step_cuda(arguments: list[int], stream: int, /) -> None:
     """Only where built_with_cuda()."""
 
 def normal_fill_cuda(arguments: list[int], stream: int, /) -> None:
+    """Only where built_with_cuda()."""
+
+def jvp_distill_loss_cuda(arguments: list[int], stream: int, /) -> None:
     """Only where built_with_cuda()."""
 
 def cuda_problem() -> str:

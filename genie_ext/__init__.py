@@ -8,6 +8,7 @@ from . import _schema  # noqa: F401  registers the ops with torch.library
 from ._dispatch import backends, resolve, use_backend
 from .ops.fused_step import StepResult, fused_step
 from .ops.fused_step.contract import FusedStepCall, row_columns
+from .ops.jvp_distill_loss import jvp_distill_loss
 from .ops.noise import Noise
 from .ops.normal_fill import normal_fill
 
@@ -17,6 +18,7 @@ __all__ = [
     "StepResult",
     "backends",
     "fused_step",
+    "jvp_distill_loss",
     "normal_fill",
     "resolve",
     "row_columns",

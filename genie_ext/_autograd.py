@@ -12,12 +12,17 @@ from torch import Tensor
 from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
 from torch.autograd import forward_ad
 
-__all__ = ["check_differentiable", "is_transformed", "mark_written", "wants_gradients"]
+__all__ = ["check_differentiable", "has_tangent", "is_transformed", "mark_written", "wants_gradients"]
 
 
 def wants_gradients(*values: object) -> bool:
     """Whether any tensor among ``values`` records gradients, carries a tangent or is inside a torch.func transform."""
     return any(isinstance(v, Tensor) and _is_tracked(v) for v in values)
+
+
+def has_tangent(*values: object) -> bool:
+    """Whether any tensor among ``values`` carries a tangent or is inside a torch.func transform."""
+    return any(isinstance(v, Tensor) and _is_transformed_or_dual(v) for v in values)
 
 
 def check_differentiable(op: str, backend: str, written: Iterable[object]) -> None:
@@ -47,8 +52,10 @@ def is_transformed(tensor: Tensor) -> bool:
 
 
 def _is_tracked(tensor: Tensor) -> bool:
-    if tensor.requires_grad and torch.is_grad_enabled():
-        return True
+    return (tensor.requires_grad and torch.is_grad_enabled()) or _is_transformed_or_dual(tensor)
+
+
+def _is_transformed_or_dual(tensor: Tensor) -> bool:
     if torch.compiler.is_compiling():  # which cannot look at single tensors
         transformed = _functorch.maybe_current_level() is not None
         return transformed or forward_ad._current_level >= 0

@@ -79,9 +79,9 @@ def check_shape(name: str, tensor: Tensor, shape: Sequence[int]) -> None:
         raise ValueError(f"{name}: shape {tuple(tensor.shape)}; need {tuple(shape)}")
 
 
-def check_same_device(name: str, tensor: Tensor, device: torch.device) -> None:
+def check_same_device(name: str, tensor: Tensor, device: torch.device, other: str = "x") -> None:
     if tensor.device != device:
-        raise ValueError(f"{name}: on {tensor.device}, but x is on {device}; move one of them")
+        raise ValueError(f"{name}: on {tensor.device}, but {other} is on {device}; move one of them")
 
 
 def check_dense_samples(name: str, tensor: Tensor) -> None:

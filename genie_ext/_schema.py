@@ -1,12 +1,13 @@
 """The ops as torch.library sees them: one registration each, for torch.compile and opcheck.
 
-Both write into given tensors and return nothing, so a fake kernel has nothing to compute; the
-coefficients are a tensor and never recompile. Eager code does not pass through here.
+Two write into given tensors and return nothing, so a fake kernel has nothing to compute; the loss returns new
+tensors. Coefficients are a tensor and never recompile. Eager code does not pass through here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,11 +15,13 @@ from torch import Tensor
 from ._dispatch import resolve
 from .ops.fused_step.contract import FusedStepCall
 from .ops.fused_step.contract import check as check_step
+from .ops.jvp_distill_loss.autograd import check_first_derivative, evaluate, scaled
+from .ops.jvp_distill_loss.contract import check_inputs as check_loss
 from .ops.noise import Noise
 from .ops.normal_fill.contract import NormalFillCall
 from .ops.normal_fill.contract import check as check_fill
 
-__all__ = ["fused_step", "normal_fill"]
+__all__ = ["fused_step", "jvp_distill_loss", "normal_fill"]
 
 _WRITTEN = ("out", "aux_out", "stored_1", "stored_2", "x_in", "nonfinite")
 
@@ -78,3 +81,35 @@ def normal_fill(out: Tensor, seed: Tensor, sample_ids: Tensor, stream: int, draw
 @normal_fill.register_fake
 def _writes_only(*args: object, **kwargs: object) -> None:
     """Shapes and dtypes are those of the tensors that were given."""
+
+
+@torch.library.custom_op("genie_ext::jvp_distill_loss", mutates_args=())
+def jvp_distill_loss(
+    maps: Tensor, target: Tensor, rows: Tensor, per_sample: bool, differentiate: bool, backend: str | None
+) -> tuple[Tensor, Tensor]:
+    """The loss and its gradient with respect to maps, of no elements where that is not wanted."""
+    check_loss(maps, target)
+    return evaluate(maps, target, rows, per_sample, backend, differentiate=differentiate)
+
+
+@jvp_distill_loss.register_fake
+def _loss_shapes(
+    maps: Tensor, target: Tensor, rows: Tensor, per_sample: bool, differentiate: bool, backend: str | None
+) -> tuple[Tensor, Tensor]:
+    gradient = maps.new_empty(maps.shape if differentiate else 0)
+    return rows.new_empty(maps.shape[:1] if per_sample else ()), gradient
+
+
+def _keep_gradient(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(output[1])
+    ctx.mark_non_differentiable(output[1])
+
+
+def _scale_gradient(ctx: Any, incoming: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    if not torch.compiler.is_compiling():  # AOTAutograd traces with gradients on, and refuses by itself
+        check_first_derivative()
+    (gradient,) = ctx.saved_tensors
+    return scaled(gradient, incoming), None, None, None, None, None
+
+
+jvp_distill_loss.register_autograd(_scale_gradient, setup_context=_keep_gradient)

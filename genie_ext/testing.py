@@ -1,4 +1,4 @@
-"""Helpers for tests of the ops: bit comparison, guarded memory, fused_step in a few words."""
+"""Helpers for tests of the ops: bit comparison, guarded memory, calls in a few words."""
 
 from __future__ import annotations
 
@@ -8,18 +8,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._dispatch import resolve
 from .ops.fused_step import StepResult, fused_step
+from .ops.jvp_distill_loss.contract import JvpDistillLossCall, allocate, compute_dtype
+from .ops.jvp_distill_loss.weighting import rows_of
 from .ops.noise import Noise
 
 __all__ = [
     "BY_DTYPE",
     "PHILOX_ANSWERS",
     "PINNED_NORMALS",
+    "LossCase",
     "SentinelView",
     "StepCase",
+    "assert_loss_agrees",
     "assert_same_bits",
     "assert_step_agrees",
     "poisoned_empty",
+    "run_loss",
     "run_step",
     "same_bits",
 ]
@@ -231,6 +237,70 @@ def assert_step_agrees(case: StepCase, backend: str, device: str = "cpu", **chan
     actual = run_step(case, backend, device, **changed)
     if actual.keys() != expected.keys():
         raise AssertionError(f"{backend} wrote {list(actual)}, the reference {list(expected)}")
+    for name, tensor in actual.items():
+        assert_same_bits(tensor, expected[name], name)
+    return actual
+
+
+@dataclass(frozen=True)
+class LossCase:
+    """A call of jvp_distill_loss: the same tensors each time; ``run_loss`` runs it.
+
+    shape: of the target. start, gap: see SentinelView. scale: multiplies maps and target.
+    """
+
+    maps: torch.dtype = torch.float32
+    target: torch.dtype = torch.float32
+    shape: tuple[int, ...] = (3, 1, 127)
+    start: int = 0
+    gap: int = 0
+    weighting: str = "min_snr"
+    differentiate: bool = True
+    scale: float = 1.0
+
+    def inputs(self, device: str = "cpu") -> tuple[Tensor, Tensor, Tensor]:
+        """maps, target, gamma."""
+        generator = torch.Generator().manual_seed(20)
+        batch, channels, *rest = self.shape
+
+        def tensor(dtype: torch.dtype, *shape: int) -> Tensor:
+            view = SentinelView(*shape, dtype=dtype, start=self.start, gap=self.gap, device=device)
+            return view.tensor.copy_(_randn(generator, *shape) * self.scale)
+
+        maps, target = tensor(self.maps, batch, 3 * channels, *rest), tensor(self.target, *self.shape)
+        return maps, target, _randn(generator, batch).exp().to(device)
+
+    def call(self, device: str = "cpu", **changed: Tensor) -> tuple[JvpDistillLossCall, list[SentinelView]]:
+        """What a backend receives, inputs replaced by ``changed``, and the guarded memory it may write to."""
+        given = dict(zip(("maps", "target", "gamma"), self.inputs(device), strict=True))
+        given |= {name: _on(device, value) for name, value in changed.items()}
+        maps, target, gamma = given.values()
+        rows = rows_of(gamma, self.weighting, compute_dtype(maps, target), 1.0 / len(maps))
+        call = allocate(maps, target, rows, differentiate=self.differentiate)
+        sizes = (len(maps), 1, call.partials.numel())
+        views = [SentinelView(size, dtype=rows.dtype, device=device) for size in sizes]
+        call.losses, call.total, call.partials = views[0].tensor, views[1].tensor[0], views[2].tensor
+        if self.differentiate:
+            views.append(SentinelView(*maps.shape, dtype=maps.dtype, device=device, start=self.start, gap=self.gap))
+            call.gradient = views[-1].tensor
+        return call, views
+
+
+def run_loss(case: LossCase, backend: str, device: str = "cpu", **changed: Tensor) -> dict[str, Tensor]:
+    """Run a case, some inputs replaced by ``changed``; return what was written, on the CPU."""
+    call, views = case.call(device, **changed)
+    _, run = resolve("jvp_distill_loss", call.maps.device, backend)
+    run(call)
+    if not all(view.intact() for view in views):
+        raise AssertionError("jvp_distill_loss: written outside its memory")
+    named = {"losses": call.losses, "total": call.total.reshape(1), "gradient": call.gradient}
+    return {name: tensor.cpu() for name, tensor in named.items() if tensor is not None}
+
+
+def assert_loss_agrees(case: LossCase, backend: str, device: str = "cpu", **changed: Tensor) -> dict[str, Tensor]:
+    """What the backend writes has the bits of what the reference writes; return it."""
+    expected = run_loss(case, "reference", "cpu", **changed)
+    actual = run_loss(case, backend, device, **changed)
     for name, tensor in actual.items():
         assert_same_bits(tensor, expected[name], name)
     return actual

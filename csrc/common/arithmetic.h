@@ -32,6 +32,7 @@ HOST_DEVICE float add(float a, float b) { return __fadd_rn(a, b); }
 HOST_DEVICE float sub(float a, float b) { return __fsub_rn(a, b); }
 HOST_DEVICE double mul(double a, double b) { return __dmul_rn(a, b); }
 HOST_DEVICE double add(double a, double b) { return __dadd_rn(a, b); }
+HOST_DEVICE double sub(double a, double b) { return __dsub_rn(a, b); }
 HOST_DEVICE float square_root(float a) { return __fsqrt_rn(a); }
 HOST_DEVICE float to_float(int32_t a) { return __int2float_rn(a); }
 HOST_DEVICE float to_float(double a) { return __double2float_rn(a); }
@@ -46,6 +47,7 @@ HOST_DEVICE float add(float a, float b) { return a + b; }
 HOST_DEVICE float sub(float a, float b) { return a - b; }
 HOST_DEVICE double mul(double a, double b) { return a * b; }
 HOST_DEVICE double add(double a, double b) { return a + b; }
+HOST_DEVICE double sub(double a, double b) { return a - b; }
 HOST_DEVICE float square_root(float a) { return __builtin_sqrtf(a); }
 HOST_DEVICE float to_float(int32_t a) { return static_cast<float>(a); }
 HOST_DEVICE float to_float(double a) { return static_cast<float>(a); }

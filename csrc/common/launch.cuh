@@ -50,12 +50,11 @@ inline LaunchShape launch_shape(int64_t batch, int64_t elements) {
           dim3(static_cast<unsigned>(threads))};
 }
 
-// Launch kernel(call) over the call's batch and elements; raises what CUDA reports, and with which
-// configuration.
+// Launch kernel(call); raises what CUDA reports, and with which configuration.
 template <class Call>
-void launch(const char* name, void (*kernel)(Call), const Call& call, void* stream) {
-  if (call.batch == 0 || call.elements == 0) return;
-  const auto [grid, block] = launch_shape(call.batch, call.elements);
+void launch(const char* name, void (*kernel)(Call), const Call& call, void* stream,
+            const LaunchShape& shape) {
+  const auto [grid, block] = shape;
   cudaLaunchConfig_t config = {};
   config.gridDim = grid;
   config.blockDim = block;
@@ -68,6 +67,13 @@ void launch(const char* name, void (*kernel)(Call), const Call& call, void* stre
           << ", " << grid.y << "), block (" << block.x << "), batch " << call.batch << ", elements "
           << call.elements;
   throw std::runtime_error(message.str());
+}
+
+// The same over the call's batch and elements.
+template <class Call>
+void launch(const char* name, void (*kernel)(Call), const Call& call, void* stream) {
+  if (call.batch == 0 || call.elements == 0) return;
+  launch(name, kernel, call, stream, launch_shape(call.batch, call.elements));
 }
 
 }  // namespace genie

@@ -18,7 +18,15 @@ import torch
 
 import genie_ext
 from genie_ext.ops import native_args
-from genie_ext.testing import BY_DTYPE, SentinelView, StepCase, assert_same_bits, assert_step_agrees
+from genie_ext.testing import (
+    BY_DTYPE,
+    LossCase,
+    SentinelView,
+    StepCase,
+    assert_loss_agrees,
+    assert_same_bits,
+    assert_step_agrees,
+)
 
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
@@ -66,6 +74,7 @@ def kernels(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> str:
         pytest.skip("genie_ext._C is not built, so nothing can stand in for it")
     monkeypatch.setattr("genie_ext.ops.fused_step.native._C", module)
     monkeypatch.setattr("genie_ext.ops.normal_fill.native._C", module)
+    monkeypatch.setattr("genie_ext.ops.jvp_distill_loss.native._C", module)
     return "cpu"
 
 
@@ -131,6 +140,33 @@ def test_normal_fill(kernels, dtype, start, length):
     genie_ext.normal_fill(expected, noise=noise, draw=4, backend="reference")
     assert view.intact()
     assert_same_bits(view.tensor, expected)
+
+
+@by_length
+@pytest.mark.parametrize("target", **BY_DTYPE)
+@pytest.mark.parametrize("maps", **BY_DTYPE)
+def test_losses_of_every_dtype(kernels, maps, target, length):
+    assert_loss_agrees(LossCase(maps, target, (3, 2, length // 2)), kernels)
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 2, 3, 7])
+def test_losses_of_any_number_of_partial_sums(kernels, blocks):
+    assert_loss_agrees(LossCase(shape=(5, 1, 1024 * blocks)), kernels)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 300])
+def test_losses_of_any_number_of_samples(kernels, batch):
+    assert_loss_agrees(LossCase(shape=(batch, 1, 5)), kernels)
+
+
+@pytest.mark.parametrize("gap", [0, 1, 2, 4])
+@pytest.mark.parametrize("start", [0, 1, 2, 4])
+def test_unaligned_maps_are_not_touched_by_vectors(kernels, start, gap):
+    assert_loss_agrees(LossCase(shape=(3, 1, 64), start=start, gap=gap), kernels)
+
+
+def test_a_loss_without_gradient(kernels):
+    assert_loss_agrees(LossCase(shape=(3, 1, 3000), differentiate=False), kernels)
 
 
 def test_the_module_can_be_asked_for_problems_of_its_kernels(module):

@@ -29,8 +29,18 @@ KERNELS = [
     "fused_step_double_2_scalar",
     "normal_fill_vector",
     "normal_fill_scalar",
+    "jvp_distill_loss_float_vector",
+    "jvp_distill_loss_float_scalar",
+    "jvp_distill_loss_double_vector",
+    "jvp_distill_loss_double_scalar",
+    "jvp_distill_loss_finish_float",
+    "jvp_distill_loss_finish_double",
 ]
-ROUNDS_OTHERWISE = re.compile(r"\b(?:fma|mad\.f|mad\.rn|div|rcp|rsqrt|sin|cos|ex2|lg2)\.\S*|\S*\.(?:approx|ftz)\S*")
+OPS = ("fused_step", "normal_fill", "jvp_distill_loss")
+DRAWING = [kernel for kernel in KERNELS if not kernel.startswith("jvp_distill_loss")]
+ROUNDS_OTHERWISE = re.compile(
+    r"\b(?:fma|mad\.f|mad\.rn|div(?!\.[su])|rcp|rsqrt|sin|cos|ex2|lg2)\.\S*|\S*\.(?:approx|ftz)\S*"
+)
 
 by_kernel = pytest.mark.parametrize("kernel", KERNELS)
 by_flags = pytest.mark.parametrize("flags", ["as_built", "nvcc_defaults"])
@@ -45,14 +55,15 @@ class Resources(NamedTuple):
 
 def label(mangled: str) -> str:
     """The name used here of a mangled kernel."""
-    found = re.search(r"(fused_step|normal_fill)_kernelI(?:([fd])Li(\d)E)?\w*?AccessE(\d)E", mangled)
+    names = "fused_step|normal_fill|jvp_distill_loss(?:_finish)?"
+    found = re.search(rf"({names})_kernelI([fd](?=L|E))?(?:Li(\d)E)?(?:\w*?AccessE(\d)E)?", mangled)
     assert found is not None, mangled
     op, compute, sums, access = found.groups()
     parts = [
         op,
         {"f": "float", "d": "double"}.get(compute),
         sums,
-        ("vector", "scalar")[int(access)],
+        {"0": "vector", "1": "scalar"}.get(access),
     ]
     return "_".join(part for part in parts if part)
 
@@ -113,11 +124,11 @@ def read_resources(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
 
 
 def op_of(kernel: str) -> str:
-    return "fused_step" if kernel.startswith("fused_step") else "normal_fill"
+    return next(op for op in OPS if kernel.startswith(op))
 
 
 @by_flags
-@pytest.mark.parametrize("op", ["fused_step", "normal_fill"])
+@pytest.mark.parametrize("op", OPS)
 def test_these_are_all_the_kernels(read_ptx, op, flags):
     assert sorted(read_ptx(op, flags)) == sorted(k for k in KERNELS if op_of(k) == op)
 
@@ -128,7 +139,7 @@ def test_no_instruction_rounds_otherwise(read_ptx, flags, kernel):
     assert ROUNDS_OTHERWISE.findall(read_ptx(op_of(kernel), flags)[kernel]) == []
 
 
-@by_kernel
+@pytest.mark.parametrize("kernel", DRAWING)
 @by_flags
 def test_two_square_roots_correctly_rounded(read_ptx, flags, kernel):
     ptx = read_ptx(op_of(kernel), flags)[kernel]

@@ -18,9 +18,10 @@ from triton.runtime import driver
 from genie_ext import Noise
 from genie_ext.ops.fused_step import triton as fused_step
 from genie_ext.ops.fused_step.contract import FusedStepCall
+from genie_ext.ops.jvp_distill_loss import triton as jvp_distill_loss
 from genie_ext.ops.normal_fill import triton as normal_fill
 from genie_ext.ops.normal_fill.contract import NormalFillCall
-from genie_ext.testing import StepCase
+from genie_ext.testing import LossCase, StepCase
 
 F32, F64, F16, BF16 = torch.float32, torch.float64, torch.float16, torch.bfloat16
 FULL = StepCase(
@@ -53,6 +54,14 @@ FILLS = {
     "fill_one_element": [(F32, 1, 1)],
     "fill_draw_numbers": [(F32, 3072, draw) for draw in (0, 1, 16, 5, 2**32 - 1)],
 }
+LOSSES = {
+    "loss_f32": [LossCase(F32, F32, (2, 1, 3072))],
+    "loss_f64": [LossCase(F64, F32, (2, 1, 3072))],
+    "loss_f16": [LossCase(F16, F16, (2, 1, 3072))],
+    "loss_bf16": [LossCase(BF16, F32, (2, 1, 3072))],
+    "loss_one_element": [LossCase(F32, F32, (2, 1, 1))],
+    "loss_alone": [LossCase(F32, F32, (2, 1, 3072), differentiate=False)],
+}
 
 
 def main() -> None:
@@ -64,6 +73,7 @@ def main() -> None:
     driver.set_active(h100)
     ptx = {name: compiled(fused_step, map(step_call, cases)) for name, cases in STEPS.items()}
     ptx |= {name: compiled(normal_fill, (fill_call(*c) for c in FILLS[name])) for name in FILLS}
+    ptx |= {name: compiled(jvp_distill_loss, (case.call()[0] for case in LOSSES[name])) for name in LOSSES}
     print(json.dumps(ptx))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import genie_ext
 from genie_ext import _C
-from genie_ext.testing import StepCase, run_step
+from genie_ext.testing import LossCase, StepCase, run_loss, run_step
 
 F32, F64, F16, BF16 = torch.float32, torch.float64, torch.float16, torch.bfloat16
 # normal inputs and coefficients, which a flushing process can make, and a subnormal result
@@ -27,6 +27,14 @@ STEPS = {
 }
 
 
+LOSSES = {
+    "loss": LossCase(shape=(3, 2, 5001)),
+    "loss_float64": LossCase(F64, F32, shape=(3, 1, 4001)),
+    "loss_narrow": LossCase(BF16, F16, shape=(3, 2, 5001)),
+    "loss_subnormal": LossCase(shape=(3, 2, 5001), scale=1e-20),
+}
+
+
 def md5(tensors: list[Tensor]) -> str:
     return hashlib.md5(b"".join(t.contiguous().view(torch.uint8).numpy().tobytes() for t in tensors)).hexdigest()
 
@@ -35,7 +43,8 @@ def digests(backend: str) -> dict[str, str]:
     noise = genie_ext.Noise(torch.tensor([5]), torch.tensor([7]), 11)
     normals = genie_ext.normal_fill(torch.empty(1, 2**20), noise=noise, draw=3, backend=backend)
     steps = {name: md5(list(run_step(case, backend).values())) for name, case in STEPS.items()}
-    return {"normals": md5([normals]), **steps}
+    losses = {name: md5(list(run_loss(case, backend).values())) for name, case in LOSSES.items()}
+    return {"normals": md5([normals]), **steps, **losses}
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import genie_ext
 from genie_ext import _dispatch, resolve, use_backend
 
 CPU = torch.device("cpu")
-OPS = ["fused_step", "normal_fill"]
+OPS = ["fused_step", "normal_fill", "jvp_distill_loss"]
 
 
 @pytest.mark.skipif(os.environ.get("GENIE_EXT_BUILD") == "0", reason="a pure Python install")

@@ -7,8 +7,8 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.library import opcheck
 
-from genie_ext import Noise, fused_step, normal_fill
-from genie_ext.testing import StepCase, assert_same_bits
+from genie_ext import Noise, fused_step, jvp_distill_loss, normal_fill
+from genie_ext.testing import LossCase, StepCase, assert_same_bits
 
 F32 = torch.float32
 CASE = StepCase(
@@ -156,6 +156,50 @@ def test_fused_step_is_registered_correctly():
 def test_normal_fill_is_registered_correctly():
     out, seed, ids = torch.zeros(2, 5), torch.tensor([1]), torch.arange(2)
     opcheck(torch.ops.genie_ext.normal_fill.default, (out, seed, ids, 1, 3, "cpu"))
+
+
+LOSS = LossCase(shape=(2, 1, 1030))
+
+
+def loss_and_gradient(function):
+    maps, target, gamma = LOSS.inputs()
+    maps.requires_grad_()
+    loss = function(maps, target, gamma)
+    return loss.detach(), *torch.autograd.grad(3 * loss.sum(), maps)
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_a_compiled_loss_has_the_same_bits(graph, reduction):
+    def function(maps, target, gamma):
+        return jvp_distill_loss(maps, target, gamma, reduction=reduction)
+
+    fast, _ = compiled(function, graph)
+    loss, gradient = loss_and_gradient(fast)
+    expected_loss, expected_gradient = loss_and_gradient(function)
+    assert_same_bits(loss, expected_loss)
+    assert_same_bits(gradient, expected_gradient)
+
+
+def test_a_second_derivative_of_a_compiled_loss_is_refused():
+    fast, _ = compiled(jvp_distill_loss, "eager")
+    maps, target, gamma = LOSS.inputs()
+    with pytest.raises(RuntimeError, match="create_graph=True"):
+        torch.autograd.grad(fast(maps.requires_grad_(), target, gamma), maps, create_graph=True)
+
+
+def test_a_wrong_loss_in_a_graph_is_refused():
+    fast, _ = compiled(jvp_distill_loss, "eager")
+    with pytest.raises(ValueError, match=r"target: shape \(2, 4\); need \(2, 1\)"):
+        fast(torch.ones(2, 3), torch.ones(2, 4), torch.ones(2))
+
+
+@pytest.mark.parametrize("differentiate", [False, True])
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_jvp_distill_loss_is_registered_correctly(per_sample, differentiate):
+    maps, target, _ = LOSS.inputs()
+    given = (maps.requires_grad_(differentiate), target, torch.rand(2, 4), per_sample, differentiate, "cpu")
+    opcheck(torch.ops.genie_ext.jvp_distill_loss.default, given)
 
 
 def test_eager_calls_do_not_pass_through_the_dispatcher(monkeypatch):

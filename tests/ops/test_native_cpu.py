@@ -180,6 +180,30 @@ def test_normal_fill_refuses_them_too(arguments, message):
     assert f"ValueError: arguments: {message}" in done.stderr
 
 
+def loss_arguments(batch=1, elements=4, maps=8, target=8, rows=8, partials=8, losses=8, total=8) -> list[int]:
+    """A call of jvp_distill_loss as its native.py flattens it, with made-up addresses and no gradient."""
+    return [batch, elements, 0, maps, 12, 0, target, 4, 0, 0, 0, 0, rows, partials, losses, total]
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"batch": -1}, "negative"),
+        ({"elements": -1}, "negative"),
+        ({"maps": 0}, "null maps"),
+        ({"target": 0}, "null target"),
+        ({"rows": 0}, "null rows"),
+        ({"partials": 0}, "null partials"),
+        ({"losses": 0}, "null partials, losses"),
+        ({"total": 0}, "null partials, losses or total"),
+    ],
+    ids=str,
+)
+def test_jvp_distill_loss_refuses_them_too(changed, message):
+    done = start(["-c", f"from genie_ext import _C; _C.jvp_distill_loss_cpu({loss_arguments(**changed)}, 1)"], {})
+    assert f"ValueError: arguments: {message}" in done.stderr
+
+
 IN_A_SMALL_THREAD = """
 import threading, torch, genie_ext
 x, row = torch.ones(2, 5000, dtype=torch.float64), torch.tensor([2.0, 0.0, 1.0], dtype=torch.float64)
@@ -187,6 +211,7 @@ noise = genie_ext.Noise(torch.tensor([1]), torch.arange(2))
 def step():
     genie_ext.fused_step(x, row=row, converted=0, draws=[0], noise=noise, out=x, backend="cpu")
     genie_ext.normal_fill(x.float(), noise=noise, backend="cpu")
+    genie_ext.jvp_distill_loss(torch.ones(2, 3, 5000).half().requires_grad_(), x[:, None], x[:, 0], backend="cpu")
     print(int(x.sum()))
 threading.stack_size(128 * 1024)
 thread = threading.Thread(target=step)

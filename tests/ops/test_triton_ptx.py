@@ -15,7 +15,9 @@ SCRIPT = Path(__file__).with_name("compile_ptx.py")
 ROOT = Path(__file__).parents[2]
 STEPS = ["f32", "f64", "f16", "bf16", "per_sample", "one_element", "smallest", "draw_numbers"]
 FILLS = ["f32", "f64", "f16", "bf16", "one_element", "draw_numbers"]
-KERNELS = [f"step_{name}" for name in STEPS] + [f"fill_{name}" for name in FILLS]
+LOSSES = ["f32", "f64", "f16", "bf16", "one_element", "alone"]
+DRAWING = [f"step_{name}" for name in STEPS] + [f"fill_{name}" for name in FILLS]
+KERNELS = DRAWING + [f"loss_{name}" for name in LOSSES]
 FORBIDDEN = {
     "contraction": r"\bfma\.",
     "approximation": r"\.approx",
@@ -48,14 +50,14 @@ def test_no_instruction_of_other_rounding(ptx, kernel, pattern):
     assert re.findall(pattern, ptx[kernel][0]) == []
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", DRAWING)
 def test_square_roots_are_correctly_rounded_and_of_the_expected_number(ptx, kernel):
     draws = {"step_smallest": 0, "step_draw_numbers": 2}.get(kernel, 1)
     assert len(re.findall(r"\bsqrt\.rn\.f32", ptx[kernel][0])) == PER_DRAW * draws
     assert len(re.findall(r"\bsqrt\.", ptx[kernel][0])) == PER_DRAW * draws
 
 
-@pytest.mark.parametrize("kernel", ["step_f32", "step_smallest", "fill_f32"])
+@pytest.mark.parametrize("kernel", ["step_f32", "step_smallest", "fill_f32", "loss_f32"])
 def test_aligned_tensors_move_16_bytes_at_a_time(ptx, kernel):
     assert "st.global.v4" in ptx[kernel][0]
 

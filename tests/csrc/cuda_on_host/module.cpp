@@ -2,6 +2,7 @@
 // host.
 #include "cpu_dispatch.h"
 #include "fused_step/fused_step_cuda.cu"
+#include "jvp_distill_loss/jvp_distill_loss_cuda.cu"
 #include "normal_fill/normal_fill_cuda.cu"
 
 namespace genie {
@@ -9,6 +10,8 @@ namespace genie {
 void fused_step_cpu(const FusedStep& call, int) { fused_step_cuda(call, nullptr); }
 
 void normal_fill_cpu(const NormalFill& call, int) { normal_fill_cuda(call, nullptr); }
+
+void jvp_distill_loss_cpu(const JvpDistillLoss& call, int) { jvp_distill_loss_cuda(call, nullptr); }
 
 void philox_block_cpu(const uint32_t counter[4], int64_t seed, uint32_t words[4]) {
   const PhiloxWords x = philox({counter[0], counter[1], counter[2], counter[3]}, philox_key(seed));

@@ -1,0 +1,79 @@
+"""The loss and, in the same pass, its gradient; the backward pass only scales it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch._C import _autograd  # pyright: ignore[reportAttributeAccessIssue]
+from torch.autograd.function import FunctionCtx
+
+from ..._dispatch import resolve
+from .contract import allocate
+from .reference import loss_and_total
+
+__all__ = ["DistillLoss", "check_first_derivative", "differentiable_loss", "evaluate", "scaled"]
+
+
+class DistillLoss(torch.autograd.Function):
+    """``evaluate`` as a function of maps; a second derivative is refused."""
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, maps: Tensor, target: Tensor, rows: Tensor, per_sample: bool, backend: str | None
+    ) -> Tensor:
+        loss, gradient = evaluate(maps, target, rows, per_sample, backend, differentiate=True)
+        ctx.save_for_backward(gradient)
+        return loss
+
+    @staticmethod
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: FunctionCtx, incoming: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        check_first_derivative()
+        return _scaled_in_place_if_last(gradient, incoming), None, None, None, None
+
+
+def evaluate(
+    maps: Tensor, target: Tensor, rows: Tensor, per_sample: bool, backend: str | None, *, differentiate: bool
+) -> tuple[Tensor, Tensor]:
+    """The losses [B] or their total [], and the total's gradient by maps, of no elements unless it is asked for.
+
+    The caller has checked the arguments.
+    """
+    call = allocate(maps, target, rows, differentiate=differentiate)
+    _, run = resolve("jvp_distill_loss", maps.device, backend)
+    run(call)
+    return call.losses if per_sample else call.total, maps.new_empty(0) if call.gradient is None else call.gradient
+
+
+def differentiable_loss(maps: Tensor, target: Tensor, rows: Tensor, per_sample: bool) -> Tensor:
+    """The same in plain torch operations, for derivatives of every kind by every argument."""
+    losses, total = loss_and_total(maps, target, rows)
+    return losses if per_sample else total
+
+
+def check_first_derivative() -> None:
+    """Raise where the backward pass is itself recorded: the gradient is a constant there, its derivative would be 0."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "jvp_distill_loss: create_graph=True, but its gradient cannot be differentiated; drop create_graph, or "
+            "take both derivatives with torch.func.grad"
+        )
+
+
+def scaled(gradient: Tensor, incoming: Tensor) -> Tensor:
+    return (gradient * _beside(gradient, incoming)).to(gradient.dtype)
+
+
+def _scaled_in_place_if_last(gradient: Tensor, incoming: Tensor) -> Tensor:
+    if incoming.ndim == 0 and incoming.is_cpu and incoming.item() == 1.0:  # elsewhere looking waits for the device
+        return gradient
+    if _autograd._get_current_graph_task_keep_graph():  # another backward pass may follow
+        return scaled(gradient, incoming)
+    return gradient.mul_(_beside(gradient, incoming))
+
+
+def _beside(gradient: Tensor, incoming: Tensor) -> Tensor:
+    """incoming, a number or one per sample, so that it multiplies whole samples."""
+    return incoming if incoming.ndim == 0 else incoming.reshape(-1, *(1,) * (gradient.ndim - 1))
