@@ -119,8 +119,8 @@ def make_plan(
     solver's function); by default the schedule's ``preferred_grid``, where it has one, or the solver's. prediction:
     what the network returns. direction: "sample", or "encode" for the rising grid. denoise: whether the last evaluation
     makes a step to gamma = 0; by default the habit of the solver, and of a discrete grid. options: on top of the
-    registered ones (for example ``{"eta": 0.5}`` for ddim). Raises ValueError or TypeError naming the argument,
-    UnreachableNFE where the solver cannot make exactly ``nfe`` evaluations.
+    registered ones (for example ``{"eta": 0.5}`` for ddim); "afs", an analytic first step, buys a step more. Raises
+    ValueError or TypeError naming the argument, UnreachableNFE where the solver cannot make just ``nfe`` evaluations.
     """
     solver = find(name)
     check_schedule(schedule)
@@ -137,7 +137,10 @@ def make_plan(
     budget = solver.budget(nfe - denoise)
     chosen = {**budget.options, **_checked_options(solver, {} if options is None else options)}
     grid = grid or schedule.preferred_grid or budget.grid or solver.default_grid
-    times = _times(schedule, budget.steps, grid, denoise=denoise)
+    analytic = boolean(chosen.get("afs", False), "afs")
+    times = _times(schedule, budget.steps + analytic, grid, denoise=denoise)
+    if analytic and times[0] != schedule.t_max:
+        raise ValueError(f"afs=True on grid={grid!r}, which starts at t={times[0]!s}; choose one that starts at t_max")
     if encode and times[0] != schedule.t_max:
         raise ValueError(f"grid={grid!r} reaches only t={times[0]!s}; encode on one that reaches t_max, as 'linspace'")
     times = times[::-1] if encode else times

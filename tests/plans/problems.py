@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from scipy.special import ndtr
 import genie_samplers as gs
 from genie_samplers import Plan, grids
 from genie_samplers.schedules import Schedule
+
+from .isotropic_mixture import IsotropicMixture
 
 Array = NDArray[np.float64]
 
@@ -27,6 +29,7 @@ __all__ = [
     "X_T",
     "Mixture",
     "network_of",
+    "outputs_of",
     "prediction_of",
 ]
 
@@ -67,6 +70,13 @@ class Mixture:
         share /= share.sum(axis=-1, keepdims=True)
         return sigma * (share * away / variance).sum(axis=-1)
 
+    def derivatives(self, schedule: Schedule, x: Array, t: float) -> list[Array]:
+        """gamma d epsilon / d gamma and gamma^2 d^2 epsilon / d gamma^2 along the flow."""
+        points = IsotropicMixture(np.array(self.weights), np.array(self.means)[:, None], np.array(self.scales) ** 2)
+        alpha, gamma = float(schedule.alpha(t)), float(schedule.gamma(t))
+        _, first, second = points.derivatives(x[..., None] / alpha, gamma, 3)
+        return [gamma * first[..., 0], gamma**2 * second[..., 0]]
+
     def flow(self, schedule: Schedule, x: Array, t: float, t_end: float) -> Array:
         """The probability flow from t to t_end: it keeps the distribution function's value."""
         return np.array([self._flow(schedule, float(v), t, t_end) for v in x])
@@ -103,13 +113,24 @@ def prediction_of(prediction: str, schedule: Schedule, t: float, x0: Array, epsi
     }[prediction]()
 
 
+def outputs_of(
+    names: Sequence[str], schedule: Schedule, t: float, x0: Array, epsilon: Array, derivatives: Sequence[Array]
+) -> list[Array]:
+    """What a network returns by these names; ``derivatives`` as of :meth:`Mixture.derivatives`."""
+    first, second = derivatives
+    k1 = 0.3 * epsilon  # any: -k1 + gamma^2/(1+gamma^2) k2 + 1/(1+gamma^2) k3 is the derivative if k2 = k3 = it + k1
+    further = {"gamma_d_epsilon": first, "gamma2_d2_epsilon": second, "k1": k1, "k2": first + k1, "k3": first + k1}
+    return [prediction_of(names[0], schedule, t, x0, epsilon), *(further[name] for name in names[1:])]
+
+
 def network_of(plan: Plan, mixture: Mixture, schedule: Schedule) -> Callable[[int, Array], list[Array]]:
-    """The exact network of mixture data, in the plan's prediction type."""
+    """The exact network of mixture data, with the plan's outputs."""
 
     def network(row: int, x: Array) -> list[Array]:
         t = plan.times[row]
         epsilon = mixture.epsilon(schedule, x, t)
         x0 = (x - schedule.sigma(t) * epsilon) / schedule.alpha(t)
-        return [prediction_of(plan.outputs[0], schedule, t, x0, epsilon)]
+        derivatives = mixture.derivatives(schedule, x, t) if len(plan.outputs) > 1 else (x0, x0)
+        return outputs_of(plan.outputs, schedule, t, x0, epsilon, derivatives)
 
     return network

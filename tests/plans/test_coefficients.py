@@ -87,6 +87,16 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     *(("dpmpp_2m_sde", {"eta": eta}) for eta in (0.0, 0.5)),
     *((f"unipc{order}", {"variant": "bh1"}) for order in (1, 2, 3)),
     *((f"unipc{order}", {"lower_order_final": False}) for order in (1, 2, 3)),
+    *((f"genie_{kind}", {"afs": True}) for kind in ("ttm2", "ttm3", "hermite3", "hermite4")),
+    *((f"genie_{kind}", {"derivative_below": None}) for kind in ("ttm2", "ttm3", "hermite3", "hermite4")),
+    *((f"genie_{kind}", {"derivative": "head", "derivative_below": 1.0}) for kind in ("ttm2", "hermite3", "hermite4")),
+    *((f"genie_{kind}", {"variable": u}) for kind in ("ttm2", "hermite4") for u in ("t", "gamma", "log_gamma")),
+    *(
+        (f"genie_{kind}", {"variable": u, "quantity": "x0", "afs": True})
+        for kind in ("ttm2", "hermite4")
+        for u in ("gamma", "log_gamma")
+    ),
+    *(("genie_hermite", {"values": r + 1, "derivatives": d}) for r, d in ((1, 0), (3, 0), (2, 1))),
     ("edm_heun", {"s_churn": 1.5, "s_noise": 1.003}),
     ("edm_heun", {"s_churn": 40.0, "s_min": 0.05, "s_max": 30.0}),
 ]
@@ -154,8 +164,11 @@ def run_textbook(
     """The finished run; the last state stands behind those that the network was asked."""
     draws = sum(len(step.draws) for step in plan.instructions)
     exact_times = [mpf(t) for t in times.tolist()]
-    (prediction,) = plan.outputs
-    run = Run(textbook_schedule(schedule), exact_times, prediction=prediction, evaluations=plan.nfe, draws=draws)
+    prediction, *others = plan.outputs
+    run = Run(
+        textbook_schedule(schedule), exact_times,
+        prediction=prediction, evaluations=plan.nfe, draws=draws, outputs=1 + len(others),
+    )  # fmt: skip
     run.asked.append((run.times[-1], textbook(run, **options)))
     assert run.left_over == 0
     return run
@@ -165,7 +178,9 @@ def states_of(plan: Plan) -> Array:
     """[states, coefficients of x_T, of the outputs in the order of the calls, of the draws]"""
     calls = [row for row, step in enumerate(plan.instructions) if step.calls]
     linear = plan.unrolled()
-    states = np.hstack([linear.state[:, None], linear.output[:, calls, 0], linear.draw])
+    count, read = len(linear.state), linear.output.shape[-1]
+    of_outputs = np.pad(linear.output[:, calls], ((0, 0), (0, 0), (0, len(plan.outputs) - read)))
+    states = np.hstack([linear.state[:, None], of_outputs.reshape(count, -1), linear.draw])
     scales = np.array([plan.instructions[row].input_scale for row in calls])
     return np.vstack([scales[:, None] * states[calls], states[-1]])
 

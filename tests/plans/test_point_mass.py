@@ -13,7 +13,7 @@ from genie_samplers.schedules import Schedule
 
 from .oracle import Array, execute, roundings
 from .plans import recipe_of
-from .problems import SCHEDULES, VP, prediction_of
+from .problems import SCHEDULES, VP, outputs_of, prediction_of
 
 EXACT = [name for name, solver in gs.SOLVERS.items() if solver.exact_on_point_mass]
 INEXACT = [name for name, solver in gs.SOLVERS.items() if not solver.exact_on_point_mass]
@@ -26,6 +26,10 @@ VARIANTS: dict[str, tuple[str, Mapping[str, object]]] = {
     "dpmpp_2m_sde-0.4": ("dpmpp_2m_sde", {"eta": 0.4}),
     "dpmpp_3m-published": ("dpmpp_3m", {"variant": "published"}),
     "unipc3-bh1": ("unipc3", {"variant": "bh1"}),
+    "genie_hermite4-head": ("genie_hermite4", {"derivative": "head", "derivative_below": None}),
+    "genie_hermite4-x0": ("genie_hermite4", {"quantity": "x0"}),
+    "genie_ttm2-log_gamma": ("genie_ttm2", {"variable": "log_gamma"}),
+    "genie_ttm3-everywhere": ("genie_ttm3", {"derivative_below": None}),
     "edm_heun-churn": ("edm_heun", {"s_churn": 3.0}),
     "edm_heun-churn-window": ("edm_heun", {"s_churn": 9.0, "s_min": 0.05, "s_max": 5.0}),
 }
@@ -45,12 +49,12 @@ STOCHASTIC = [variant for variant in VARIANTS if variant not in DETERMINISTIC]
 
 def assert_on_the_flow(plan: Plan) -> None:
     """Every state, stages included: alpha point + sigma noise."""
-    schedule, prediction = plan.schedule, plan.outputs[0]
+    schedule = plan.schedule
     point, noise = np.array([0.7, -2.0, 0.0, 1e-3]), np.array([1.3, 0.2, -1.9, 0.4])
     times = [*plan.times, recipe_of(plan).grid[-1]]
 
     def network(row: int, _: Array) -> list[Array]:
-        return [prediction_of(prediction, schedule, times[row], point, noise)]
+        return outputs_of(plan.outputs, schedule, times[row], point, noise, derivatives=(0.0 * noise,) * 2)
 
     exact = [float(schedule.alpha(t)) * point + float(schedule.sigma(t)) * noise for t in times]
     states = execute(plan, exact[0], network)

@@ -54,7 +54,8 @@ def calls_made(name: str, way: str, nfe: int) -> int:
     plan, calls = made(name, way, nfe), list[int]()
     if isinstance(plan, str):
         raise AssertionError(plan)
-    execute(plan, np.ones(1), lambda row, x: [calls.append(row) or x], np.ones((99, 1)))
+    outputs = np.ones((len(plan.outputs), 1))
+    execute(plan, np.ones(1), lambda row, _: calls.append(row) or outputs, np.ones((99, 1)))
     return len(calls)
 
 
@@ -125,7 +126,7 @@ def test_a_plan_of_any_schedule_survives_json_and_its_recipe(solver: Solver, sch
 def test_a_prediction_only_changes_how_outputs_are_read(solver: Solver, prediction: str) -> None:
     plan = gs.make_plan(solver.name, VP, NFE, denoise=True, prediction=prediction)
     as_epsilon = gs.make_plan(solver.name, VP, NFE, denoise=True)
-    assert plan.outputs == (prediction,)
+    assert plan.outputs == (prediction, *as_epsilon.outputs[1:])
     assert [step.x for step in plan.instructions] == [step.x for step in as_epsilon.instructions]
 
 
@@ -150,4 +151,7 @@ def warm_rows(plan: Plan, solver: Solver) -> int:
 
 def relative(plan: Plan) -> list[tuple[object, ...]]:
     """What every row does, its history by the times of the evaluations."""
-    return [(s.time, s.x, s.aux, s.converted, [plan.times[past.row] for past in s.history]) for s in plan.instructions]
+    return [
+        (s.time, s.x, s.aux, s.converted, [(plan.times[past.row], past.h) for past in s.history])
+        for s in plan.instructions
+    ]

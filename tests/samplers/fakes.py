@@ -33,6 +33,7 @@ __all__ = [
     "same_label",
     "small_plan",
     "solver_plan",
+    "with_derivatives_of_a_point",
 ]
 
 SCHEDULE = gs.schedules.vp_linear()
@@ -91,12 +92,35 @@ every_solver_and_variant = _parametrized({**{name: small_plan(name) for name in 
 
 
 def gaussian_model(plan: Plan, scale: float = 0.5) -> FakeModel:
-    """The exact epsilon of data N(0, scale^2): c(t) * x, one multiplication whatever the batch."""
+    """The exact outputs of data N(0, scale^2): each c(t) * x, one multiplication whatever the batch."""
     times = torch.from_numpy(np.array(SCHEDULE.label(plan.times))).to(torch.float32)
-    alpha, sigma = SCHEDULE.alpha(plan.times), SCHEDULE.sigma(plan.times)
-    factors = (sigma / ((alpha * scale) ** 2 + sigma**2)).tolist()
-    factor = dict(zip(times.tolist(), factors, strict=True))
-    return FakeModel(lambda x, t: factor[t[0].item()] * x)
+    factors = _gaussian_factors(np.array(plan.times), scale)
+    rows = zip(*(factors[name].tolist() for name in plan.outputs), strict=True)
+    row = dict(zip(times.tolist(), rows, strict=True))
+    if len(plan.outputs) == 1:
+        return FakeModel(lambda x, t: row[t[0].item()][0] * x)
+    return FakeModel(lambda x, t: tuple(factor * x for factor in row[t[0].item()]))
+
+
+def _gaussian_factors(times: np.ndarray, scale: float) -> dict[str, np.ndarray]:
+    """By name, what multiplies x; the derivatives by gamma are scaled by gamma and gamma^2."""
+    alpha, sigma, gamma = SCHEDULE.alpha(times), SCHEDULE.sigma(times), SCHEDULE.gamma(times)
+    variance, total = (alpha * scale) ** 2 + sigma**2, scale**2 + gamma**2
+    first = gamma * scale**2 / (alpha * total**2)
+    return {
+        "epsilon": sigma / variance,
+        "x0": alpha * scale**2 / variance,
+        "gamma_d_epsilon": first,
+        "gamma2_d2_epsilon": -3.0 * gamma**3 * scale**2 / (alpha * total**3),
+        **dict.fromkeys(("k2", "k3"), first),
+        "k1": 0.0 * first,
+    }
+
+
+def with_derivatives_of_a_point(plan: Plan, output: Tensor) -> Tensor | tuple[Tensor, ...]:
+    """The plan's outputs from its first, for data of one point: epsilon is constant along the flow."""
+    further = tuple(torch.zeros_like(output) for _ in plan.outputs[1:])
+    return (output, *further) if further else output
 
 
 def plan_of(*steps: Step, outputs: Sequence[str] = ("epsilon",), scale: float = 1.0) -> Plan:

@@ -77,19 +77,21 @@ def test_impulses_through_the_engine_give_the_unrolled_plan(plan: Plan, dtype: t
 
 @every_solver_and_variant
 def test_the_engine_is_the_executor_on_real_data(plan: Plan) -> None:
-    factor = 0.7
+    factors = (0.7, -0.4, 0.9)[: len(plan.outputs)]
     noise = [normals([0, 1, 2], (4,), draw=d, stream=1).double().numpy() for d in range(9)]
     x = normals([0, 1, 2], (4,), draw=0, stream=0).double() * plan.init.scale
-    states = execute(plan, x.numpy(), lambda _, x: [factor * x], noise)
+    states = execute(plan, x.numpy(), lambda _, x: [f * x for f in factors], noise)
     seen: list[Tensor] = []
     gs.sample(
-        lambda x, t: factor * x,
+        lambda x, t: tuple(f * x for f in factors),
         plan,
         shape=(3, 4),
         dtype=torch.float64,
         on_row=lambda e: seen.append(e.x),
     )
-    sums = execute(plan, np.abs(x.numpy()), lambda _, x: [factor * x], np.abs(noise), table=np.abs(plan.table))
+    sums = execute(
+        plan, np.abs(x.numpy()), lambda _, x: [abs(f) * x for f in factors], np.abs(noise), table=np.abs(plan.table)
+    )
     bound = 2 * (roundings(plan) + len(states)) * 2.0**-53 * np.array(sums)
     assert np.all(np.abs(np.stack([x, *seen]) - states) <= bound)
 

@@ -25,6 +25,7 @@ from .fakes import (
     same_label,
     small_plan,
     solver_plan,
+    with_derivatives_of_a_point,
 )
 
 # --- on_row
@@ -110,7 +111,7 @@ def test_predicted_x0_is_the_models_for_every_prediction(name: str, prediction: 
         }[prediction]
 
     gs.sample(
-        FakeModel(lambda x, t: model(x, t).clone()),
+        FakeModel(lambda x, t: with_derivatives_of_a_point(plan, model(x, t).clone())),
         plan,
         shape=(2, 3),
         dtype=torch.float64,

@@ -17,8 +17,8 @@ _PROBE = 10  # steps of the grid that shows how far a row looks
 
 
 def is_multistep(plan: Plan) -> bool:
-    """Whether every step is one row, linear in its state and in outputs at the times of the grid."""
-    if plan.recipe is None or plan.times != plan.recipe.grid[:-1]:
+    """Whether every step is one row, linear in its state and in predictions at the times of the grid."""
+    if plan.recipe is None or plan.times != plan.recipe.grid[:-1] or len(plan.outputs) > 1:
         return False
     return all(
         step.calls == 1 and step.aux is None and not step.draws and all(np.isinf(c.bound) for c in step.converted)

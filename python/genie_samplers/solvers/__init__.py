@@ -10,6 +10,8 @@ from .edm_heun import edm_heun
 from .euler import euler_maruyama
 from .exponential_euler import ei_score, ei_sde
 from .gddim import gddim
+from .genie import genie_hermite, genie_ttm2
+from .genie_ttm3 import genie_ttm3
 from .ipndm import ipndm
 from .pndm import f_pndm, s_pndm
 from .unipc import unipc
@@ -29,6 +31,9 @@ __all__ = [
     "euler_maruyama",
     "f_pndm",
     "gddim",
+    "genie_hermite",
+    "genie_ttm2",
+    "genie_ttm3",
     "ipndm",
     "s_pndm",
     "unipc",

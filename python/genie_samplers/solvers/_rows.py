@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ __all__ = ["Rows", "Stage", "Update", "checked_grid", "multistep"]
 Array = NDArray[np.float64]
 
 _CONVERT = {"epsilon": predictions.to_epsilon, "x0": predictions.to_x0}
+_NONE: Mapping[int, float] = MappingProxyType({})
 
 
 class Update(NamedTuple):
@@ -41,10 +43,16 @@ def checked_grid(schedule: Schedule, grid: ArrayLike) -> Array:
 
 
 class Rows:
-    """The rows of a plan so far; each converts the network's output to ``quantity`` ("epsilon" or "x0")."""
+    """The rows of a plan so far; each converts the network's prediction to ``quantity`` ("epsilon" or "x0").
 
-    def __init__(self, schedule: Schedule, *, prediction: str, quantity: str) -> None:
-        self.schedule, self.prediction, self.quantity = schedule, prediction, quantity
+    ``derivatives``: names of what the network returns beside its prediction, read by rows that are told how.
+    """
+
+    def __init__(
+        self, schedule: Schedule, *, prediction: str, quantity: str, derivatives: tuple[str, ...] = ()
+    ) -> None:
+        self.schedule, self.quantity = schedule, quantity
+        self.outputs = (prediction, *derivatives)
         self.steps: list[Step] = []
         self.draws = 0
 
@@ -58,6 +66,8 @@ class Rows:
         time: float,
         outputs: Mapping[int, float],
         *,
+        derivatives: Mapping[int, float] = _NONE,
+        derivative: Sequence[float] = (),
         x: float = 0.0,
         kept: float = 0.0,
         noise: float = 0.0,
@@ -65,21 +75,39 @@ class Rows:
     ) -> None:
         """x' = x * state + kept * (the state last kept) + sum of outputs[row] * y_row + noise * z.
 
-        ``keep``: keep the state from before this row.
+        ``derivatives``: weights like ``outputs``, of the derivative that a row makes of the network's further outputs
+        by the weights ``derivative``; without these it makes none. ``keep``: keep the state from before this row.
         """
-        row = self.next
-        past = sorted((r for r, weight in outputs.items() if r != row and weight != 0.0), reverse=True)
+        row, conversions = self.next, (self._conversion(time),)
+        if derivative:
+            conversions += (Conversion(0.0, (0.0, *map(float, derivative))),)
+        weights = {Past(r, h): float(w) for h, of in enumerate((outputs, derivatives)) for r, w in of.items()}
+        past = sorted((p for p, weight in weights.items() if p.row != row and weight != 0.0), key=_newest_first)
         combination = Combination(
-            x=float(x), aux=float(kept), y=(float(outputs.get(row, 0.0)),),
-            history=tuple(float(outputs[r]) for r in past), draws=(float(noise),) if noise else (),
+            x=float(x), aux=float(kept), y=tuple(weights.get(Past(row, h), 0.0) for h in range(len(conversions))),
+            history=tuple(weights[p] for p in past), draws=(float(noise),) if noise else (),
         )  # fmt: skip
-        kept_state = Combination(x=1.0, y=(0.0,), history=(0.0,) * len(past), draws=(0.0,) if noise else ())
+        kept_state = Combination(
+            x=1.0, y=(0.0,) * len(conversions), history=(0.0,) * len(past), draws=(0.0,) if noise else ()
+        )
         self.steps.append(
             Step(
-                float(time), combination, aux=kept_state if keep else None, converted=(self._conversion(time),),
-                history=tuple(map(Past, past)), draws=self._draw(noise),
+                float(time), combination, aux=kept_state if keep else None, converted=conversions,
+                history=tuple(past), draws=self._draw(noise),
             )
         )  # fmt: skip
+
+    def add_analytic(self, time: float, weight: float, *, x: float) -> None:
+        """x' = x * state + weight * y without an evaluation: y is what N(0, 1) noise of the state's scale predicts.
+
+        epsilon = x / sqrt(alpha^2 + sigma^2), the normalised state itself, or the x_0 that belongs to it.
+        """
+        alpha, sigma = float(self.schedule.alpha(time)), float(self.schedule.sigma(time))
+        scale = float(np.hypot(alpha, sigma))
+        p = 1.0 / scale if self.quantity == "epsilon" else alpha / (scale * (scale + sigma))
+        self.steps.append(
+            Step(float(time), Combination(x=float(x), y=(float(weight),)), converted=(Conversion(p, ()),), calls=0)
+        )
 
     def add_noise(self, time: float, *, x: float, noise: float) -> None:
         """x' = x * state + noise * z, without an evaluation."""
@@ -91,26 +119,30 @@ class Rows:
         for row, (time, ratio, weights) in enumerate(stages, start=first):
             scale, draws = (up, noise) if row == last else (1.0, 0.0)
             outputs = {first + j: scale * weight for j, weight in enumerate(weights)}
-            state = {"x" if row == first else "kept": scale * ratio}
-            self.add(time, outputs, noise=draws, keep=row == first < last, **state)
+            x, kept = (scale * ratio, 0.0) if row == first else (0.0, scale * ratio)
+            self.add(time, outputs, x=x, kept=kept, noise=draws, keep=row == first < last)
 
     def plan(self, name: str, times: Array, options: Mapping[str, object]) -> Plan:
         """The plan of these rows, started from noise of the schedule's scale at the first of ``times``."""
         recipe = Recipe(
-            name, self.schedule.to_dict(), tuple(map(float, times)), {**options, "prediction": self.prediction}
+            name, self.schedule.to_dict(), tuple(map(float, times)), {**options, "prediction": self.outputs[0]}
         )
         scale = float(self.schedule.sigma(times[0]))
-        return Plan(Init(scale), (self.prediction,), self.quantity, tuple(self.steps), recipe)
+        return Plan(Init(scale), self.outputs, self.quantity, tuple(self.steps), recipe)
 
     def _conversion(self, time: float) -> Conversion:
-        p, q = _CONVERT[self.quantity](self.prediction, self.schedule, time)
-        return Conversion(float(p), (float(q),))
+        p, q = _CONVERT[self.quantity](self.outputs[0], self.schedule, time)
+        return Conversion(float(p), (float(q), *(0.0 for _ in self.outputs[1:])))
 
     def _draw(self, noise: float) -> tuple[int, ...]:
         if not noise:
             return ()
         self.draws += 1
         return (self.draws - 1,)
+
+
+def _newest_first(past: Past) -> tuple[int, int]:
+    return -past.row, past.h
 
 
 def multistep(

@@ -45,26 +45,39 @@ def combination(weights: Iterable[Real], vectors: Iterable[Vector]) -> Vector:
 
 
 class Run:
-    """A start, a source of noise and a network; every answer is a basis vector of its own.
+    """A start, a source of noise and a network; every output of every answer is a basis vector of its own.
 
-    ``asked`` records the times and states that the network is given.
+    ``asked`` records the times and states that the network is given. ``outputs``: how many it returns each time.
     """
 
     def __init__(
-        self, schedule: TextbookSchedule, times: list[Real], *, prediction: str, evaluations: int, draws: int
+        self,
+        schedule: TextbookSchedule,
+        times: list[Real],
+        *,
+        prediction: str,
+        evaluations: int,
+        draws: int,
+        outputs: int = 1,
     ) -> None:
         self.schedule, self.times, self.prediction = schedule, times, prediction
         self.asked: list[tuple[Real, Vector]] = []
-        x_T, *answers = (Vector({k: mpf(1)}) for k in range(1 + evaluations + draws))
-        self.x_T, self._outputs, self._draws = x_T, answers[:evaluations], answers[evaluations:]
+        x_T, *given = (Vector({k: mpf(1)}) for k in range(1 + evaluations * outputs + draws))
+        self.x_T, self._draws = x_T, given[evaluations * outputs :]
+        self._answers = [given[n * outputs : (n + 1) * outputs] for n in range(evaluations)]
 
     @property
     def steps(self) -> list[tuple[Real, Real]]:
         return list(pairwise(self.times))
 
     def epsilon(self, x: Vector, t: Real) -> Vector:
-        """The network's prediction of epsilon: its output is p x0 + q epsilon, and x is alpha x0 + sigma epsilon."""
+        """The network's prediction of epsilon."""
+        return self.evaluated(x, t)[0]
+
+    def evaluated(self, x: Vector, t: Real) -> tuple[Vector, list[Vector]]:
+        """epsilon, and the outputs after it. The first is p x0 + q epsilon, and x is alpha x0 + sigma epsilon."""
         self.asked.append((t, x))
+        first, *others = self._answers.pop(0)
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
         p, q = {
             "epsilon": lambda: (0, 1),
@@ -73,7 +86,7 @@ class Run:
             "score": lambda: (0, -1 / sigma),
             "flow": lambda: (-1, 1),
         }[self.prediction]()
-        return (alpha * self._outputs.pop(0) - p * x) / (alpha * q - sigma * p)
+        return (alpha * first - p * x) / (alpha * q - sigma * p), others
 
     def x0(self, x: Vector, t: Real) -> Vector:
         """The network's prediction of x0."""
@@ -85,4 +98,4 @@ class Run:
     @property
     def left_over(self) -> int:
         """Evaluations and draws that were not used."""
-        return len(self._outputs) + len(self._draws)
+        return len(self._answers) + len(self._draws)

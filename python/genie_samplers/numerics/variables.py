@@ -1,0 +1,66 @@
+"""The variables in which a polynomial may interpolate, and its basis there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import permutations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..schedules import Schedule
+
+__all__ = ["VARIABLES", "hermite_basis", "log_gamma_rate", "node_values", "values_away", "zero_value"]
+
+Array = NDArray[np.float64]
+
+VARIABLES = ("t", "gamma", "log_gamma")
+
+
+def node_values(schedule: Schedule, nodes: Array, variable: str) -> Array:
+    """u of times."""
+    return {"t": lambda t: t, "gamma": schedule.gamma, "log_gamma": schedule.log_gamma}[variable](nodes)
+
+
+def values_away(schedule: Schedule, anchor: float, outward: Array, variable: str) -> Array:
+    """u where log gamma lies by ``outward`` above that of the anchor."""
+    if variable == "log_gamma":
+        return schedule.log_gamma(anchor) + outward
+    gamma = schedule.gamma(anchor) * np.exp(outward)
+    return gamma if variable == "gamma" else schedule.time_of_gamma(gamma)
+
+
+def zero_value(schedule: Schedule, variable: str) -> float:
+    """u at t_zero; ValueError for log gamma, which is -inf there."""
+    if variable == "log_gamma":
+        fix = "give a single node for this step, or interpolate in t or gamma"
+        raise ValueError(f"t_next={schedule.t_zero!r} is t_zero, where log_gamma = -inf: {fix}")
+    return 0.0 if variable == "gamma" else schedule.t_zero
+
+
+def log_gamma_rate(schedule: Schedule, nodes: Array, variable: str) -> Array:
+    """d log gamma / du at times of gamma > 0; for u = t it is G^2 / (2 sigma^2), at a knot that of the piece below."""
+    if variable == "log_gamma":
+        return np.ones_like(nodes)
+    if variable == "gamma":
+        return 1.0 / schedule.gamma(nodes)
+    return 0.5 * schedule.diffusion_squared(nodes) / schedule.sigma(nodes) ** 2
+
+
+def hermite_basis(nodes: Array, twice: Sequence[bool], u: Array) -> Array:
+    """The polynomials of values and of derivatives at u, [2, nodes, *u.shape]; a derivative's is 0 where not ``twice``.
+
+    With multiplicities m_k = 1, or 2 where the derivative is given, and P_j = prod_{k != j} ((u - u_k)/(u_j - u_k))^m_k
+    they are P_j (1 - (u - u_j) P_j'(u_j)) and P_j (u - u_j); without derivatives P_j, Lagrange's.
+    """
+    basis, slope = np.zeros((2, nodes.size, *u.shape)), np.zeros(nodes.size)
+    values, derivatives = basis
+    values += 1.0
+    for j, k in permutations(range(nodes.size), 2):
+        multiplicity = 2 if twice[k] else 1
+        values[j] *= ((u - nodes[k]) / (nodes[j] - nodes[k])) ** multiplicity
+        slope[j] += multiplicity / (nodes[j] - nodes[k])
+    for j in np.flatnonzero(twice):
+        derivatives[j] = values[j] * (u - nodes[j])
+        values[j] *= 1.0 - slope[j] * (u - nodes[j])
+    return basis

@@ -1,0 +1,167 @@
+"""GENIE: exponential integration of a polynomial through noise predictions and their derivatives, with memory."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from numpy.typing import ArrayLike
+
+from .._arguments import choice, integer
+from ..numerics import VARIABLES, hermite_weights, transfer, x0_transfer
+from ..plan import Plan
+from ..registry import Solver, register
+from ..schedules import Schedule
+from ._derivatives import DERIVATIVE_BELOW, DERIVATIVES, Knowledge, checked_knowledge, gamma_d_epsilon
+from ._rows import Rows, checked_grid
+
+__all__ = ["genie_hermite", "genie_ttm2"]
+
+_VALUES = (1, 2, 3, 4)
+_QUANTITIES = {"epsilon": transfer, "x0": x0_transfer}
+_NAMES = {(2, 1): "genie_hermite3", (2, 2): "genie_hermite4"}
+
+
+class _Interpolant(NamedTuple):
+    """The polynomial in ``variable`` through the newest values and the derivatives of the newest among them."""
+
+    values: int
+    derivatives: int
+    variable: str
+    quantity: str
+
+
+def genie_ttm2(
+    schedule: Schedule,
+    grid: ArrayLike,
+    *,
+    variable: str = "gamma",
+    quantity: str = "epsilon",
+    derivative: str = "head",
+    derivative_below: float | None = DERIVATIVE_BELOW,
+    afs: bool = False,
+    prediction: str = "epsilon",
+) -> Plan:
+    """The second truncated Taylor method on dv/dgamma = epsilon, v = x / alpha.
+
+        x' = (a'/a) x + a' h eps + a' h^2/2 (d eps/d gamma),      h = gamma' - gamma
+
+    Order 2, one evaluation per step, no history, deterministic; where the derivative is not used it is DDIM. With
+    ``variable`` = "log_gamma" epsilon is a line in log gamma; with ``quantity`` = "x0", too, the x0 prediction D is:
+
+        x' = (s'/s) x + a' (1 - e^-r) D + a' (e^-r - 1 + r) dD/dr,      r = log(gamma/gamma')
+
+    Other options, and what the network returns: :func:`genie_hermite`, of which this is values = derivatives = 1.
+    Dockhorn et al., arXiv 2210.05475. Differs from the authors' sampler: unless told otherwise the derivative is used
+    below a gamma only.
+    """
+    return _plan(
+        "genie_ttm2", schedule, grid, _interpolant(1, 1, variable, quantity),
+        checked_knowledge(derivative, derivative_below, afs),
+        prediction=prediction, options={"variable": variable, "quantity": quantity},
+    )  # fmt: skip
+
+
+def genie_hermite(
+    schedule: Schedule,
+    grid: ArrayLike,
+    *,
+    values: int = 2,
+    derivatives: int = 2,
+    variable: str = "log_gamma",
+    quantity: str = "epsilon",
+    derivative: str = "head",
+    derivative_below: float | None = DERIVATIVE_BELOW,
+    afs: bool = False,
+    prediction: str = "epsilon",
+) -> Plan:
+    """GENIE with memory: the Hermite polynomial through the last predictions and derivatives, integrated exactly.
+
+        x' = (a'/a) x + a' int p(u(gamma)) dgamma,      p(u_j) = eps_j,  dp/dlog gamma (u_j) = gamma_j (d eps/d gamma)_j
+
+    through the newest ``values`` predictions and the derivatives of the newest ``derivatives`` of them, as far as there
+    are any; u is ``variable``. ``quantity`` = "x0" integrates x0 predictions over kappa = 1/gamma instead. Global order
+    values + derivatives with an exact start, one evaluation per step, deterministic. values = r + 1, derivatives = 0 is
+    deis_tab, deis_rho_ab or deis_log_ab of degree r.
+
+    The derivative is total, along the ODE. ``derivative``: "exact", the network's second output is gamma_d_epsilon =
+    gamma d eps/d gamma; "head", its outputs after the prediction are k1, k2, k3 of a distilled head. It is used where
+    gamma <= ``derivative_below`` (None: everywhere), never at gamma = 0. ``afs``: the first step, if it is from t_max,
+    asks no network: epsilon is the normalised state, without a derivative. A step to gamma = 0 in x0 and log gamma has
+    order 1. Dockhorn et al., arXiv 2210.05475; the memory is ours.
+    """
+    interpolant = _interpolant(values, derivatives, variable, quantity)
+    return _plan(
+        _NAMES.get((interpolant.values, interpolant.derivatives), "genie_hermite"), schedule, grid, interpolant,
+        checked_knowledge(derivative, derivative_below, afs), prediction=prediction, options=interpolant._asdict(),
+    )  # fmt: skip
+
+
+def _interpolant(values: int, derivatives: int, variable: str, quantity: str) -> _Interpolant:
+    values = choice(integer(values, "values"), "values", _VALUES)
+    derivatives = choice(integer(derivatives, "derivatives"), "derivatives", range(values + 1))
+    variable = choice(variable, "variable", VARIABLES)
+    return _Interpolant(values, derivatives, variable, choice(quantity, "quantity", _QUANTITIES))
+
+
+def _plan(
+    name: str,
+    schedule: Schedule,
+    grid: ArrayLike,
+    interpolant: _Interpolant,
+    knowledge: Knowledge,
+    *,
+    prediction: str,
+    options: Mapping[str, object],
+) -> Plan:
+    times = checked_grid(schedule, grid)
+    outputs = DERIVATIVES[knowledge.derivative] if interpolant.derivatives else ()
+    rows = Rows(schedule, prediction=prediction, quantity=interpolant.quantity, derivatives=outputs)
+    used = knowledge.used(schedule, times)
+    for n, (time, t_next) in enumerate(itertools.pairwise(times)):
+        latest, slopes = _conditions(schedule, interpolant, t_next, n, used)
+        of_values, of_slopes = hermite_weights(
+            schedule, times[latest], t_next,
+            derivatives=slopes, variable=interpolant.variable, quantity=interpolant.quantity,
+        )  # fmt: skip
+        ratio = float(_QUANTITIES[interpolant.quantity](schedule, time, t_next)[0])
+        if n == 0 and knowledge.analytic_start(schedule, times):
+            rows.add_analytic(time, of_values[0], x=ratio)
+            continue
+        rows.add(
+            time, dict(zip(latest, of_values, strict=True)), x=ratio,
+            derivatives=dict(zip(latest, of_slopes, strict=True)),
+            derivative=gamma_d_epsilon(knowledge.derivative, schedule, time) if slopes[0] else (),
+        )  # fmt: skip
+    return rows.plan(name, times, {**options, **knowledge._asdict()})
+
+
+def _conditions(
+    schedule: Schedule, interpolant: _Interpolant, t_next: float, n: int, used: list[bool]
+) -> tuple[list[int], list[bool]]:
+    """The rows whose values step n interpolates, newest first, and for each whether its derivative, too."""
+    if t_next == schedule.t_zero and (interpolant.variable, interpolant.quantity) == ("log_gamma", "x0"):
+        return [n], [False]  # no limit but that of order 1
+    latest = list(range(n, max(n - interpolant.values, -1), -1))
+    return latest, [used[row] and n - row < interpolant.derivatives for row in latest]
+
+
+register(
+    Solver(
+        "genie_ttm2", genie_ttm2, order=2,
+        summary="GENIE, second truncated Taylor method; options variable, quantity, derivative, derivative_below, afs",
+    ),
+    Solver(
+        "genie_hermite3", genie_hermite, order=3, options={"values": 2, "derivatives": 1},
+        summary="GENIE with memory, two predictions and a derivative; options as genie_ttm2",
+    ),
+    Solver(
+        "genie_hermite4", genie_hermite, order=4, options={"values": 2, "derivatives": 2},
+        summary="GENIE with memory, two predictions and their derivatives; options as genie_ttm2",
+    ),
+    Solver(
+        "genie_hermite", genie_hermite, order=4,
+        summary="GENIE with memory; options values, derivatives, and as genie_ttm2",
+    ),
+)  # fmt: skip
