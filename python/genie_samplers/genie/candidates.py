@@ -1,0 +1,103 @@
+"""Plans that use the exact derivative, and plans that do not, against a fine solution from the same latents."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .. import grids
+from .._arguments import integer
+from ..engine import sample
+from ..models import WrappedModel
+from ..plan import Plan
+from ..registry import make_plan
+from ..solvers import deis_tab
+from .exact import exact
+
+__all__ = ["GRIDS", "MULTISTEP", "THRESHOLDS", "Candidate", "Measured", "candidates", "measure"]
+
+MULTISTEP = ("ipndm", "deis_log_ab", "unipc")
+THRESHOLDS = (2.0, 10.0, math.inf)
+GRIDS = ("karras", "log_snr", "quadratic_t")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What :func:`registry.make_plan` takes; the derivative, where options name one, is the exact one."""
+
+    solver: str
+    grid: str
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """rmse: of the final states to the fine solution. seconds: of the run, derivatives included."""
+
+    candidate: Candidate
+    rmse: float
+    seconds: float
+
+
+def candidates(threshold: float = 0.0) -> list[Candidate]:
+    """genie_hermite3 with the exact derivative below each of THRESHOLDS and ``threshold``, and MULTISTEP; all of GRIDS.
+
+    threshold: for example ``Diagnosis.derivative_below``, where 0 is none.
+    """
+    thresholds = sorted({*THRESHOLDS, threshold} - {0.0})
+    ways: list[tuple[str, dict[str, object]]] = [
+        *(("genie_hermite3", {"derivative": "exact", "derivative_below": below}) for below in thresholds),
+        *((name, {}) for name in MULTISTEP),
+    ]
+    return [Candidate(solver, grid, options) for (solver, options), grid in itertools.product(ways, GRIDS)]
+
+
+@torch.no_grad()
+def measure(
+    model: WrappedModel,
+    chosen: Sequence[Candidate],
+    nfe: int,
+    *,
+    shape: Sequence[int],
+    seed: int = 0,
+    cond: Mapping[str, object] | None = None,
+    device: torch.device | str | None = None,
+    fine_steps: int = 200,
+    on_result: Callable[[Measured], None] | None = None,
+) -> list[Measured]:
+    """Run every candidate at ``nfe`` evaluations, from noise to t_end; the best first.
+
+    A derivative is not counted as an evaluation: see ``seconds``. The fine solution: deis_tab3 on the Karras grid,
+    ``fine_steps`` steps. seed, cond, device: as of :func:`genie_samplers.sample`. ValueError or TypeError for bad
+    arguments.
+    """
+    schedule, prediction = model.schedule, model.outputs[0]
+    plans = [_plan(model, candidate, nfe) for candidate in chosen]
+    times = grids.power_gamma(schedule, integer(fine_steps, "fine_steps", least=1))
+    network = exact(model)  # plain in rows that read no derivative
+
+    def run(plan: Plan) -> Tensor:
+        return sample(network, plan, shape=shape, seed=seed, cond=cond, device=device, progress=False)
+
+    fine, found = run(deis_tab(schedule, times, order=3, prediction=prediction)), []
+    for candidate, plan in zip(chosen, plans, strict=True):
+        start = time.perf_counter()
+        samples = run(plan)
+        rmse = float(torch.sqrt(torch.mean((samples.double() - fine.double()) ** 2)))  # waits for the device
+        found.append(Measured(candidate, rmse, time.perf_counter() - start))
+        if on_result is not None:
+            on_result(found[-1])
+    return sorted(found, key=lambda measured: measured.rmse)
+
+
+def _plan(model: WrappedModel, candidate: Candidate, nfe: int) -> Plan:
+    return make_plan(
+        candidate.solver, model.schedule, nfe, grid=candidate.grid, prediction=model.outputs[0], denoise=False,
+        options=candidate.options,
+    )  # fmt: skip
