@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,10 +58,20 @@ class Table:
         self.left_out: dict[str, str] = {}
         self.ids = range(self.count)
 
-    def ours(self, solvers: Sequence[str], grids: Sequence[str], nfes: Sequence[int]) -> Iterator[Cell]:
-        """Every registered solver that these name, on every grid, at every number of evaluations it can make."""
+    def ours(
+        self,
+        solvers: Sequence[str],
+        grids: Sequence[str],
+        nfes: Sequence[int],
+        options: Mapping[str, object] = MappingProxyType({}),
+        label: str = "{}",
+    ) -> Iterator[Cell]:
+        """Every registered solver that these name, on every grid, at every number of evaluations it can make.
+
+        options: of the solvers. label: what the cells call them, as a format of their name.
+        """
         for solver, grid, nfe in itertools.product(solvers, grids, nfes):
-            plan = self._plan(solver, grid, nfe)
+            plan = self._plan(solver, grid, nfe, options)
             if plan is None or plan.recipe is None:
                 continue
             try:
@@ -68,7 +79,7 @@ class Table:
             except ValueError as error:  # inf or NaN, or a network call where there is no label
                 self.left_out[solver] = str(error)
                 continue
-            yield self._cell("genie-ext", solver, grid, nfe, states, plan.recipe.grid[-1])
+            yield self._cell("genie-ext", label.format(solver), grid, nfe, states, plan.recipe.grid[-1])
 
     def diffusers(self, nfes: Sequence[int]) -> Iterator[Cell]:
         """Every scheduler of diffusers; final states that are not finite make no cell."""
@@ -80,15 +91,15 @@ class Table:
             else:
                 self.left_out[f"diffusers {run.name} on {run.grid}"] = "gives NaN or inf"
 
-    def _plan(self, solver: str, grid: str, nfe: int) -> Plan | None:
+    def _plan(self, solver: str, grid: str, nfe: int, options: Mapping[str, object]) -> Plan | None:
         try:
-            plan = make_plan(solver, self.problem.schedule, nfe, grid=grid)
+            plan = make_plan(solver, self.problem.schedule, nfe, grid=grid, options=options)
         except UnreachableNFE:
             return None
         if plan.stochastic:
             self.left_out[solver] = "draws noise, so it does not follow the ODE"
             return None
-        if plan.output_names != self.problem.model.outputs:
+        if plan.output_names != self.problem.model.outputs[: len(plan.output_names)]:
             self.left_out[solver] = f"needs a network with the outputs {', '.join(plan.output_names)}"
             return None
         return plan

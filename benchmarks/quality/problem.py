@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 import genie_samplers as gs
-from genie_samplers import grids
+from genie_samplers import genie, grids
 from genie_samplers.data import CLASS_NAMES
-from genie_samplers.models import WrappedModel
 from genie_samplers.plan import Plan
 from genie_samplers.schedules import Schedule
 from genie_samplers.solvers import deis_tab
@@ -28,9 +28,10 @@ _BATCH = 40  # the fastest on one thread, and a divisor of the files' sizes
 
 @dataclass(frozen=True)
 class Problem:
-    """model: a network of one output with ``class_labels``. shape: of one sample. seed: of the latents."""
+    """model: a network with ``class_labels``. parts: its modules. shape: of one sample. seed: of the latents."""
 
-    model: WrappedModel
+    model: Any
+    parts: tuple[nn.Module, ...]
     shape: tuple[int, ...] = (1, 28, 28)
     seed: int = 0
 
@@ -70,17 +71,23 @@ class Problem:
 
     @cached_property
     def identity(self) -> str:
-        """Changes with the network's weights, the seed and the shape."""
-        network = self.model.network
-        state = network.state_dict() if isinstance(network, nn.Module) else {}
-        return digest(*(value.numpy().tobytes() for value in state.values()), str((self.seed, self.shape)).encode())
+        """Changes with the weights, the seed and the shape."""
+        values = [value for part in self.parts for value in part.state_dict().values()]
+        return digest(*(value.numpy().tobytes() for value in values), str((self.seed, self.shape)).encode())
 
 
 def classes(ids: Sequence[int]) -> torch.Tensor:
     return torch.tensor(ids) % len(CLASS_NAMES)
 
 
-def embedded_problem(seed: int = 0) -> Problem:
+def embedded_problem(seed: int = 0, derivative: str | None = None) -> Problem:
+    """derivative: of what the model returns besides epsilon, None, "exact" or "head"."""
     model = gs.models.embedded()
-    model.network.to(memory_format=torch.channels_last)  # type: ignore[attr-defined]  # a tenth faster on one thread
-    return Problem(model, seed=seed)
+    network: Any = model.network
+    network.to(memory_format=torch.channels_last)  # a tenth faster on one thread
+    if derivative == "exact":
+        return Problem(genie.exact(model), (network,), seed=seed)
+    if derivative == "head":
+        headed = genie.embedded(network=model)
+        return Problem(headed, (network, headed.head), seed=seed)
+    return Problem(model, (network,), seed=seed)

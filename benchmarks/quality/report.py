@@ -10,7 +10,7 @@ from pathlib import Path
 from .cells import Cell
 from .frechet import Distance
 
-__all__ = ["best_grids", "plot", "summary", "write_cells"]
+__all__ = ["best_grids", "markdown", "plot", "summary", "write_cells"]
 
 Method = tuple[str, str]  # library, solver
 
@@ -56,7 +56,7 @@ def _errors(cells: Sequence[Cell]) -> str:
     best = best_grids(cells)
     nfes = sorted({cell.nfe for cell in cells})
     lines = [[library, f"`{solver}`", *(_error(row.get(n)) for n in nfes)] for (library, solver), row in best.items()]
-    return _markdown(["library", "solver", *map(str, nfes)], lines)
+    return markdown(["library", "solver", *map(str, nfes)], lines)
 
 
 def _error(cell: Cell | None) -> str:
@@ -71,10 +71,10 @@ def _distances(distances: Sequence[Distance]) -> str:
     lines = [
         [name, grid, *(f"{row[n]:.3f}" if n in row else "-" for n in ("", *nfes))] for (name, grid), row in rows.items()
     ]
-    return _markdown(["samples", "grid", "real", *map(str, nfes)], lines)
+    return markdown(["samples", "grid", "real", *map(str, nfes)], lines)
 
 
-def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     rows = [header, ["---"] * len(header), *lines]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

@@ -42,7 +42,7 @@ class Toy:
 
 
 def toy_problem(network: Toy, seed: int = 0) -> Problem:
-    return Problem(gs.models.wrap(network, SCHEDULE, label=SCHEDULE.log_gamma), shape=(1, 4, 4), seed=seed)
+    return Problem(gs.models.wrap(network, SCHEDULE, label=SCHEDULE.log_gamma), (network,), shape=(1, 4, 4), seed=seed)
 
 
 @pytest.fixture

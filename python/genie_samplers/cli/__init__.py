@@ -1,4 +1,4 @@
-"""Command line: genie-samplers sample | encode | interpolate | compare | plan | backends | train | calibrate."""
+"""Command line: genie-samplers with sample, encode, interpolate, compare, plan, backends, train, distill, ..."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import genie_ext
 from .backends import backends_command
 from .calibrate import calibrate_group
 from .compare import compare_command
+from .diagnose import diagnose_command
+from .distill import distill_command
 from .encode import encode_command
 from .interpolate import interpolate_command
 from .plan import plan_command
@@ -46,3 +48,5 @@ main.add_command(plan_command)
 main.add_command(backends_command)
 main.add_command(train_command)
 main.add_command(calibrate_group)
+main.add_command(diagnose_command)
+main.add_command(distill_command)

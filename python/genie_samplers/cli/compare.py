@@ -9,7 +9,7 @@ import click
 import numpy as np
 import torch
 
-from .. import images, models, schedules
+from .. import genie, images, schedules
 from ..compare import Cell, compare
 from .options import IMAGE_SHAPE, check_run, device_option, grid_option, integers, out_option, seed_option, split
 
@@ -37,7 +37,7 @@ def compare_command(
     images.check_target(out)
     images.check_target(table, suffix=".csv")
     result = compare(
-        models.embedded(device), schedules.vp_linear(), names, numbers, shape=(count, *IMAGE_SHAPE), seed=seed,
+        genie.embedded(device), schedules.vp_linear(), names, numbers, shape=(count, *IMAGE_SHAPE), seed=seed,
         cond={"class_labels": torch.arange(count) % 10}, grid=grid, fine_steps=fine, on_cell=_print_cell,
     )  # fmt: skip
     for (name, nfe), reason in result.skipped.items():

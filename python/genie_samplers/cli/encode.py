@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .. import data, images, models, schedules
+from .. import data, genie, images, models, schedules
 from ..plan import Plan
 from ..reconstruct import GaussianData, Reconstruction, reconstruct
 from ..registry import make_plan
@@ -66,7 +66,7 @@ def encode_command(
     plans = [make_plan(solver, schedule, nfe, grid=grid, direction="encode") for nfe in numbers]
     number = models.NULL_CLASS if class_name is None else class_number(class_name)
     originals = read_images(files) if files else torch.from_numpy(data.fashion_mnist("test", root).images[:count])
-    model, labels = models.embedded(device), torch.full((len(originals),), number)
+    model, labels = genie.embedded(device), torch.full((len(originals),), number)
     done: list[tuple[Plan, Reconstruction]] = []
     try:
         for plan in plans:

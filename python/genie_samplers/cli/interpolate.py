@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genie_ext import Noise, normal_fill
 
-from .. import images, models, schedules
+from .. import genie, images, models, schedules
 from .._inputs import signed_seed
 from ..engine import sample
 from ..interpolate import slerp_grid
@@ -61,7 +61,7 @@ def interpolate_command(
     states = slerp_grid(corners, rows, columns)
     classes = torch.full((len(states),), number)
     x = sample(
-        models.embedded(device), plan, x_init=states, cond={"class_labels": classes}, batch_size=batch_size,
+        genie.embedded(device), plan, x_init=states, cond={"class_labels": classes}, batch_size=batch_size,
         backend=backend,
     )  # fmt: skip
     pixels = images.to_pixels(x.cpu().numpy())

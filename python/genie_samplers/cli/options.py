@@ -21,6 +21,7 @@ __all__ = [
     "class_number",
     "data_option",
     "denoise_option",
+    "derivative_option",
     "device_option",
     "grid_option",
     "integers",
@@ -44,6 +45,10 @@ denoise_option = click.option(
     default=None,
     help="Let the last evaluation step to gamma = 0, or not; the solver's habit by default.",
 )
+derivative_option = click.option(
+    "--derivative", type=click.Choice(["head", "exact"]),
+    help="Of the genie solvers: by the distilled head, their default, or by differentiating the network.",
+)  # fmt: skip
 seed_option = click.option("--seed", default=0, show_default=True)
 device_option = click.option("--device", default="cpu", show_default=True)
 batch_size_option = click.option(

@@ -12,8 +12,9 @@ from typing import Any
 import click
 import torch
 from click.core import ParameterSource
+from torch import nn
 
-from .. import guidance, images, models, schedules
+from .. import genie, guidance, images, models, schedules
 from ..engine import sample
 from ..plan import Plan
 from ..registry import make_plan
@@ -25,6 +26,7 @@ from .options import (
     check_run,
     class_number,
     denoise_option,
+    derivative_option,
     device_option,
     grid_option,
     nfe_option,
@@ -41,6 +43,7 @@ __all__ = ["sample_command"]
 @nfe_option
 @grid_option
 @denoise_option
+@derivative_option
 @seed_option
 @device_option
 @backend_option
@@ -51,8 +54,9 @@ __all__ = ["sample_command"]
 @batch_size_option
 @out_option("samples.png")
 def sample_command(
-    solver: str, nfe: int, grid: str | None, denoise: bool | None, seed: int, device: str, backend: str | None,
-    plan_file: Path | None, count: int, class_name: str | None, scale: float | None, batch_size: int, out: Path,
+    solver: str, nfe: int, grid: str | None, denoise: bool | None, derivative: str | None, seed: int, device: str,
+    backend: str | None, plan_file: Path | None, count: int, class_name: str | None, scale: float | None,
+    batch_size: int, out: Path,
 ) -> None:  # fmt: skip
     """Images from the embedded Fashion-MNIST network, as one PNG."""
     if plan_file is not None:
@@ -60,16 +64,16 @@ def sample_command(
     check_run(count, device)
     images.check_target(out)
     if plan_file is None:
-        plan = make_plan(solver, schedules.vp_linear(), nfe, grid=grid, denoise=denoise)
+        options = None if derivative is None else {"derivative": derivative}
+        plan = make_plan(solver, schedules.vp_linear(), nfe, grid=grid, denoise=denoise, options=options)
     else:
         plan = _load_plan(plan_file)
-    network = models.embedded(device)
-    model: Any = network
-    if scale is not None:
-        model, plan = guidance.classifier_free(network, null={"class_labels": models.NULL_CLASS}), plan.guided(scale)
+    headed = genie.embedded(device)
+    network = headed.model.network
+    model, plan = _guided(headed, plan, scale)
     classes = torch.arange(count) % 10 if class_name is None else torch.full((count,), class_number(class_name))
     start = time.perf_counter()
-    with _network_seconds(network.network) as seconds:
+    with _seconds_inside(network, headed.head) as seconds:
         x = sample(
             model, plan, shape=(count, *IMAGE_SHAPE), seed=seed, cond={"class_labels": classes},
             batch_size=batch_size, backend=backend,
@@ -84,22 +88,49 @@ def sample_command(
         f"{out}: {count} images, {name}, {plan.nfe} evaluations, {total:.2f} s "
         f"(network {seconds[0]:.2f} s, sampler {1e3 * (total - seconds[0]):.1f} ms)"
     )
+    if "gamma_d_epsilon" in plan.outputs:
+        batches = -(-count // batch_size)
+        forward = _forward_seconds(headed.model, batch_size) * (1 if scale is None else 2)
+        click.echo(f"exact derivatives: the cost of {total / (batches * forward):.1f} forward passes")
+
+
+def _guided(headed: genie.HeadedModel, plan: Plan, scale: float | None) -> tuple[Any, Plan]:
+    """The model and the plan that run: with a head or exact derivatives where the plan reads them, and guided."""
+    exact, order = plan.outputs[1:2] == ("gamma_d_epsilon",), max(1, len(plan.outputs) - 1)
+    if scale is None:
+        return (genie.exact(headed.model, order=order) if exact else headed), plan
+    null = {"class_labels": models.NULL_CLASS}
+    if exact:  # along the guided direction, which keeps the order
+        return genie.exact(guidance.classifier_free(headed.model, null=null), order=order, scale=scale), plan
+    return guidance.classifier_free(headed, null=null), plan.guided(scale)
+
+
+@torch.no_grad()
+def _forward_seconds(model: models.WrappedModel, batch_size: int) -> float:
+    """Of one plain evaluation, the fastest of three."""
+    x, label = torch.zeros(batch_size, *IMAGE_SHAPE, device=model.device), torch.zeros(batch_size, device=model.device)
+    times = []
+    for _ in range(3):
+        with _seconds_inside(model.network) as seconds:  # type: ignore[arg-type]
+            model(x, label)
+        times += seconds
+    return min(times)
 
 
 def _check_plan_decides() -> None:
     context = click.get_current_context()
-    for name in ("solver", "nfe", "grid", "denoise"):
+    for name in ("solver", "nfe", "grid", "denoise", "derivative"):
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             raise click.UsageError(f"--{name} with --plan: the plan decides it; leave one of the two out")
 
 
 @contextmanager
-def _network_seconds(network: Any) -> Iterator[list[float]]:
-    """The seconds spent inside ``network``, in a list of one."""
+def _seconds_inside(*networks: nn.Module) -> Iterator[list[float]]:
+    """The seconds spent inside ``networks``, in a list of one."""
     seconds, started = [0.0], [0.0]
 
     def now() -> float:
-        if next(network.parameters()).is_cuda:
+        if next(networks[0].parameters()).is_cuda:
             torch.cuda.synchronize()
         return time.perf_counter()
 
@@ -109,7 +140,7 @@ def _network_seconds(network: Any) -> Iterator[list[float]]:
     def end(*_: object) -> None:
         seconds[0] += now() - started[0]
 
-    hooks = (network.register_forward_pre_hook(begin), network.register_forward_hook(end))
+    hooks = [hook for n in networks for hook in (n.register_forward_pre_hook(begin), n.register_forward_hook(end))]
     try:
         yield seconds
     finally:

@@ -1,0 +1,126 @@
+"""genie-samplers distill: a GENIE head for the embedded network or for one of the user's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from genie_ext.ops.jvp_distill_loss import WEIGHTINGS
+
+from .. import data
+from ..genie.targets import Data
+from ..grids import GRIDS
+from ..models import WrappedModel
+from .network import chosen_network, network_options
+from .options import FILE, check_device, data_option, device_option, seed_option
+
+__all__ = ["distill_command"]
+
+_LATENTS = 20  # of the report
+
+
+@click.command("distill")
+@network_options
+@data_option
+@click.option("--images", "file", type=FILE, help="A .npy of floats [N, C, H, W] in [-1, 1], in place of --data.")
+@click.option("--run", "run_folder", type=click.Path(path_type=Path), required=True, help="Checkpoint and report.")
+@click.option("--steps", default=2000, show_default=True)
+@click.option("--batch-size", default=64, show_default=True, help="Samples, or trajectories, of a step.")
+@click.option("--chunk-size", default=16, show_default=True, help="Of them at once; a process takes whole chunks.")
+@click.option("--memory", default=2048, show_default=True, help="MiB; chunks are halved until they fit.")
+@click.option("--learning-rate", default=1e-3, show_default=True)
+@click.option("--width", type=int, help="Channels of the head; those of the last feature map by default.")
+@click.option(
+    "--target",
+    type=click.Choice(["pointwise", "step"]),
+    default="pointwise",
+    show_default=True,
+    help="The derivative itself; or what the steps of one plan need, of --solver, --nfe and --grid.",
+)
+@click.option("--solver", default="genie_hermite3", show_default=True, help="With --target step.")
+@click.option("--nfe", default=10, show_default=True, help="With --target step.")
+@click.option("--grid", type=click.Choice(list(GRIDS)), help="With --target step; the solver's by default.")
+@click.option("--gamma-max", type=float, help="Largest gamma of --target pointwise; the schedule's by default.")
+@click.option(
+    "--weighting",
+    type=click.Choice(list(WEIGHTINGS)),
+    default="one_plus_gamma2",
+    show_default=True,
+    help="Of the loss, by gamma.",
+)
+@seed_option
+@device_option
+@click.option("--export", "export_to", type=click.Path(path_type=Path), help="Write genie_head/ into this folder.")
+def distill_command(
+    folder: Path | None, schedule_name: str, prediction: str, label_name: str | None, root: str, file: Path | None,
+    run_folder: Path, batch_size: int, chunk_size: int, memory: int, device: str, export_to: Path | None,
+    **chosen: object,
+) -> None:  # fmt: skip
+    """Distill a head; stops and resumes at any time, alone or under torchrun. Ends with a report, PNG and CSV."""
+    from .. import genie
+
+    with _process(device) as device:
+        check_device(device)
+        if export_to is not None:
+            export_to.mkdir(parents=True, exist_ok=True)  # rather fail now than after hours
+        model = chosen_network(folder, schedule_name, prediction, label_name, device)
+        training, held_out = (_images(model, root, file, split) for split in ("train", "test"))
+        chunk_size = min(chunk_size, batch_size)
+        one = genie.bytes_per_sample(model, training.images[:1].to(device), {})
+        while chunk_size > 1 and chunk_size * one > memory * 2**20:
+            chunk_size //= 2
+        about = f"{folder or 'embedded'}, {model.schedule}, {prediction}, label {label_name or 'by default'}"
+        options = genie.DistillOptions(batch_size=batch_size, chunk_size=chunk_size, about=about, **chosen)  # type: ignore[arg-type]
+        run = genie.Distiller(run_folder, model, training, options)
+        run.run()
+        if run.rank > 0:
+            return
+        headed = genie.with_head(model, run.averaged())
+        config, shape = headed.head.config, training.images.shape[1:]
+        cond = {name: torch.arange(_LATENTS) % int(null) for name, null in training.null.items()}
+        found = genie.report(
+            headed, genie.targets_of(model, config, held_out, options, options.seed + 1), shape=(_LATENTS, *shape),
+            cond=cond,
+        )  # fmt: skip
+        found.save(run_folder / "report.png")
+        click.echo(str(found))
+        if export_to is not None:
+            written = genie.save_head(headed.head, export_to)
+            (written / "README.md").write_text(genie.card(headed.head, options, found))
+            click.echo(f"{written}: the averaged head after {run.step} steps")
+
+
+def _images(model: WrappedModel, root: str, file: Path | None, split: str) -> Data:
+    """The images to learn from, or to report on: a file's, of both, or Fashion-MNIST's, with their classes."""
+    classes = model.defaults.get("class_labels")
+    if file is not None:
+        values = torch.from_numpy(np.load(file, allow_pickle=False))
+        if values.ndim != 4 or not values.is_floating_point():
+            raise ValueError(f"--images {file}: {values.dtype} {tuple(values.shape)}; need floats [N, C, H, W]")
+        return Data(values.float(), {}, {})
+    found = data.fashion_mnist(split, root)
+    images, labels = torch.from_numpy(found.images), torch.from_numpy(found.labels)
+    if classes is None:
+        return Data(images, {}, {})
+    return Data(images, {"class_labels": labels}, {"class_labels": classes})  # type: ignore[dict-item]
+
+
+@contextmanager
+def _process(device: str) -> Iterator[str]:
+    """The device of this process; under torchrun one of several, which are joined for the length of the block."""
+    if "WORLD_SIZE" not in os.environ:
+        yield device
+        return
+    cuda = device.startswith("cuda")
+    dist.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield f"cuda:{os.environ['LOCAL_RANK']}" if cuda else device
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,35 @@
+"""The model card of a distilled head."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from .distill import DistillOptions
+from .head import GenieHead
+from .report import HeadReport
+
+__all__ = ["card"]
+
+
+def card(head: GenieHead, options: DistillOptions, found: HeadReport) -> str:
+    """Markdown: what the head is, how it was made and how good it is on held-out data."""
+    parameters = sum(p.numel() for p in head.parameters())
+    lines = [
+        "# A GENIE head",
+        "",
+        "Predicts the derivative of epsilon along the probability flow, from the last feature map of the network that",
+        'lies beside it: `genie_samplers.genie.with_head(model, folder)`, for plans with derivative="head" such as',
+        "`genie_ttm2` and `genie_hermite3`. Dockhorn, Vahdat and Kreis, arXiv 2210.05475.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| parameters | {parameters:,}, stored as float16 |",
+        *(f"| {name} | {value} |" for name, value in asdict(options).items() if value not in ("", None)),
+        "",
+        "Error of gamma d epsilon/d gamma on held-out images, relative to its rms; RMSE of solvers to the fine",
+        "solution from held-out latents:",
+        "",
+        str(found),
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,39 @@
+"""How much memory the targets of a sample take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..models import WrappedModel
+
+__all__ = ["bytes_per_sample"]
+
+_COPIES = 4  # of every layer's output: value and tangent, each beside an intermediate
+
+
+@torch.no_grad()
+def bytes_per_sample(model: WrappedModel, x: Tensor, cond: Mapping[str, Tensor]) -> int:
+    """An upper bound for one joint JVP: as if the outputs of all layers were alive at once, four times.
+
+    x, cond: one sample, [1, ...] in the model's dtype and on its device; the network runs once.
+    """
+    seen = [0]
+
+    def count(_: nn.Module, __: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            seen[0] += output.nbytes
+
+    leaves = [m for m in model.network.modules() if not any(m.children())]  # type: ignore[attr-defined]
+    hooks = [leaf.register_forward_hook(count) for leaf in leaves]
+    try:
+        label = model.label(np.array([0.5 * model.schedule.t_max]))
+        model(x, torch.from_numpy(label).to(x.device, torch.float32), **cond)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return _COPIES * seen[0]

@@ -1,0 +1,130 @@
+"""How good a head is: the error of its derivative by gamma, and of what solvers make of it by evaluations."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..compare import Comparison, compare
+from .head import GenieHead
+from .headed import HeadedModel
+from .targets import Source, Targets
+
+__all__ = ["EDGES", "Band", "HeadReport", "derivative_errors", "report"]
+
+EDGES = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, np.inf)
+SOLVERS = ("ddim", "ipndm", "genie_ttm2", "genie_hermite3")
+NFES = (5, 8, 10, 15, 20)
+
+
+@dataclass(frozen=True)
+class Band:
+    """gamma in [low, high): rms of the target (gamma times the derivative) and of the head's error, per pixel."""
+
+    low: float
+    high: float
+    samples: int
+    target: float
+    error: float
+
+    @property
+    def relative(self) -> float:
+        return self.error / self.target
+
+
+@dataclass(frozen=True)
+class HeadReport:
+    bands: Sequence[Band]
+    comparison: Comparison
+
+    def save(self, path: Path) -> None:
+        """``path`` as PNG, and the numbers beside it as CSV."""
+        with open(path.with_suffix(".csv"), "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("kind", "solver", "nfe", "gamma_low", "gamma_high", "samples", "target_rms", "error"))
+            writer.writerows(
+                ("derivative", "", "", b.low, b.high, b.samples, f"{b.target:.6f}", f"{b.error:.6f}")
+                for b in self.bands
+            )
+            writer.writerows(
+                ("rmse", c.solver, c.nfe, "", "", len(c.samples), "", f"{c.rmse:.6f}") for c in self.comparison.cells
+            )
+        self._plot(path)
+
+    def __str__(self) -> str:
+        cells = self.comparison.cells
+        nfes = sorted({c.nfe for c in cells})
+        lines = ["| gamma | samples | rms | relative error |", "|---|---|---|---|"]
+        lines += [f"| {b.low:g} to {b.high:g} | {b.samples} | {b.target:.3f} | {b.relative:.3f} |" for b in self.bands]
+        lines += ["", f"| evaluations | {' | '.join(map(str, nfes))} |", f"|---{'|---' * len(nfes)}|"]
+        for solver in dict.fromkeys(c.solver for c in cells):
+            found = (self.comparison.cell(solver, nfe) for nfe in nfes)
+            lines.append(f"| {solver} | {' | '.join('' if c is None else f'{c.rmse:.4f}' for c in found)} |")
+        return "\n".join(lines)
+
+    def _plot(self, path: Path) -> None:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(9, 3.5), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        middle = [np.sqrt(max(b.low, 0.01) * min(b.high, 150.0)) for b in self.bands]
+        left.plot(middle, [b.relative for b in self.bands], "o-")
+        left.axhline(1.0, color="grey", linewidth=0.8)
+        left.set(xscale="log", xlabel="gamma", ylabel="error of the derivative / its rms", ylim=(0.0, None))
+        cells = self.comparison.cells
+        for solver in dict.fromkeys(c.solver for c in cells):
+            right.plot(*zip(*((c.nfe, c.rmse) for c in cells if c.solver == solver), strict=True), "o-", label=solver)
+        right.set(yscale="log", xlabel="evaluations", ylabel="RMSE to the fine solution")
+        right.legend()
+        figure.savefig(path, dpi=100)
+
+
+@torch.no_grad()
+def derivative_errors(head: GenieHead, chunks: Iterable[Targets], edges: Sequence[float] = EDGES) -> list[Band]:
+    """The bands between ``edges`` that hold samples."""
+    gammas, squares = [], []
+    for at in chunks:
+        weights = head_weights(at.gamma).to(at.x)
+        thirds = at.maps(head).chunk(3, dim=1)
+        predicted = sum(w.reshape(-1, 1, 1, 1) * k for w, k in zip(weights.unbind(1), thirds, strict=True))
+        error = (predicted - at.target).square().flatten(1).mean(1)
+        gammas.append(at.gamma)
+        squares.append(torch.stack([at.target.square().flatten(1).mean(1), error], dim=1))
+    gamma, square = torch.cat(gammas), torch.cat(squares).double()
+    found = []
+    for low, high in pairwise(edges):
+        inside = square[(gamma >= low) & (gamma < high)]
+        if len(inside):
+            target, error = inside.mean(0).sqrt().tolist()
+            found.append(Band(low, high, len(inside), target, error))
+    return found
+
+
+def head_weights(gamma: Tensor) -> Tensor:
+    """[B] -> [B, 3]: weights of k1, k2, k3 in gamma d_epsilon."""
+    power = 1.0 + gamma.square()
+    return torch.stack([-torch.ones_like(gamma), gamma.square() / power, 1.0 / power], dim=1)
+
+
+def report(
+    model: HeadedModel,
+    held_out: Source,
+    *,
+    shape: Sequence[int],
+    chunks: int = 4,
+    seed: int = 3,
+    cond: Mapping[str, object] | None = None,
+    solvers: Sequence[str] = SOLVERS,
+    nfes: Sequence[int] = NFES,
+) -> HeadReport:
+    """Errors of the derivative on the source's first chunks, of solvers on held-out latents, ``shape`` = [B, ...]."""
+    targets = (at for number in range(chunks) for at in held_out.chunk(number))
+    bands = derivative_errors(model.head, targets)
+    return HeadReport(bands, compare(model, model.schedule, solvers, nfes, shape=shape, seed=seed, cond=cond))

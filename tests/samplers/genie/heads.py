@@ -1,0 +1,38 @@
+"""A small U-Net with its model, and data for it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+import genie_samplers as gs
+from genie_samplers import genie
+from genie_samplers.models import WrappedModel
+
+__all__ = ["SCHEDULE", "data", "model", "network"]
+
+SCHEDULE = gs.schedules.vp_linear()
+
+
+def network() -> nn.Module:
+    from diffusers.models.unets.unet_2d import UNet2DModel
+
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=8, in_channels=2, out_channels=2, layers_per_block=1, block_out_channels=(8, 16),
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        norm_num_groups=4, attention_head_dim=8, num_class_embeds=4,
+    )  # fmt: skip
+    return unet.eval().requires_grad_(False)
+
+
+def model(prediction: str = "epsilon") -> WrappedModel:
+    return gs.models.wrap(
+        network(), SCHEDULE, prediction=prediction, label=SCHEDULE.log_gamma, defaults={"class_labels": 3}
+    )
+
+
+def data(count: int = 12) -> genie.Data:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(count, 2, 8, 8, generator=generator) * 2.0 - 1.0
+    return genie.Data(images, {"class_labels": torch.arange(count) % 3}, {"class_labels": 3})
