@@ -45,9 +45,9 @@ def _case(shape: tuple[int, ...], dtype: torch.dtype, threads: int | None, setti
             absent["torch.compile"] = f"{type(error).__name__}: {error}".strip()[:300]
     passes = {name: partial(_forward_and_backward, loss, maps, target, gamma) for name, loss in losses.items()}
     size = 2 * maps.nbytes + target.nbytes
-    half = torch.ones(2, size // 8, device=settings.device)
+    source, copied = torch.ones(2, size // 8, device=settings.device)
     competitors = [Competitor(name, run) for name, run in passes.items()]
-    competitors.insert(1, Competitor("copy", partial(torch.empty_like(half).copy_, half)))
+    competitors.insert(1, Competitor("copy", partial(copied.copy_, source)))
     return Case(
         f"{shape_text(shape)} {str(dtype)[6:]}",
         competitors,

@@ -1,6 +1,6 @@
 // jvp_distill_loss on the CPU; compiled once per instruction set. A thread takes a block of
-// kSumBlock elements at a time, which fits the first cache: what is of the compute type is read and
-// written in place, the rest goes through buffers.
+// kSumBlock elements at a time, whose squares fit the first cache. Maps and gradient are converted
+// on the way; a target that is not of the compute type goes through a buffer.
 #include <memory>
 
 #include "common/loops.h"
@@ -14,9 +14,7 @@ inline constexpr int64_t kSerialElements = 8192;
 
 template <class T>
 struct LossBuffers {
-  alignas(64) T maps[kMaps][kSumBlock];
   alignas(64) T target[kSumBlock];
-  alignas(64) T gradient[kMaps][kSumBlock];
   alignas(64) T squares[kSumBlock];
 };
 
@@ -25,6 +23,16 @@ template <class T>
 LossBuffers<T>& loss_buffers_of_this_thread() {
   thread_local const auto buffers = std::make_unique_for_overwrite<LossBuffers<T>>();
   return *buffers;
+}
+
+// Where they lie if of the compute type, else converted into the buffer.
+template <class T>
+const T* read(const Samples& tensor, int64_t sample, int64_t first, T* buffer, int count) {
+  const void* data = address_of(tensor, sample, first);
+  if (tensor.dtype == (sizeof(T) == 8 ? DType::f64 : DType::f32))
+    return static_cast<const T*>(data);
+  convert_from(tensor.dtype, data, buffer, count);
+  return buffer;
 }
 
 // 4 sum; overwrites the values
@@ -41,78 +49,49 @@ T tree_sum(T* values, int64_t count) {
   return values[0];
 }
 
-template <class T>
-void square(const LossRow<T>& row, const T* __restrict k1, const T* __restrict k2,
-            const T* __restrict k3, const T* __restrict target, T* __restrict squares, int count) {
+// S stores the maps and the gradient. Converted in this loop, not through a buffer: else a 16-bit
+// gradient larger than the caches takes three times as long to write.
+template <class T, class S>
+void square(const LossRow<T>& row, const S* __restrict k1, const S* __restrict k2,
+            const S* __restrict k3, const T* __restrict target, T* __restrict squares, int count) {
   for (int i = 0; i < count; ++i) {
-    const T r = residual(row, k1[i], k2[i], k3[i], target[i]);
+    const T r = residual(row, to<T>(k1[i]), to<T>(k2[i]), to<T>(k3[i]), target[i]);
     squares[i] = mul(r, r);  // 3 square
   }
 }
 
-template <class T>
-void square_and_differentiate(const LossRow<T>& row, const T* __restrict k1, const T* __restrict k2,
-                              const T* __restrict k3, const T* __restrict target, T* __restrict d1,
-                              T* __restrict d2, T* __restrict d3, T* __restrict squares,
+template <class T, class S>
+void square_and_differentiate(const LossRow<T>& row, const S* __restrict k1, const S* __restrict k2,
+                              const S* __restrict k3, const T* __restrict target, S* __restrict d1,
+                              S* __restrict d2, S* __restrict d3, T* __restrict squares,
                               int count) {
   for (int i = 0; i < count; ++i) {
-    const T r = residual(row, k1[i], k2[i], k3[i], target[i]);
-    d1[i] = mul(row.slope[0], r);  // 2 differentiate
-    d2[i] = mul(row.slope[1], r);
-    d3[i] = mul(row.slope[2], r);
+    const T r = residual(row, to<T>(k1[i]), to<T>(k2[i]), to<T>(k3[i]), target[i]);
+    d1[i] = to<S>(mul(row.slope[0], r));  // 2 differentiate
+    d2[i] = to<S>(mul(row.slope[1], r));
+    d3[i] = to<S>(mul(row.slope[2], r));
     squares[i] = mul(r, r);  // 3 square
   }
 }
 
+// The block's sum of squares; writes its part of the gradient.
 template <class T>
-class BlockLoss {
- public:
-  explicit BlockLoss(const JvpDistillLoss& call)
-      : call_(call), buffers_(loss_buffers_of_this_thread<T>()) {}
-
-  // The block's sum of squares; writes its part of the gradient.
-  T run(const LossRow<T>& row, int64_t sample, int64_t first, int count) {
-    const T* k[kMaps];
-    for (int i = 0; i < kMaps; ++i)
-      k[i] = read(address_of(call_.maps, sample, i * call_.elements + first), call_.maps.dtype,
-                  buffers_.maps[i], count);
-    const T* target =
-        read(address_of(call_.target, sample, first), call_.target.dtype, buffers_.target, count);
-    if (call_.gradient.data == nullptr) {
-      square(row, k[0], k[1], k[2], target, buffers_.squares, count);
-    } else {
-      differentiate(row, k, target, sample, first, count);
-    }
-    return tree_sum(buffers_.squares, count);
-  }
-
- private:
-  static constexpr DType kCompute = sizeof(T) == 8 ? DType::f64 : DType::f32;
-
-  static const T* read(const void* data, DType dtype, T* buffer, int count) {
-    if (dtype == kCompute) return static_cast<const T*>(data);
-    convert_from(dtype, data, buffer, count);
-    return buffer;
-  }
-
-  void differentiate(const LossRow<T>& row, const T* const (&k)[kMaps], const T* target,
-                     int64_t sample, int64_t first, int count) {
-    const bool direct = call_.gradient.dtype == kCompute;
-    void* address[kMaps];
-    T* d[kMaps];
-    for (int i = 0; i < kMaps; ++i) {
-      address[i] = address_of(call_.gradient, sample, i * call_.elements + first);
-      d[i] = direct ? static_cast<T*>(address[i]) : buffers_.gradient[i];
-    }
-    square_and_differentiate(row, k[0], k[1], k[2], target, d[0], d[1], d[2], buffers_.squares,
-                             count);
-    if (direct) return;
-    for (int i = 0; i < kMaps; ++i) convert_to(call_.gradient.dtype, d[i], address[i], count);
-  }
-
-  const JvpDistillLoss& call_;
-  LossBuffers<T>& buffers_;
-};
+T block_loss(const JvpDistillLoss& call, LossBuffers<T>& buffers, const LossRow<T>& row,
+             int64_t sample, int64_t first, int count) {
+  const T* target = read(call.target, sample, first, buffers.target, count);
+  with_storage(call.maps.dtype, [&](auto stored) {
+    using S = decltype(stored);
+    const auto map = [&](const Samples& maps, int i) {
+      return static_cast<S*>(address_of(maps, sample, i * call.elements + first));
+    };
+    const S *k1 = map(call.maps, 0), *k2 = map(call.maps, 1), *k3 = map(call.maps, 2);
+    if (call.gradient.data == nullptr)
+      return square(row, k1, k2, k3, target, buffers.squares, count);
+    square_and_differentiate(row, k1, k2, k3, target, map(call.gradient, 0), map(call.gradient, 1),
+                             map(call.gradient, 2), buffers.squares, count);
+  });
+  return tree_sum(buffers.squares, count);
+}
 
 // From the sums of blocks to the losses and their total.
 template <class T>
@@ -135,12 +114,12 @@ void run_blocks(const JvpDistillLoss& call, int threads) {
   const int64_t blocks = sum_blocks(call.elements);
   T* partials = static_cast<T*>(call.partials);
   parallel_ranges(call.batch * blocks, threads, [&](int64_t begin, int64_t end) {
-    BlockLoss<T> loss(call);
+    LossBuffers<T>& buffers = loss_buffers_of_this_thread<T>();
     for (int64_t task = begin; task < end; ++task) {
       const int64_t sample = task / blocks, first = task % blocks * kSumBlock;
       const int64_t rest = call.elements - first;
       const int count = static_cast<int>(rest < kSumBlock ? rest : kSumBlock);
-      partials[task] = loss.run(loss_row<T>(call, sample), sample, first, count);
+      partials[task] = block_loss(call, buffers, loss_row<T>(call, sample), sample, first, count);
     }
   });
   finish<T>(call);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -24,7 +25,8 @@ class TrainingRun(ABC):
     """Network, its moving average and the optimiser; ``folder`` holds the checkpoint and the loss curve.
 
     A checkpoint in ``folder`` is resumed: ``options.steps`` and ``save_every`` may differ from those it was made with,
-    any other difference is a ValueError. ``writes``: whether this process writes the files (one of several does).
+    any other difference is a ValueError, and so is a loss that is not finite. ``writes``: whether this process writes
+    the files (one of several does).
     """
 
     may_change: ClassVar[frozenset[str]] = frozenset({"steps", "save_every"})
@@ -60,7 +62,7 @@ class TrainingRun(ABC):
         bar = tqdm(total=self.options.steps, initial=self.step, unit="step", dynamic_ncols=True, disable=shown)
         with bar:
             while self.step < end:
-                self.losses.append(self.take_step())
+                self.losses.append(self._checked(self.take_step()))
                 self.step += 1
                 bar.update()
                 if self.step % 10 == 0:
@@ -68,6 +70,14 @@ class TrainingRun(ABC):
                 if self.step % self.options.save_every == 0:
                     self.save()
         self.save()
+
+    def _checked(self, loss: float) -> float:
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"{self.folder}: the loss of step {self.step} is {loss}; nothing of it was saved, train with a smaller "
+                "learning_rate in another folder, or on other data"
+            )
+        return loss
 
     def descend(self, rate: float) -> None:
         """One step of the optimiser at this learning rate, gradients clipped to norm 1, and of the moving average."""

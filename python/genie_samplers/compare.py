@@ -11,7 +11,7 @@ from torch import Tensor
 
 from . import grids
 from ._arguments import integer
-from .engine import sample
+from .engine import Model, sample
 from .plan import Plan
 from .registry import UnreachableNFE, make_plan
 from .schedules import Schedule
@@ -43,7 +43,7 @@ class Comparison:
 
 
 def compare(
-    model: Callable[..., Tensor],
+    model: Model,
     schedule: Schedule,
     solvers: Sequence[str],
     nfes: Sequence[int],
@@ -57,24 +57,28 @@ def compare(
 ) -> Comparison:
     """Run every solver at every NFE from the same latents, on its default grid unless ``grid`` names another.
 
-    The fine solution is deis_tab3 on the Karras grid with ``fine_steps`` steps, continued to gamma = 0 for plans that
-    end there. A number of evaluations that a solver cannot make exactly is skipped, and so is a cell whose run
-    ends with a ValueError (its state became inf or NaN); any other bad argument raises before the first cell.
+    What the network predicts is the first of the model's ``outputs``, epsilon where it has none. The fine solution is
+    deis_tab3 on the Karras grid with ``fine_steps`` steps, continued to gamma = 0 for plans that end there. A number of
+    evaluations that a solver cannot make exactly is skipped, and so is a cell whose run ends with a ValueError (its
+    state became inf or NaN); any other bad argument raises before the first cell.
     """
 
     def run(plan: Plan) -> Tensor:
         return sample(model, plan, shape=shape, seed=seed, cond=cond, progress=False)
 
     times = grids.power_gamma(schedule, integer(fine_steps, "fine_steps", least=1))
-    plans, skipped = _plans(schedule, solvers, nfes, grid)
-    fine = run(deis_tab(schedule, times, order=3))
+    outputs = getattr(model, "outputs", None)
+    prediction = outputs[0] if isinstance(outputs, tuple) else "epsilon"
+    plans, skipped = _plans(schedule, solvers, nfes, grid, prediction)
+    fine = run(deis_tab(schedule, times, order=3, prediction=prediction))
     fine_at_zero: Tensor | None = None
     result = Comparison(fine, skipped=skipped)
     for (name, nfe), plan in plans.items():
         target = fine
         if plan.recipe is not None and plan.recipe.grid[-1] == schedule.t_zero:
             if fine_at_zero is None:
-                fine_at_zero = run(deis_tab(schedule, grids.with_zero(schedule, times), order=3))
+                to_zero = grids.with_zero(schedule, times)
+                fine_at_zero = run(deis_tab(schedule, to_zero, order=3, prediction=prediction))
             target = fine_at_zero
         try:
             samples = run(plan)
@@ -88,7 +92,7 @@ def compare(
 
 
 def _plans(
-    schedule: Schedule, solvers: Sequence[str], nfes: Sequence[int], grid: str | None
+    schedule: Schedule, solvers: Sequence[str], nfes: Sequence[int], grid: str | None, prediction: str
 ) -> tuple[dict[tuple[str, int], Plan], dict[tuple[str, int], str]]:
     """The plans of the table by (solver, nfe), and why the others cannot be made."""
     if isinstance(solvers, str) or len(solvers) == 0:
@@ -99,7 +103,7 @@ def _plans(
     skipped: dict[tuple[str, int], str] = {}
     for name, nfe in itertools.product(solvers, nfes):
         try:
-            plans[name, nfe] = make_plan(name, schedule, nfe, grid=grid)
+            plans[name, nfe] = make_plan(name, schedule, nfe, grid=grid, prediction=prediction)
         except UnreachableNFE as error:
             skipped[name, nfe] = str(error)
     return plans, skipped

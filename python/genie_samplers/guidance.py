@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ._inputs import Inputs, map_tensors
 from ._outputs import first_outputs
-from .models import Label, WrappedModel
+from .models import Label
 from .schedules import Schedule
 
 __all__ = ["ClassifierFree", "classifier_free", "for_run"]
@@ -65,12 +65,12 @@ class ClassifierFree:
         return *(o[: len(x)] for o in outputs), *(o[len(x) :] for o in outputs)
 
 
-def classifier_free(model: WrappedModel, *, null: Mapping[str, object]) -> ClassifierFree:
+def classifier_free(model: Any, *, null: Mapping[str, object]) -> ClassifierFree:
     """Classifier-free guidance: use with ``plan.guided(scale)``.
 
-    null: the conditioning of "no condition", for example ``{"class_labels": 10}``; a number stands for one per sample,
-    a tensor is one sample's conditioning. Ho and Salimans, arXiv 2207.12598; the plan forms
-    scale * conditional + (1 - scale) * unconditional.
+    model: from models.wrap or genie.with_head. null: the conditioning of "no condition", for example
+    ``{"class_labels": 10}``; a number stands for one per sample, a tensor is one sample's conditioning. Ho and
+    Salimans, arXiv 2207.12598; the plan forms scale * conditional + (1 - scale) * unconditional.
     """
     if not null:
         raise ValueError("null: empty; name the conditioning that stands for no condition, as in {'class_labels': 10}")

@@ -121,7 +121,7 @@ def load(
     config = Path(folder) / "config.json"
     if not config.is_file():
         raise ValueError(f"folder={str(folder)!r}: has no config.json; give the folder of a diffusers U-Net")
-    kind = json.loads(config.read_text()).get("_class_name")
+    kind = _class_name(config)
     if kind not in _NETWORKS:
         raise ValueError(f"folder={str(folder)!r}: holds a {kind}; give one of {', '.join(_NETWORKS)}")
     try:
@@ -136,6 +136,13 @@ def load(
     classes = network.config.get("num_class_embeds")
     defaults = {} if classes is None else {"class_labels": classes - 1}
     return wrap(network, schedule, prediction=prediction, label=label, defaults=defaults)
+
+
+def _class_name(config: Path) -> object:
+    try:
+        return json.loads(config.read_text())["_class_name"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"folder: {config} names no _class_name; give the folder of a diffusers U-Net") from error
 
 
 def fill_missing(cond: Mapping[str, object], defaults: Mapping[str, object], x: Tensor) -> dict[str, object]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 import genie_ext
-from genie_ext import Noise, fused_step, normal_fill
+from genie_ext import Noise, fused_step, jvp_distill_loss, normal_fill
 from genie_ext._dispatch import OPS
 
 ROOT = Path(__file__).parents[2]
@@ -30,8 +30,18 @@ def fill(x: Tensor, backend: str | None) -> Tensor:
     return normal_fill(x * 1.0, noise=noise, backend=backend)
 
 
-FUNCTIONS: dict[str, Callable[[Tensor, str | None], Tensor]] = {"fused_step": step, "normal_fill": fill}
-DIFFERENTIABLE = {("fused_step", None), ("fused_step", "reference")}
+def loss(x: Tensor, backend: str | None) -> Tensor:
+    maps = 0.5 * torch.cat((x, torch.sin(x), x * x), 1)
+    gamma = torch.tensor([0.5, 2.0], dtype=F64)
+    return jvp_distill_loss(maps, torch.zeros_like(X), gamma, reduction="none", backend=backend)
+
+
+FUNCTIONS: dict[str, Callable[[Tensor, str | None], Tensor]] = {
+    "fused_step": step,
+    "jvp_distill_loss": loss,
+    "normal_fill": fill,
+}
+DIFFERENTIABLE = {(op, backend) for op in ("fused_step", "jvp_distill_loss") for backend in (None, "reference")}
 
 
 def by_func(f: Callable[[Tensor], Tensor]) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch.autograd import forward_ad, gradcheck
 
 from genie_ext import jvp_distill_loss, use_backend
-from genie_ext.ops.jvp_distill_loss.autograd import differentiable_loss
+from genie_ext.ops.jvp_distill_loss.autograd import DistillLoss, differentiable_loss
 from genie_ext.ops.jvp_distill_loss.weighting import rows_of
 from genie_ext.testing import LossCase, assert_same_bits
 
@@ -163,6 +163,13 @@ def test_a_native_backend_refuses_tangents(backend, given):
         dual = forward_ad.make_dual(maps.detach(), torch.ones_like(maps))
         with pytest.raises(ValueError, match=r"does not differentiate.*tangent"):
             jvp_distill_loss(dual, target, gamma, backend=backend)
+
+
+def test_a_tangent_that_reaches_the_native_function_is_an_error(given):
+    maps, target, gamma = given
+    rows = rows_of(gamma, "gamma2", F64, 1.0)
+    with forward_ad.dual_level(), pytest.raises(RuntimeError, match=r"tangent.*'reference'"):
+        DistillLoss.apply(forward_ad.make_dual(maps, torch.ones_like(maps)), target, rows, False, None)
 
 
 def test_a_native_backend_refuses_function_transforms(backend, given):

@@ -88,7 +88,13 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     *((f"unipc{order}", {"variant": "bh1"}) for order in (1, 2, 3)),
     *((f"unipc{order}", {"lower_order_final": False}) for order in (1, 2, 3)),
     *((f"genie_{kind}", {"afs": True}) for kind in ("ttm2", "ttm3", "hermite3", "hermite4")),
-    *((f"genie_{kind}", {"derivative_below": None}) for kind in ("ttm2", "ttm3", "hermite3", "hermite4")),
+    *((f"genie_{kind}", {"derivative_below": 10.0}) for kind in ("ttm2", "ttm3", "hermite3", "hermite4")),
+    *((f"genie_{kind}", {"derivative": "exact"}) for kind in ("ttm2", "hermite3", "hermite4")),
+    ("genie_hermite3", {"derivative": "correction"}),
+    (
+        "genie_hermite",
+        {"values": 3, "derivatives": 1, "derivative": "correction", "variable": "gamma", "quantity": "x0"},
+    ),
     *((f"genie_{kind}", {"derivative": "head", "derivative_below": 1.0}) for kind in ("ttm2", "hermite3", "hermite4")),
     *((f"genie_{kind}", {"variable": u}) for kind in ("ttm2", "hermite4") for u in ("t", "gamma", "log_gamma")),
     *(

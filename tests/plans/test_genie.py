@@ -205,6 +205,42 @@ def test_a_heads_outputs_combine_to_the_exact_derivative() -> None:
     assert [step.x for step in head.instructions] == [step.x for step in exact.instructions]
 
 
+@pytest.mark.parametrize("order", range(3))
+@pytest.mark.parametrize(
+    ("variable", "build"),
+    [("t", solvers.deis_tab), ("gamma", solvers.deis_rho_ab), ("log_gamma", solvers.deis_log_ab)],
+)
+@every_schedule
+def test_a_correction_of_zero_leaves_deis(
+    variable: str, build: Callable[..., Plan], order: int, schedule: Schedule
+) -> None:
+    times = GRIDS["quadratic_t"](schedule, STEPS)
+    options: dict[str, Any] = {"values": order + 1, "derivatives": 1, "variable": variable}
+    plan = everywhere(solvers.genie_hermite, schedule, times, derivative="correction", **options)
+    assert plan.outputs == ("epsilon", "c1", "c2", "c3")
+    expected = build(schedule, times, order=order).unrolled()
+    assert plan.unrolled().state.tolist() == expected.state.tolist()
+    assert plan.unrolled().output[..., 0].tolist() == expected.output[..., 0].tolist()
+
+
+@every_schedule
+@every_grid
+def test_a_correction_is_the_derivative_beyond_the_slope_of_the_memory(schedule: Schedule, grid: str) -> None:
+    times = GRIDS[grid](schedule, STEPS)
+    hermite = everywhere(solvers.genie_hermite, schedule, times, values=2, derivatives=1, derivative="head")
+    corrected = everywhere(solvers.genie_hermite, schedule, times, values=2, derivatives=1, derivative="correction")
+
+    def with_slope(n: int) -> Weights:
+        """The correction as gamma_d_epsilon - (e_n - e_{n-1}) / (s_n - s_{n-1}), s = log gamma."""
+        row = weights(corrected, n)
+        of_slope = row[Past(n, 1)] / float(schedule.log_gamma(times[n]) - schedule.log_gamma(times[n - 1]))
+        values = {Past(n, 0): row[Past(n, 0)] - of_slope, Past(n - 1, 0): row[Past(n - 1, 0)] + of_slope}
+        return {**values, Past(n, 1): row[Past(n, 1)]}
+
+    actual = [with_slope(n) for n in range(1, STEPS)]
+    assert worst(actual, [weights(hermite, n) for n in range(1, STEPS)]) <= 1e-12
+
+
 @pytest.mark.parametrize("way", [1, -1], ids=["sample", "encode"])
 def test_rows_beyond_the_threshold_read_the_prediction_only(way: int) -> None:
     """The threshold is the gamma of a node, which is on the near side."""

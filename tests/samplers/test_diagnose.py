@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import genie_samplers as gs
+from genie_samplers import grids
 from genie_samplers.genie.candidates import GRIDS, Candidate, candidates, measure
 from genie_samplers.genie.diagnose import diagnose
 from genie_samplers.genie.diagnosis import WIDTHS, Diagnosis
@@ -264,3 +265,15 @@ def test_the_command_names_bad_input(arguments, message, tmp_path, monkeypatch):
     pytest.importorskip("diffusers")
     monkeypatch.chdir(tmp_path)
     assert message in refused("diagnose", *arguments)
+
+
+def test_a_candidate_whose_state_becomes_infinite_comes_last_and_stops_no_other():
+    def network(x: Tensor, at: Tensor) -> Tensor:
+        return torch.where(at[:, None] == label_of_one_step, torch.inf, 0.1) * x
+
+    label_of_one_step = float(np.float32(VP.label(grids.GRIDS["quadratic_t"](VP, 3)[1])))
+    wrapped = gs.models.wrap(network, VP)
+    chosen = [Candidate("ddim", "quadratic_t"), Candidate("ddim", "karras")]
+    found = measure(wrapped, chosen, 3, shape=SHAPE, fine_steps=7)
+    assert [result.candidate.grid for result in found] == ["karras", "quadratic_t"]
+    assert np.isfinite(found[0].rmse) and found[1].rmse == np.inf

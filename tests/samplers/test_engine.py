@@ -77,7 +77,7 @@ def test_impulses_through_the_engine_give_the_unrolled_plan(plan: Plan, dtype: t
 
 @every_solver_and_variant
 def test_the_engine_is_the_executor_on_real_data(plan: Plan) -> None:
-    factors = (0.7, -0.4, 0.9)[: len(plan.outputs)]
+    factors = (0.7, -0.4, 0.9, -0.2)[: len(plan.outputs)]
     noise = [normals([0, 1, 2], (4,), draw=d, stream=1).double().numpy() for d in range(9)]
     x = normals([0, 1, 2], (4,), draw=0, stream=0).double() * plan.init.scale
     states = execute(plan, x.numpy(), lambda _, x: [f * x for f in factors], noise)

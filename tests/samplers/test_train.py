@@ -143,3 +143,15 @@ def test_missing_data_names_the_package(tmp_path):
 def test_unknown_split_is_refused():
     with pytest.raises(ValueError, match="split='valid'"):
         data.fashion_mnist("valid")
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_the_checkpoint(tmp_path, images):
+    trainer(tmp_path, images).run(until=1)
+    broken = trainer(tmp_path, replace_pixels(images, np.nan))
+    with pytest.raises(ValueError, match="the loss of step 1 is nan"):
+        broken.run()
+    assert trainer(tmp_path, images).step == 1
+
+
+def replace_pixels(images: data.LabelledImages, value: float) -> data.LabelledImages:
+    return data.LabelledImages(np.full_like(images.images, value), images.labels)

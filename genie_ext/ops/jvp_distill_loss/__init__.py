@@ -59,7 +59,7 @@ def jvp_distill_loss(
     if wants_gradients(target, gamma, weighting) or has_tangent(maps):
         _check_reference(backend, target=target, gamma=gamma, weighting=weighting)
         return differentiable_loss(maps, target, rows, per_sample)
-    differentiate = wants_gradients(maps)
+    differentiate = maps.requires_grad and torch.is_grad_enabled()
     if torch.compiler.is_compiling():
         return torch.ops.genie_ext.jvp_distill_loss(maps, target, rows, per_sample, differentiate, backend)[0]
     if differentiate:

@@ -15,7 +15,7 @@ __all__ = ["DistillLoss", "check_first_derivative", "differentiable_loss", "eval
 
 
 class DistillLoss(torch.autograd.Function):
-    """``evaluate`` as a function of maps; a second derivative is refused."""
+    """``evaluate`` as a function of maps; a second derivative is refused, a tangent has run on the reference."""
 
     @staticmethod
     def forward(
@@ -32,6 +32,10 @@ class DistillLoss(torch.autograd.Function):
         (gradient,) = ctx.saved_tensors  # type: ignore[attr-defined]
         check_first_derivative()
         return _scaled_in_place_if_last(gradient, incoming), None, None, None, None
+
+    @staticmethod
+    def jvp(ctx: FunctionCtx, *tangents: Tensor | None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        raise RuntimeError("jvp_distill_loss: a tangent reached a native backend; use backend=None or 'reference'")
 
 
 def evaluate(

@@ -22,7 +22,8 @@ class JvpDistillLossCall:
 
     maps [B, 3C, ...]: k1, k2, k3 as thirds of dimension 1. target [B, C, ...]. rows [B, 4]: c2, c3, weight, slope.
     Written: losses [B], total [], and the gradient of total, like maps, unless it is None: slope (-r, c2 r, c3 r).
-    partials is scratch. maps, target and gradient are of any float dtype, all else of the compute dtype, contiguous.
+    partials is scratch. maps and target are of any float dtype, gradient is of that of maps, all else of the compute
+    dtype, contiguous.
     """
 
     maps: Tensor

@@ -27,8 +27,8 @@ def rows_of(gamma: Tensor, weighting: str | Tensor, dtype: torch.dtype, share: f
 
     share: of a sample's loss in what is differentiated.
     """
-    gamma = gamma.to(torch.float64)
-    weight = WEIGHTINGS[weighting](gamma) if isinstance(weighting, str) else weighting.to(torch.float64)
+    gamma = gamma.double()
+    weight = WEIGHTINGS[weighting](gamma) if isinstance(weighting, str) else weighting.double()
     squared = gamma * gamma
     c3 = torch.reciprocal(1.0 + squared)  # c2 and c3 are sigma^2 and alpha^2 where these add to one
     return torch.stack((squared * c3, c3, weight, weight * (2.0 * share)), 1).to(dtype)

@@ -93,9 +93,10 @@ class ActiveSamples:
         )  # fmt: skip
 
     def _labels(self, times: Array) -> Tensor:
-        """float32 [rows, b]."""
-        labels = np.asarray(self.label(times.ravel()), dtype=np.float64).reshape(times.shape)
-        labels = np.broadcast_to(labels, (len(times), len(self.index)))
+        """float32 [rows, b], or [rows, b, m]."""
+        labels = np.asarray(self.label(times.ravel()), dtype=np.float64)
+        labels = labels.reshape(*times.shape, *labels.shape[1:])
+        labels = np.broadcast_to(labels, (len(times), len(self.index), *labels.shape[2:]))
         return torch.from_numpy(labels.astype(np.float32)).to(self.x.device)
 
     def _chosen(self, value: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .._arguments import boolean, integer, real
 from .._inputs import gather_inputs
+from .._outputs import fitted_model
 from ..engine import Model, sample
 from ..plan import Combination, Conversion, Init, Plan, Recipe, Step
 from ..predictions import to_epsilon
@@ -101,6 +102,7 @@ def rk45(
     x = sample(model, idle, **given, backend=backend, progress=False)
     if x.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"dtype={x.dtype}: too coarse for an error estimate; choose torch.float32 or torch.float64")
+    model = fitted_model(model, plan)
     inputs = gather_inputs(model, plan, **given, batch_size=None)
     scales = None if plan.guidance is None else np.array(plan.guidance)
     with progress_bar(100, show=progress) as bar:

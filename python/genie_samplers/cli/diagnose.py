@@ -64,9 +64,8 @@ def _inputs(model: WrappedModel, count: int) -> tuple[tuple[int, ...], dict[str,
     """Shape and conditioning of ``count`` samples of a diffusers U-Net; its classes in turn, but not its last."""
     config = model.network.config  # type: ignore[attr-defined]
     size = config.get("sample_size")
-    if size is None or config.get("cross_attention_dim") is not None:
-        lacks = "no sample_size" if size is None else "a cross_attention_dim"
-        raise ValueError(f"--network: its config has {lacks}; call genie_samplers.genie.diagnose with shape and cond")
+    if size is None:
+        raise ValueError("--network: its config has no sample_size; call genie_samplers.genie.diagnose with shape")
     height, width = (size, size) if isinstance(size, int) else size
     classes = config.get("num_class_embeds")
     cond = {} if classes is None else {"class_labels": torch.arange(count) % max(1, classes - 1)}

@@ -14,10 +14,13 @@ import torch.distributed as dist
 
 from genie_ext.ops.jvp_distill_loss import WEIGHTINGS
 
-from .. import data
-from ..genie.targets import Data
+from .. import data, genie
+from ..genie.data import Data
+from ..genie.distill import fitting_config
+from ..genie.memory import fitting_chunk_size
 from ..grids import GRIDS
 from ..models import WrappedModel
+from .files import read_array
 from .network import chosen_network, network_options
 from .options import FILE, check_device, data_option, device_option, seed_option
 
@@ -34,7 +37,7 @@ _LATENTS = 20  # of the report
 @click.option("--steps", default=2000, show_default=True)
 @click.option("--batch-size", default=64, show_default=True, help="Samples, or trajectories, of a step.")
 @click.option("--chunk-size", default=16, show_default=True, help="Of them at once; a process takes whole chunks.")
-@click.option("--memory", default=2048, show_default=True, help="MiB; chunks are halved until they fit.")
+@click.option("--memory", default=2048, show_default=True, help="MiB; chunks are made smaller to fit.")
 @click.option("--learning-rate", default=1e-3, show_default=True)
 @click.option("--width", type=int, help="Channels of the head; those of the last feature map by default.")
 @click.option(
@@ -64,52 +67,57 @@ def distill_command(
     **chosen: object,
 ) -> None:  # fmt: skip
     """Distill a head; stops and resumes at any time, alone or under torchrun. Ends with a report, PNG and CSV."""
-    from .. import genie
-
     with _process(device) as device:
         check_device(device)
         if export_to is not None:
             export_to.mkdir(parents=True, exist_ok=True)  # rather fail now than after hours
         model = chosen_network(folder, schedule_name, prediction, label_name, device)
         training, held_out = (_images(model, root, file, split) for split in ("train", "test"))
-        chunk_size = min(chunk_size, batch_size)
+        fitting_config(model, training)  # before the network runs
         one = genie.bytes_per_sample(model, training.images[:1].to(device), {})
-        while chunk_size > 1 and chunk_size * one > memory * 2**20:
-            chunk_size //= 2
-        about = f"{folder or 'embedded'}, {model.schedule}, {prediction}, label {label_name or 'by default'}"
+        chunk_size = fitting_chunk_size(batch_size, min(chunk_size, batch_size), one, memory * 2**20)
+        name = "embedded" if folder is None else folder.resolve().name  # no more: the card is published
+        about = f"{name}, {model.schedule}, {prediction}, label {label_name or 'by default'}"
         options = genie.DistillOptions(batch_size=batch_size, chunk_size=chunk_size, about=about, **chosen)  # type: ignore[arg-type]
         run = genie.Distiller(run_folder, model, training, options)
         run.run()
         if run.rank > 0:
             return
-        headed = genie.with_head(model, run.averaged())
-        config, shape = headed.head.config, training.images.shape[1:]
-        cond = {name: torch.arange(_LATENTS) % int(null) for name, null in training.null.items()}
-        found = genie.report(
-            headed, genie.targets_of(model, config, held_out, options, options.seed + 1), shape=(_LATENTS, *shape),
-            cond=cond,
-        )  # fmt: skip
+        head = run.averaged()
+        written = None if export_to is None else genie.save_head(head, export_to)  # before the report, which may fail
+        found = _report(genie.with_head(model, head), held_out, options)
         found.save(run_folder / "report.png")
         click.echo(str(found))
-        if export_to is not None:
-            written = genie.save_head(headed.head, export_to)
-            (written / "README.md").write_text(genie.card(headed.head, options, found))
+        if written is not None:
+            (written / "README.md").write_text(genie.card(head, options, found))
             click.echo(f"{written}: the averaged head after {run.step} steps")
+
+
+def _report(headed: genie.HeadedModel, held_out: Data, options: genie.DistillOptions) -> genie.HeadReport:
+    count = min(_LATENTS, 4 * options.chunk_size)  # four plain passes take no more memory than one with derivatives
+    cond = {name: torch.arange(count) % int(null) for name, null in held_out.null.items()}
+    targets = genie.targets_of(headed.model, headed.head.config, held_out, options, options.seed + 1)
+    return genie.report(headed, targets, shape=(count, *held_out.images.shape[1:]), cond=cond)
 
 
 def _images(model: WrappedModel, root: str, file: Path | None, split: str) -> Data:
     """The images to learn from, or to report on: a file's, of both, or Fashion-MNIST's, with their classes."""
     classes = model.defaults.get("class_labels")
     if file is not None:
-        values = torch.from_numpy(np.load(file, allow_pickle=False))
-        if values.ndim != 4 or not values.is_floating_point():
-            raise ValueError(f"--images {file}: {values.dtype} {tuple(values.shape)}; need floats [N, C, H, W]")
-        return Data(values.float(), {}, {})
+        values = read_array(file)
+        if values.ndim != 4 or values.dtype.kind != "f":
+            raise ValueError(f"--images {file}: {values.dtype} {values.shape}; need floats [N, C, H, W]")
+        return Data(torch.from_numpy(values.astype(np.float32)), {}, {})
     found = data.fashion_mnist(split, root)
     images, labels = torch.from_numpy(found.images), torch.from_numpy(found.labels)
     if classes is None:
         return Data(images, {}, {})
-    return Data(images, {"class_labels": labels}, {"class_labels": classes})  # type: ignore[dict-item]
+    last = int(classes)  # type: ignore[call-overload]
+    if int(labels.max()) >= last:
+        raise ValueError(
+            f"--data: has classes 0..{labels.max()}, and of no class is the network's {last}; give --images"
+        )
+    return Data(images, {"class_labels": labels}, {"class_labels": last})
 
 
 @contextmanager

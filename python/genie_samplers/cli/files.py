@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import images
 from .options import IMAGE_SHAPE
 
-__all__ = ["check_keeps_inputs", "check_latents_target", "read_images", "read_latents", "write_latents"]
+__all__ = ["check_keeps_inputs", "check_latents_target", "read_array", "read_images", "read_latents", "write_latents"]
 
 _LATENT_SUFFIXES = (".npy", ".safetensors")
 _KEY = "latents"
@@ -27,6 +27,11 @@ def read_images(paths: Sequence[Path]) -> Tensor:
     Integers are grey levels 0..255, floats lie in [-1, 1]. ValueError naming the file where it holds anything else.
     """
     return torch.cat([_as_batch(_parsed(path, _array if path.suffix == ".npy" else _grey), path) for path in paths])
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Of a .npy file; ValueError naming it where it holds anything else."""
+    return _parsed(path, _array)
 
 
 def read_latents(path: Path) -> Tensor:

@@ -51,7 +51,7 @@ def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def chosen_network(
     folder: Path | None, schedule_name: str, prediction: str, label_name: str | None, device: str
 ) -> models.WrappedModel:
-    """The model that the options describe; ValueError where they say something else of the embedded network."""
+    """The model that the options describe; ValueError for one that needs a text, or said otherwise of the embedded."""
     if folder is None:
         given = {"--schedule": schedule_name, "--prediction": prediction, "--label": label_name or "log_gamma"}
         known = {"--schedule": "vp_linear", "--prediction": "epsilon", "--label": "log_gamma"}
@@ -62,4 +62,7 @@ def chosen_network(
         return models.embedded(device)
     schedule = SCHEDULES[schedule_name]()
     label = models.LABELS[label_name or "schedule"](schedule)
-    return models.load(folder, schedule, prediction=prediction, label=label, device=device)
+    model = models.load(folder, schedule, prediction=prediction, label=label, device=device)
+    if model.network.config.get("cross_attention_dim") is not None:  # type: ignore[attr-defined]
+        raise ValueError("--network: its config has a cross_attention_dim; call genie_samplers.genie with its cond")
+    return model

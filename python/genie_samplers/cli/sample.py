@@ -69,7 +69,7 @@ def sample_command(
     else:
         plan = _load_plan(plan_file)
     headed = genie.embedded(device)
-    network = headed.model.network
+    network: Any = headed.model.network
     model, plan = _guided(headed, plan, scale)
     classes = torch.arange(count) % 10 if class_name is None else torch.full((count,), class_number(class_name))
     start = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from .candidates import candidates, measure
 from .card import card
+from .data import Data
 from .derivative import TotalDerivative, differentiate, path_on, total_derivative
 from .diagnose import diagnose
 from .diagnosis import Diagnosis
@@ -12,7 +13,7 @@ from .headed import HeadedModel, embedded, with_head
 from .jvp_safe import jvp_safe
 from .memory import bytes_per_sample
 from .report import HeadReport, report
-from .targets import Data, PointwiseTargets, StepTargets
+from .targets import PointwiseTargets, StepTargets
 
 __all__ = [
     "Data",

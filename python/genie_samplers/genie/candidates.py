@@ -38,7 +38,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Measured:
-    """rmse: of the final states to the fine solution. seconds: of the run, derivatives included."""
+    """rmse: of the final states to the fine solution, inf where they are not finite. seconds: derivatives included."""
 
     candidate: Candidate
     rmse: float
@@ -88,8 +88,11 @@ def measure(
     fine, found = run(deis_tab(schedule, times, order=3, prediction=prediction)), []
     for candidate, plan in zip(chosen, plans, strict=True):
         start = time.perf_counter()
-        samples = run(plan)
-        rmse = float(torch.sqrt(torch.mean((samples.double() - fine.double()) ** 2)))  # waits for the device
+        try:
+            error = run(plan).double() - fine.double()
+            rmse = float(error.square().mean().sqrt())  # waits for the device
+        except ValueError:  # its state became inf or NaN
+            rmse = math.inf
         found.append(Measured(candidate, rmse, time.perf_counter() - start))
         if on_result is not None:
             on_result(found[-1])

@@ -13,6 +13,10 @@ __all__ = ["card"]
 
 def card(head: GenieHead, options: DistillOptions, found: HeadReport) -> str:
     """Markdown: what the head is, how it was made and how good it is on held-out data."""
+    pointwise = options.target == "pointwise"
+    target = "gamma d epsilon/d gamma" if pointwise else "the derivative that the plan's steps need"
+    unused = {"solver", "nfe", "grid"} if pointwise else {"gamma_max"}
+    used = {name: value for name, value in asdict(options).items() if name not in unused}
     parameters = sum(p.numel() for p in head.parameters())
     lines = [
         "# A GENIE head",
@@ -24,10 +28,10 @@ def card(head: GenieHead, options: DistillOptions, found: HeadReport) -> str:
         "| | |",
         "|---|---|",
         f"| parameters | {parameters:,}, stored as float16 |",
-        *(f"| {name} | {value} |" for name, value in asdict(options).items() if value not in ("", None)),
+        *(f"| {name} | {value} |" for name, value in used.items() if value not in ("", None)),
         "",
-        "Error of gamma d epsilon/d gamma on held-out images, relative to its rms; RMSE of solvers to the fine",
-        "solution from held-out latents:",
+        f"Error of {target} on held-out data, relative to its rms; RMSE of solvers to the fine solution from held-out",
+        "latents:",
         "",
         str(found),
         "",

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from genie_ext import jvp_distill_loss
 
-from .._arguments import choice, integer
+from .._arguments import choice, integer, real
 from .._training import TrainingRun
 from ..models import WrappedModel
 from ..registry import make_plan
+from .data import Data
 from .head import GenieHead, HeadConfig
-from .targets import Data, PointwiseTargets, Source, StepTargets, Targets
+from .targets import PointwiseTargets, Source, StepTargets, Targets
 
-__all__ = ["DistillOptions", "Distiller", "targets_of"]
+__all__ = ["DistillOptions", "Distiller", "fitting_config", "targets_of"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class DistillOptions:
 
     batch_size: samples of a step, or trajectories (target="step"), made in chunks of chunk_size. weighting: of
     ``genie_ext.jvp_distill_loss``. target: "pointwise", the derivative where gamma <= gamma_max; "step", what the steps
-    of the plan of solver, nfe and grid need. width: channels of the head. about: the network, in words.
+    of the plan of solver, nfe and grid need. width: channels of the head. about: the network, in words. ValueError or
+    TypeError for numbers that make no run.
     """
 
     steps: int = 2000
@@ -48,13 +51,21 @@ class DistillOptions:
     save_every: int = 100
     about: str = ""
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "seed"):
+            integer(getattr(self, name), name, least=0)
+        for name in ("batch_size", "chunk_size", "warmup_steps", "nfe", "save_every"):
+            integer(getattr(self, name), name, least=1)
+        choice(self.target, "target", ("pointwise", "step"))
+        if not 0.0 < real(self.learning_rate, "learning_rate") < math.inf:
+            raise ValueError(f"learning_rate={self.learning_rate}: give a finite number > 0")
+        if self.batch_size % self.chunk_size:
+            raise ValueError(f"batch_size={self.batch_size}: give a multiple of chunk_size={self.chunk_size}")
+
     @property
     def chunks(self) -> int:
         """Of one step."""
-        chunks, rest = divmod(integer(self.batch_size, "batch_size", least=1), self.chunk_size)
-        if rest:
-            raise ValueError(f"batch_size={self.batch_size}: give a multiple of chunk_size={self.chunk_size}")
-        return chunks
+        return self.batch_size // self.chunk_size
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: warm-up, plateau, linear decay to zero."""
@@ -67,18 +78,20 @@ class Distiller(TrainingRun):
 
     Under torchrun every process works on its share of a step's chunks. The gradient of each chunk is made on its own
     and the gradients are added in the order of the chunks, so any number of processes takes the same steps to the bit.
+    ValueError or TypeError for a network that is no float32 module in evaluation mode with a head's layers, for data of
+    other channels and for chunks that the processes cannot share.
     """
 
     def __init__(self, folder: Path, model: WrappedModel, data: Data, options: DistillOptions) -> None:
-        torch.manual_seed(options.seed)
+        config = fitting_config(model, data, width=options.width)
         self.rank, self.processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         if options.chunks % self.processes:
             raise ValueError(
                 f"batch_size={options.batch_size} in chunks of {options.chunk_size} for {self.processes} processes; "
                 "every process takes as many chunks: give a smaller chunk_size or a larger batch_size"
             )
-        config = HeadConfig.of(model.network, width=options.width)  # type: ignore[arg-type]
         self.source = targets_of(model, config, data, options, options.seed)
+        torch.manual_seed(options.seed)
         head = GenieHead(config).to(model.device or "cpu")
         optimizer = torch.optim.Adam(head.parameters(), lr=options.learning_rate)
         super().__init__(folder, options, head, optimizer, writes=self.rank == 0)
@@ -122,11 +135,29 @@ class Distiller(TrainingRun):
 def targets_of(model: WrappedModel, config: HeadConfig, data: Data, options: DistillOptions, seed: int) -> Source:
     """The targets that the options ask for, drawn by ``seed``."""
     schedule = model.schedule
-    if choice(options.target, "target", ("pointwise", "step")) == "pointwise":
+    if options.target == "pointwise":
         t_max = schedule.t_max if options.gamma_max is None else float(schedule.time_of_gamma(options.gamma_max))
+        if not t_max > schedule.t_end:
+            least = float(schedule.gamma(schedule.t_end))
+            raise ValueError(f"gamma_max={options.gamma_max}: give more than {least:.3g}, where sampling ends")
         return PointwiseTargets(model, config, data, options.chunk_size, schedule.t_end, t_max, seed)
     plan = make_plan(
         options.solver, schedule, options.nfe, grid=options.grid, prediction=model.outputs[0],
         options={"derivative": "head"},
     )  # fmt: skip
     return StepTargets(model, config, data, plan, options.chunk_size, seed)
+
+
+def fitting_config(model: WrappedModel, data: Data, *, width: int | None = None) -> HeadConfig:
+    """The head for this network and data; ValueError or TypeError that says why there is none."""
+    network = model.network
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"model: wraps a {type(network).__name__}; give models.wrap(network, ...) of a torch.nn.Module")
+    if network.training:
+        raise ValueError("model: its network is in training mode, where dropout is noise; call network.eval()")
+    if model.dtype != torch.float32:
+        raise ValueError(f"model: its weights are {model.dtype}; load it in float32, the head may serve others then")
+    config = HeadConfig.of(network, width=width)
+    if data.images.shape[1] != config.channels:
+        raise ValueError(f"data: images {tuple(data.images.shape)}; the network has {config.channels} channels")
+    return config

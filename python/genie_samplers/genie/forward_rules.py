@@ -57,7 +57,8 @@ class _GroupNorm(torch.autograd.Function):
     def jvp(ctx: Any, tangent: Tensor, *parameters: Tensor | None) -> tuple[Tensor, None, None]:  # type: ignore[override]
         """weight rstd (x' - mean(x') - n mean(n x')), n the normalised input, as one linear map per channel."""
         _refuse(parameters)
-        x, weight, mean, rstd = ctx.saved_tensors
+        dtype = tangent.dtype
+        x, weight, mean, rstd, tangent = (_at_least_float32(v) for v in (*ctx.saved_tensors, tangent))
         batch, channels = x.shape[:2]
         shape = (batch, ctx.groups, -1)
         rows, moved = x.reshape(shape), tangent.reshape(shape)
@@ -72,7 +73,7 @@ class _GroupNorm(torch.autograd.Function):
             return spread.reshape(batch, channels, *(1,) * (x.ndim - 2))
 
         result = torch.addcmul(per_channel(constant), per_channel(of_x), x)
-        return result.addcmul_(per_channel(of_tangent), tangent), None, None
+        return result.addcmul_(per_channel(of_tangent), tangent).to(dtype), None, None
 
 
 class _SiLU(torch.autograd.Function):
@@ -88,6 +89,11 @@ class _SiLU(torch.autograd.Function):
     def jvp(ctx: Any, tangent: Tensor) -> Tensor:  # type: ignore[override]
         (x,) = ctx.saved_tensors
         return torch.ops.aten.silu_backward(tangent, x)
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    """Products of two numbers of float16 overflow, and torch takes the statistics in float32, too."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 def _refuse(parameters: tuple[Tensor | None, ...]) -> None:

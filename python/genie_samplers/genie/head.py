@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._arguments import integer
 from .features import EMBEDDING_LAYER, LAST_LAYER, Features, captured, layer
 
 __all__ = ["FOLDER", "HEAD_OUTPUTS", "GenieHead", "HeadConfig", "load_head", "save_head"]
@@ -45,19 +46,30 @@ class HeadConfig:
         network: nn.Module, *, width: int | None = None, normalize: bool = False, scaled: bool = True,
         last_layer: str = LAST_LAYER, embedding_layer: str = EMBEDDING_LAYER,
     ) -> HeadConfig:  # fmt: skip
-        """For a diffusers U-Net, read from its layers; ``width`` is that of its last feature map by default."""
-        norm, mlp = layer(network, last_layer, "last_layer"), layer(network, embedding_layer, "embedding_layer")
-        features = getattr(norm, "num_channels", None) or getattr(norm, "in_channels", None)
-        sizes = [module.out_features for module in mlp.modules() if isinstance(module, nn.Linear)]
-        channels = getattr(getattr(network, "config", None), "out_channels", None)
-        if features is None or not sizes or channels is None:
+        """For a diffusers U-Net, read from its layers; ``width`` is that of its last feature map by default.
+
+        ValueError where a layer is missing, a size cannot be read, or the network returns other channels than it takes.
+        """
+        channels, features, embedding = _sizes(network, last_layer, embedding_layer)
+        if channels is None or features is None or embedding is None:
+            known = f"{channels=}, {features=}, {embedding=}"
             raise ValueError(
                 f"network: the sizes of {type(network).__name__} cannot be read from {last_layer!r}, "
-                f"{embedding_layer!r} and its config; pass a HeadConfig"
+                f"{embedding_layer!r} and its config ({known}); it needs as many in_channels as out_channels, so no "
+                "learned variance and nothing beside the state; wrap it so, and pass a HeadConfig"
             )
-        return HeadConfig(
-            channels, features, sizes[-1], width or features, normalize, scaled, last_layer, embedding_layer
-        )
+        inner = features if width is None else integer(width, "width", least=1)
+        return HeadConfig(channels, features, embedding, inner, normalize, scaled, last_layer, embedding_layer)
+
+    def check_fits(self, network: nn.Module) -> None:
+        """ValueError where the network lacks this head's layers, or has them in other sizes, as far as can be read."""
+        names = ("channels", "features", "embedding")
+        for name, size in zip(names, _sizes(network, self.last_layer, self.embedding_layer), strict=True):
+            if size not in (None, getattr(self, name)):
+                raise ValueError(
+                    f"head: made for {name}={getattr(self, name)}, but {type(network).__name__} has {size}; give the "
+                    "head that was distilled from this network"
+                )
 
     def captured(self, network: Any) -> AbstractContextManager[Features]:
         """:func:`captured` of this head's layers."""
@@ -77,8 +89,9 @@ class GenieHead(nn.Module):
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
         self.config = config
-        width, groups = config.width, min(config.width // 4, 32)
-        self.norm_features = nn.GroupNorm(min(config.features, 32), config.features) if config.normalize else None
+        width, groups = config.width, _groups(config.width, config.width // 4)
+        normalized = nn.GroupNorm(_groups(config.features), config.features) if config.normalize else None
+        self.norm_features = normalized
         self.conv_in = nn.Conv2d(2 * config.channels + config.features, width, 3, padding=1)
         self.norm1 = nn.GroupNorm(groups, width, _NORM_EPS)
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
@@ -104,6 +117,22 @@ class GenieHead(nn.Module):
         h = (h + inner) / math.sqrt(2.0)
         maps = self.conv_out(nn.functional.silu(self.norm_out(h)))
         return maps * torch.rsqrt(1.0 + gamma.square())[:, None, None, None] if self.config.scaled else maps
+
+
+def _sizes(network: nn.Module, last_layer: str, embedding_layer: str) -> tuple[int | None, ...]:
+    """Channels of a sample, of the last feature map, and size of the embedding; None for what cannot be read."""
+    norm, mlp = layer(network, last_layer, "last_layer"), layer(network, embedding_layer, "embedding_layer")
+    features = getattr(norm, "num_channels", None) or getattr(norm, "in_channels", None)
+    sizes = [module.out_features for module in mlp.modules() if isinstance(module, nn.Linear)]
+    config = getattr(network, "config", None)
+    channels = getattr(config, "out_channels", None)
+    alike = getattr(config, "in_channels", channels) == channels
+    return channels if alike else None, features, sizes[-1] if sizes else None
+
+
+def _groups(channels: int, most: int = 32) -> int:
+    """Of a GroupNorm: the largest divisor of ``channels`` up to ``most`` and 32."""
+    return next((n for n in range(min(most, 32), 0, -1) if channels % n == 0), 1)
 
 
 def save_head(head: GenieHead, folder: Path | str, *, dtype: torch.dtype = torch.float16) -> Path:

@@ -58,13 +58,13 @@ class HeadedModel:
         return replace(self, count=count)
 
     def __call__(self, x: Tensor, t: Tensor, **cond: object) -> tuple[Tensor, ...]:
-        """x [B, C, H, W], t [B, 4] -> the network's prediction and the head's maps, each of x's shape."""
+        """x [B, C, H, W], t [B, 4] -> the network's prediction and the head's maps, of its dtype; each of x's shape."""
         label, p, q, gamma = t.unbind(1)
         if self.count == 1:
             return (self.model(x, label, **cond),)
         with self.head.config.captured(self.model.network) as features:
             output = self.model(x, label, **cond)
-        epsilon = _column(p, x) * x + _column(q, x) * output
+        epsilon = _column(p, x) * x + _column(q, x) * output  # float32 where x is less: p and q may be large
         inputs = (x, epsilon, features.last, features.embedding, gamma)
         maps = self.head(*(v.to(self.head.conv_in.weight.dtype) for v in inputs))
         return (output, *maps.chunk(3, dim=1))[: self.count]
@@ -78,6 +78,7 @@ def with_head(model: WrappedModel, head: GenieHead | Path | str) -> HeadedModel:
     if not isinstance(model, WrappedModel) or not isinstance(model.network, nn.Module):
         raise TypeError(f"model: {type(model).__name__}; give models.wrap(network, ...) of a torch.nn.Module")
     loaded = head if isinstance(head, GenieHead) else load_head(head)
+    loaded.config.check_fits(model.network)
     return HeadedModel(model, loaded.to(model.device or "cpu"))
 
 
@@ -90,4 +91,4 @@ def embedded(
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:
-    return values.to(like.dtype).reshape(-1, *(1,) * (like.ndim - 1))
+    return values.reshape(-1, *(1,) * (like.ndim - 1))

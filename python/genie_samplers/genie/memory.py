@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..models import WrappedModel
 
-__all__ = ["bytes_per_sample"]
+__all__ = ["bytes_per_sample", "fitting_chunk_size"]
 
 _COPIES = 4  # of every layer's output: value and tangent, each beside an intermediate
 
@@ -37,3 +37,14 @@ def bytes_per_sample(model: WrappedModel, x: Tensor, cond: Mapping[str, Tensor])
         for hook in hooks:
             hook.remove()
     return _COPIES * seen[0]
+
+
+def fitting_chunk_size(batch_size: int, largest: int, sample: int, budget: int) -> int:
+    """The largest divisor of ``batch_size``, up to ``largest``, whose samples of ``sample`` bytes fit ``budget`` bytes.
+
+    1 where not even one sample fits; ``largest`` where it is no divisor, for :class:`DistillOptions` to refuse.
+    """
+    if largest < 1 or batch_size % largest:
+        return largest
+    sizes = (size for size in range(largest, 1, -1) if batch_size % size == 0 and size * sample <= budget)
+    return next(sizes, 1)

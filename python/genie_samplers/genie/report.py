@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -36,7 +37,7 @@ class Band:
 
     @property
     def relative(self) -> float:
-        return self.error / self.target
+        return self.error / self.target if self.target > 0.0 else math.inf
 
 
 @dataclass(frozen=True)

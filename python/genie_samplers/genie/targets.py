@@ -18,15 +18,17 @@ from torch import Tensor
 from genie_ext import Noise, normal_fill
 
 from .. import grids
+from .._inputs import signed_seed
 from ..engine import RowEvent, sample
 from ..models import WrappedModel
 from ..plan import Plan
 from ..solvers import deis_tab
+from .data import Data
 from .derivative import differentiate, path_on
 from .features import Features
 from .head import HEAD_OUTPUTS, HeadConfig
 
-__all__ = ["Data", "PointwiseTargets", "Source", "StepTargets", "Targets"]
+__all__ = ["PointwiseTargets", "Source", "StepTargets", "Targets"]
 
 STREAM_TRAINING = 2
 
@@ -55,33 +57,6 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Data:
-    """images: [N, ...] in the network's range; cond: what the network is told of each, tensors [N, ...].
-
-    null, dropout: with this probability a sample is told ``null`` in place of its ``cond``.
-    """
-
-    images: Tensor
-    cond: Cond
-    null: Mapping[str, float]
-    dropout: float = 0.1
-
-    def draw(
-        self, rng: np.random.Generator, count: int, device: torch.device | None = None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """``count`` images, each mirrored with probability 1/2, and their conditioning."""
-        index = torch.from_numpy(rng.integers(0, len(self.images), count))
-        mirrored = torch.from_numpy(rng.random(count) < 0.5)
-        dropped = torch.from_numpy(rng.random(count) < self.dropout)
-        images = self.images[index]
-        images = torch.where(mirrored.reshape(-1, *(1,) * (images.ndim - 1)), images.flip(-1), images)
-        cond = {name: value[index] for name, value in self.cond.items()}
-        for name, null in self.null.items():
-            cond[name] = torch.where(dropped, torch.full_like(cond[name], null), cond[name])
-        return images.to(device), {name: value.to(device) for name, value in cond.items()}
-
-
-@dataclass(frozen=True)
 class PointwiseTargets:
     """The derivative at noised data, t uniform between the two times: one joint JVP for each chunk of ``size``."""
 
@@ -93,6 +68,7 @@ class PointwiseTargets:
     t_max: float
     seed: int
 
+    @torch.no_grad()
     def chunk(self, number: int) -> Iterator[Targets]:
         rng = np.random.default_rng([self.seed, number])
         images, cond = self.data.draw(rng, self.size, self.model.device)
@@ -108,7 +84,8 @@ class PointwiseTargets:
         with self.head.captured(self.model.network) as features:
             out = network(x, path.label)
         found = differentiate(network, out, x, path)
-        yield Targets(x, found.epsilon, features, found.gamma_d_epsilon, torch.from_numpy(schedule.gamma(t)))
+        gamma = torch.from_numpy(schedule.gamma(t)).to(x.device)
+        yield Targets(x, found.epsilon, features, found.gamma_d_epsilon, gamma)
 
 
 @dataclass(frozen=True)
@@ -135,7 +112,12 @@ class StepTargets:
             raise ValueError("plan: keeps derivatives; give one that reads only the newest, as genie_hermite3")
         if self.plan.recipe.grid[-1] == self.plan.schedule.t_zero:
             raise ValueError("plan: ends at gamma = 0; give one that ends before, its last step needs no derivative")
+        if self.plan.rising or self.plan.guidance is not None:
+            raise ValueError("plan: encodes or is guided; give the plan that samples, a head learns both of its halves")
+        if all(step.outputs < len(self.plan.outputs) for step in self.plan.instructions):
+            raise ValueError("plan: no step reads a derivative; give more evaluations or a larger derivative_below")
 
+    @torch.no_grad()
     def chunk(self, number: int) -> Iterator[Targets]:
         rng = np.random.default_rng([self.seed, number])
         images, cond = self.data.draw(rng, self.size, self.model.device)
@@ -154,13 +136,14 @@ class StepTargets:
             for weight, past in zip(step.x.history, step.history, strict=True):
                 reached = reached + weight * converted[past.row]
             epsilon = _column(path.p, x) * x + _column(path.q, x) * out
-            gamma = torch.full((self.size,), float(self.model.schedule.gamma(step.time)), dtype=torch.float64)
+            at = float(self.model.schedule.gamma(step.time))
+            gamma = torch.full((self.size,), at, dtype=torch.float64, device=x.device)
             yield Targets(x, epsilon, features, (known - reached) / step.x.y[1], gamma)
 
     def _trajectory(self, number: int, x: Tensor, cond: Cond) -> list[Tensor]:
         """The states at the times of the plan's grid, from noise that belongs to this chunk; fills ``x``."""
         ids = torch.arange(number * self.size, (number + 1) * self.size) % 2**32
-        noise = Noise(torch.tensor([self.seed]).to(x.device), ids.to(x.device), STREAM_TRAINING)
+        noise = Noise(torch.tensor([signed_seed(self.seed)]).to(x.device), ids.to(x.device), STREAM_TRAINING)
         normal_fill(x, noise=noise)
         times = np.array(self.plan.recipe.grid)  # type: ignore[union-attr]
         schedule, prediction = self.model.schedule, self.model.outputs[0]

@@ -12,13 +12,10 @@ from numpy.typing import NDArray
 from .._arguments import boolean, choice, real
 from ..schedules import Schedule
 
-__all__ = ["DERIVATIVES", "DERIVATIVE_BELOW", "Knowledge", "checked_knowledge", "gamma_d_epsilon"]
-
-DERIVATIVE_BELOW = 10.0
-"""By default the derivative is used from this gamma on: before, epsilon is nearly x_T and its derivative nearly 0."""
+__all__ = ["DERIVATIVES", "Knowledge", "checked_knowledge", "gamma_d_epsilon"]
 
 DERIVATIVES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"exact": ("gamma_d_epsilon",), "head": ("k1", "k2", "k3")}
+    {"exact": ("gamma_d_epsilon",), "head": ("k1", "k2", "k3"), "correction": ("c1", "c2", "c3")}
 )
 """Kind of derivative -> names of the outputs after the prediction."""
 

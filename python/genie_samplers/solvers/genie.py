@@ -6,17 +6,20 @@ import itertools
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from .._arguments import choice, integer
-from ..numerics import VARIABLES, hermite_weights, transfer, x0_transfer
+from ..numerics import VARIABLES, HermiteWeights, hermite_weights, transfer, x0_transfer
 from ..plan import Plan
 from ..registry import Solver, register
 from ..schedules import Schedule
-from ._derivatives import DERIVATIVE_BELOW, DERIVATIVES, Knowledge, checked_knowledge, gamma_d_epsilon
+from ._derivatives import DERIVATIVES, Knowledge, checked_knowledge, gamma_d_epsilon
 from ._rows import Rows, checked_grid
 
 __all__ = ["genie_hermite", "genie_ttm2"]
+
+Array = NDArray[np.float64]
 
 _VALUES = (1, 2, 3, 4)
 _QUANTITIES = {"epsilon": transfer, "x0": x0_transfer}
@@ -39,7 +42,7 @@ def genie_ttm2(
     variable: str = "gamma",
     quantity: str = "epsilon",
     derivative: str = "head",
-    derivative_below: float | None = DERIVATIVE_BELOW,
+    derivative_below: float | None = None,
     afs: bool = False,
     prediction: str = "epsilon",
 ) -> Plan:
@@ -53,8 +56,7 @@ def genie_ttm2(
         x' = (s'/s) x + a' (1 - e^-r) D + a' (e^-r - 1 + r) dD/dr,      r = log(gamma/gamma')
 
     Other options, and what the network returns: :func:`genie_hermite`, of which this is values = derivatives = 1.
-    Dockhorn et al., arXiv 2210.05475. Differs from the authors' sampler: unless told otherwise the derivative is used
-    below a gamma only.
+    Dockhorn et al., arXiv 2210.05475.
     """
     return _plan(
         "genie_ttm2", schedule, grid, _interpolant(1, 1, variable, quantity),
@@ -72,7 +74,7 @@ def genie_hermite(
     variable: str = "log_gamma",
     quantity: str = "epsilon",
     derivative: str = "head",
-    derivative_below: float | None = DERIVATIVE_BELOW,
+    derivative_below: float | None = None,
     afs: bool = False,
     prediction: str = "epsilon",
 ) -> Plan:
@@ -86,10 +88,12 @@ def genie_hermite(
     deis_tab, deis_rho_ab or deis_log_ab of degree r.
 
     The derivative is total, along the ODE. ``derivative``: "exact", the network's second output is gamma_d_epsilon =
-    gamma d eps/d gamma; "head", its outputs after the prediction are k1, k2, k3 of a distilled head. It is used where
-    gamma <= ``derivative_below`` (None: everywhere), never at gamma = 0. ``afs``: the first step, if it is from t_max,
-    asks no network: epsilon is the normalised state, without a derivative. A step to gamma = 0 in x0 and log gamma has
-    order 1. Dockhorn et al., arXiv 2210.05475; the memory is ours.
+    gamma d eps/d gamma; "head", its outputs after the prediction are k1, k2, k3 of a distilled head; "correction", they
+    are c1, c2, c3, the same of the newest derivative minus the slope there of the polynomial through the values, so
+    that a head of zeros leaves the multistep method. It is used where gamma <= ``derivative_below`` (None: everywhere),
+    never at gamma = 0. ``afs``: the first step, if it is from t_max, asks no network: epsilon is the normalised state,
+    without a derivative. A step to gamma = 0 in x0 and log gamma has order 1. Dockhorn et al., arXiv 2210.05475; the
+    memory is ours.
     """
     interpolant = _interpolant(values, derivatives, variable, quantity)
     return _plan(
@@ -121,10 +125,9 @@ def _plan(
     used = knowledge.used(schedule, times)
     for n, (time, t_next) in enumerate(itertools.pairwise(times)):
         latest, slopes = _conditions(schedule, interpolant, t_next, n, used)
-        of_values, of_slopes = hermite_weights(
-            schedule, times[latest], t_next,
-            derivatives=slopes, variable=interpolant.variable, quantity=interpolant.quantity,
-        )  # fmt: skip
+        of_values, of_slopes = _weights(schedule, times[latest], t_next, interpolant, slopes)
+        if knowledge.derivative == "correction":
+            of_values = _weights(schedule, times[latest], t_next, interpolant, [False] * len(slopes)).values
         ratio = float(_QUANTITIES[interpolant.quantity](schedule, time, t_next)[0])
         if n == 0 and knowledge.analytic_start(schedule, times):
             rows.add_analytic(time, of_values[0], x=ratio)
@@ -135,6 +138,15 @@ def _plan(
             derivative=gamma_d_epsilon(knowledge.derivative, schedule, time) if slopes[0] else (),
         )  # fmt: skip
     return rows.plan(name, times, {**options, **knowledge._asdict()})
+
+
+def _weights(
+    schedule: Schedule, nodes: Array, t_next: float, interpolant: _Interpolant, slopes: list[bool]
+) -> HermiteWeights:
+    return hermite_weights(
+        schedule, nodes, t_next,
+        derivatives=slopes, variable=interpolant.variable, quantity=interpolant.quantity,
+    )  # fmt: skip
 
 
 def _conditions(
@@ -149,7 +161,7 @@ def _conditions(
 
 register(
     Solver(
-        "genie_ttm2", genie_ttm2, order=2,
+        "genie_ttm2", genie_ttm2, order=2, default_grid="uniform_t",
         summary="GENIE, second truncated Taylor method; options variable, quantity, derivative, derivative_below, afs",
     ),
     Solver(

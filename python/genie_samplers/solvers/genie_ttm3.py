@@ -10,7 +10,7 @@ from ..numerics import transfer
 from ..plan import Plan
 from ..registry import Solver, register
 from ..schedules import Schedule
-from ._derivatives import DERIVATIVE_BELOW, checked_knowledge
+from ._derivatives import checked_knowledge
 from ._rows import Rows, checked_grid
 
 __all__ = ["genie_ttm3"]
@@ -20,7 +20,7 @@ def genie_ttm3(
     schedule: Schedule,
     grid: ArrayLike,
     *,
-    derivative_below: float | None = DERIVATIVE_BELOW,
+    derivative_below: float | None = None,
     afs: bool = False,
     prediction: str = "epsilon",
 ) -> Plan:

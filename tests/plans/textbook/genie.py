@@ -13,11 +13,10 @@ from .schedules import Real, TextbookSchedule
 
 __all__ = ["genie_hermite", "genie_ttm3"]
 
-BELOW = 10.0  # the largest gamma whose derivative is used
 Node = tuple[Real, Vector, Vector | None]  # u, the value there and, where it is known, the derivative with respect to u
 
 
-def genie_ttm3(run: Run, *, derivative_below: float | None = BELOW, afs: bool = False) -> Vector:
+def genie_ttm3(run: Run, *, derivative_below: float | None = None, afs: bool = False) -> Vector:
     """v' = v + h e + h^2/2 e_gamma + h^3/6 e_gamma_gamma, v = x / alpha."""
     s, x = run.schedule, run.x_T
     for n, (t, t_next) in enumerate(run.steps):
@@ -40,8 +39,8 @@ def genie_hermite(
     derivatives: int,
     variable: str = "log_gamma",
     quantity: str = "epsilon",
-    derivative: str = "exact",
-    derivative_below: float | None = BELOW,
+    derivative: str = "head",
+    derivative_below: float | None = None,
     afs: bool = False,
 ) -> Vector:
     s, x = run.schedule, run.x_T
@@ -58,8 +57,19 @@ def genie_hermite(
             continue
         latest = list(reversed(known[-values:]))
         nodes = [_node(s, variable, t, y, dy if age < derivatives else None) for age, (t, y, dy) in enumerate(latest)]
-        x = _step(s, variable, quantity, x, nodes, t, t_next)
+        x = _step(s, variable, quantity, x, _corrected(nodes) if derivative == "correction" else nodes, t, t_next)
     return x
+
+
+def _corrected(nodes: list[Node]) -> list[Node]:
+    """What is known of the newest slope is what it has beyond that of the polynomial through the values."""
+    (u, value, slope), *rest = nodes
+    if slope is None:
+        return nodes
+    z, coefficients = _newton([(at, y, None) for at, y, _ in nodes])
+    for k in range(1, len(z)):
+        slope = slope + coefficients[k] * mp.fprod(u - v for v in z[1:k])
+    return [(u, value, slope), *rest]
 
 
 def _noise(s: TextbookSchedule, x: Vector, t: Real) -> tuple[Vector, None]:

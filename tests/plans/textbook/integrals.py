@@ -30,6 +30,8 @@ def lagrange_integrals(nodes: list[Real], moments: Sequence[Real]) -> list[Real]
 def moments(schedule: TextbookSchedule, variable: str, t: Real, t_next: Real, sign: int = 1) -> list[Real]:
     """Integrals of u^k d(gamma^sign) from t to t_next, k = 0 .. 3. sign = -1: over kappa = 1 / gamma."""
     if variable == "t":
+        if sign != 1:
+            raise NotImplementedError("moments of t over kappa")
         return _moments_of_t(schedule, t, t_next)
     antiderivative = {"gamma": gamma_antiderivative, "log_gamma": log_antiderivative}[variable]
     before, after = schedule.gamma(t), schedule.gamma(t_next)

@@ -84,11 +84,7 @@ def test_some_samples_are_told_no_class() -> None:
 @pytest.mark.parametrize("solver", ["genie_ttm2", "genie_hermite3"])
 @pytest.mark.parametrize("options", [{}, {"derivative_below": 5.0}, {"afs": True}], ids=["all", "below", "afs"])
 def test_steps_with_their_targets_stay_on_the_fine_trajectory(solver: str, options: dict[str, object]) -> None:
-    plan = (
-        head_plan(solver, derivative_below=None, **options)
-        if "derivative_below" not in options
-        else head_plan(solver, **options)
-    )
+    plan = head_plan(solver, **{"derivative_below": None, **options})  # pyright: ignore[reportArgumentType]
     source = step_targets(plan)
     targets = iter(list(source.chunk(0)))
     _, cond = data().draw(np.random.default_rng([0, 0]), 2)
@@ -172,7 +168,7 @@ def test_chunks_only_change_the_rounding_of_the_gradient(tmp_path: Path) -> None
 
     def gradient(run: genie.Distiller, parts: list[Targets]) -> torch.Tensor:
         torch.nn.init.normal_(run.network.conv_out.weight, std=0.1, generator=torch.Generator().manual_seed(0))  # type: ignore[union-attr]
-        run.source = type("Fixed", (), {"chunk": lambda _, number: iter([parts[number]])})()
+        run.source = type("Fixed", (), {"chunk": lambda _, number: iter([parts[number]])})()  # type: ignore[assignment]
         rows = torch.stack([run._chunk(number) for number in range(len(parts))])
         return rows.mean(0)
 

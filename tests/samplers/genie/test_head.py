@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -112,6 +113,19 @@ def test_the_model_with_a_head_returns_the_prediction_and_the_maps_at_epsilon(pr
     assert torch.allclose(
         torch.cat(maps, 1), made(x, epsilon, features.last, features.embedding, labels[:, 3]), atol=1e-5
     )
+
+
+@pytest.mark.parametrize("prediction", ["x0", "v"])
+def test_a_head_is_told_the_noise_of_a_half_precision_network_in_float32(prediction: str) -> None:
+    half = network().bfloat16()
+    made, seen = head(), []
+    made.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
+    wrapped = gs.models.wrap(half, SCHEDULE, prediction=prediction, defaults={"class_labels": 3})
+    headed, x = genie.with_head(wrapped, made), torch.randn(2, 2, 8, 8).bfloat16()
+    labels = torch.from_numpy(headed.label(np.array([0.9, 0.01]))).float()
+    p, q = (labels[:, n, None, None, None] for n in (1, 2))
+    out, *_ = headed(x, labels)
+    assert torch.equal(seen[0], p * x.float() + q * out.float())
 
 
 def test_only_the_prediction_runs_without_the_head() -> None:

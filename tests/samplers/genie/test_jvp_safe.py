@@ -194,3 +194,16 @@ def test_other_threads_keep_the_fused_attention():
         thread.join()
         jvp_of_attention()
     assert seen == ["NotImplementedError"]
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_derivative_of_group_norm_in_float16_does_not_overflow(order):
+    x, along = (400.0 * normals(2, 4, 8, 8, seed=seed) for seed in (0, 1))  # whose products float16 cannot hold
+
+    def norm(x: Tensor) -> Tensor:
+        return functional.group_norm(x, 2)
+
+    with genie.jvp_safe(order=order):
+        found = torch.func.jvp(norm, (x.half(),), (along.half(),))[1]
+        wanted = torch.func.jvp(norm, (x,), (along,))[1]
+    assert float((found - wanted).abs().max()) <= 8.0 * torch.finfo(torch.float16).eps * float(wanted.abs().max())
