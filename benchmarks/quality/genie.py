@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from genie_samplers import genie, models
+from genie_samplers import genie, models, schedules
 from genie_samplers.registry import make_plan
 
 from ..case import Competitor, Settings
@@ -82,7 +82,7 @@ def forwards(solver: str, nfe: int, grid: str, price: dict[str, float]) -> float
     for derivative in DERIVATIVES:
         if solver.endswith(f" ({derivative})"):
             name = solver.removesuffix(f" ({derivative})")
-            plan = make_plan(name, models.vp_linear(), nfe, grid=grid, options={"derivative": derivative})
+            plan = make_plan(name, schedules.vp_linear(), nfe, grid=grid, options={"derivative": derivative})
             return nfe + price[derivative] * sum(step.outputs > 1 for step in plan.instructions)
     return float(nfe)
 

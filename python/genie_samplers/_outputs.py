@@ -15,7 +15,7 @@ from .schedules import Schedule
 __all__ = ["check_outputs", "first_outputs", "fitted_model"]
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_DERIVATIVES = {"gamma_d_epsilon", "gamma2_d2_epsilon", "k1", "k2", "k3"}
+_DERIVATIVES = {"gamma_d_epsilon", "gamma2_d2_epsilon", "k1", "k2", "k3", "c1", "c2", "c3"}
 _SOURCES = (
     "a plan of a genie solver reads the derivative of epsilon: give the network a distilled head (genie-samplers "
     "distill, genie.with_head), take derivative='exact' and genie.exact(model), or a solver that needs none "
@@ -83,7 +83,7 @@ def fitted_model(model: Any, plan: Plan) -> Any:
             "make both with the same schedule"
         )
     if _begins_with(getattr(model, "outputs", None), plan):
-        model = first_outputs(model, model.outputs, len(plan.outputs))[0]
+        model = first_outputs(model, getattr(model, "outputs", ()), len(plan.outputs))[0]
     names = getattr(model, "outputs", None)
     named = isinstance(names, tuple) and all(isinstance(name, str) for name in names)
     if named and names != plan.output_names:

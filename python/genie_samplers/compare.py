@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -52,11 +53,13 @@ def compare(
     seed: int = 0,
     cond: Mapping[str, object] | None = None,
     grid: str | None = None,
+    options: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
     fine_steps: int = 200,
     on_cell: Callable[[Cell], None] | None = None,
 ) -> Comparison:
     """Run every solver at every NFE from the same latents, on its default grid unless ``grid`` names another.
 
+    options: solver -> its options, as of :func:`genie_samplers.make_plan`.
     What the network predicts is the first of the model's ``outputs``, epsilon where it has none. The fine solution is
     deis_tab3 on the Karras grid with ``fine_steps`` steps, continued to gamma = 0 for plans that end there. A number of
     evaluations that a solver cannot make exactly is skipped, and so is a cell whose run ends with a ValueError (its
@@ -69,7 +72,7 @@ def compare(
     times = grids.power_gamma(schedule, integer(fine_steps, "fine_steps", least=1))
     outputs = getattr(model, "outputs", None)
     prediction = outputs[0] if isinstance(outputs, tuple) else "epsilon"
-    plans, skipped = _plans(schedule, solvers, nfes, grid, prediction)
+    plans, skipped = _plans(schedule, solvers, nfes, grid, prediction, options)
     fine = run(deis_tab(schedule, times, order=3, prediction=prediction))
     fine_at_zero: Tensor | None = None
     result = Comparison(fine, skipped=skipped)
@@ -92,7 +95,12 @@ def compare(
 
 
 def _plans(
-    schedule: Schedule, solvers: Sequence[str], nfes: Sequence[int], grid: str | None, prediction: str
+    schedule: Schedule,
+    solvers: Sequence[str],
+    nfes: Sequence[int],
+    grid: str | None,
+    prediction: str,
+    options: Mapping[str, Mapping[str, object]],
 ) -> tuple[dict[tuple[str, int], Plan], dict[tuple[str, int], str]]:
     """The plans of the table by (solver, nfe), and why the others cannot be made."""
     if isinstance(solvers, str) or len(solvers) == 0:
@@ -103,7 +111,9 @@ def _plans(
     skipped: dict[tuple[str, int], str] = {}
     for name, nfe in itertools.product(solvers, nfes):
         try:
-            plans[name, nfe] = make_plan(name, schedule, nfe, grid=grid, prediction=prediction)
+            plans[name, nfe] = make_plan(
+                name, schedule, nfe, grid=grid, prediction=prediction, options=options.get(name)
+            )
         except UnreachableNFE as error:
             skipped[name, nfe] = str(error)
     return plans, skipped

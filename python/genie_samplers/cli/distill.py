@@ -45,7 +45,7 @@ _LATENTS = 20  # of the report
     type=click.Choice(["pointwise", "step"]),
     default="pointwise",
     show_default=True,
-    help="The derivative itself; or what the steps of one plan need, of --solver, --nfe and --grid.",
+    help="The derivative itself; or what the steps of one plan lack, of --solver, --nfe and --grid.",
 )
 @click.option("--solver", default="genie_hermite3", show_default=True, help="With --target step.")
 @click.option("--nfe", default=10, show_default=True, help="With --target step.")
@@ -97,7 +97,11 @@ def _report(headed: genie.HeadedModel, held_out: Data, options: genie.DistillOpt
     count = min(_LATENTS, 4 * options.chunk_size)  # four plain passes take no more memory than one with derivatives
     cond = {name: torch.arange(count) % int(null) for name, null in held_out.null.items()}
     targets = genie.targets_of(headed.model, headed.head.config, held_out, options, options.seed + 1)
-    return genie.report(headed, targets, shape=(count, *held_out.images.shape[1:]), cond=cond)
+    shape = (count, *held_out.images.shape[1:])
+    if options.target == "pointwise":
+        return genie.report(headed, targets, shape=shape, cond=cond)
+    solvers = ("ddim", "deis_log_ab1", "ipndm", options.solver)
+    return genie.report(headed, targets, shape=shape, cond=cond, solvers=solvers, nfes=[options.nfe], grid=options.grid)
 
 
 def _images(model: WrappedModel, root: str, file: Path | None, split: str) -> Data:

@@ -14,16 +14,17 @@ __all__ = ["card"]
 def card(head: GenieHead, options: DistillOptions, found: HeadReport) -> str:
     """Markdown: what the head is, how it was made and how good it is on held-out data."""
     pointwise = options.target == "pointwise"
-    target = "gamma d epsilon/d gamma" if pointwise else "the derivative that the plan's steps need"
-    unused = {"solver", "nfe", "grid"} if pointwise else {"gamma_max"}
+    target = "gamma d epsilon/d gamma" if pointwise else "the correction that the plan's steps need"
+    kind = "head" if pointwise else "correction"
+    unused = {"solver", "nfe", "grid"} if pointwise else {"gamma_max", "weighting"}
     used = {name: value for name, value in asdict(options).items() if name not in unused}
     parameters = sum(p.numel() for p in head.parameters())
     lines = [
         "# A GENIE head",
         "",
         "Predicts the derivative of epsilon along the probability flow, from the last feature map of the network that",
-        'lies beside it: `genie_samplers.genie.with_head(model, folder)`, for plans with derivative="head" such as',
-        "`genie_ttm2` and `genie_hermite3`. Dockhorn, Vahdat and Kreis, arXiv 2210.05475.",
+        f'lies beside it: `genie_samplers.genie.with_head(model, folder)`, for plans with derivative="{kind}" such as',
+        "those of `genie_ttm2` and `genie_hermite3`. Dockhorn, Vahdat and Kreis, arXiv 2210.05475.",
         "",
         "| | |",
         "|---|---|",

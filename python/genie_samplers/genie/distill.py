@@ -27,10 +27,10 @@ __all__ = ["DistillOptions", "Distiller", "fitting_config", "targets_of"]
 class DistillOptions:
     """What decides a step, kept in the checkpoint.
 
-    batch_size: samples of a step, or trajectories (target="step"), made in chunks of chunk_size. weighting: of
-    ``genie_ext.jvp_distill_loss``. target: "pointwise", the derivative where gamma <= gamma_max; "step", what the steps
-    of the plan of solver, nfe and grid need. width: channels of the head. about: the network, in words. ValueError or
-    TypeError for numbers that make no run.
+    batch_size: samples of a step, or trajectories (target="step"), made in chunks of chunk_size. target: "pointwise",
+    the derivative where gamma <= gamma_max, with the ``weighting`` of ``genie_ext.jvp_distill_loss``; "step", the
+    correction that the steps of the plan of solver, nfe and grid need, weighted by what it does to the state. width:
+    channels of the head. about: the network, in words. ValueError or TypeError for numbers that make no run.
     """
 
     steps: int = 2000
@@ -83,7 +83,8 @@ class Distiller(TrainingRun):
     """
 
     def __init__(self, folder: Path, model: WrappedModel, data: Data, options: DistillOptions) -> None:
-        config = fitting_config(model, data, width=options.width)
+        predicts = "derivative" if options.target == "pointwise" else "correction"
+        config = fitting_config(model, data, width=options.width, predicts=predicts)
         self.rank, self.processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         if options.chunks % self.processes:
             raise ValueError(
@@ -121,7 +122,8 @@ class Distiller(TrainingRun):
 
     def _loss(self, at: Targets) -> Tensor:
         maps = at.maps(self.network)
-        return jvp_distill_loss(maps, at.target.contiguous(), at.gamma, weighting=self.options.weighting)
+        weighting = self.options.weighting if at.weight is None else at.weight
+        return jvp_distill_loss(maps, at.target.contiguous(), at.gamma, weighting=weighting)
 
     def _all_chunks(self, mine: Tensor) -> Tensor:
         """The rows of every process in the order of the chunks."""
@@ -143,12 +145,14 @@ def targets_of(model: WrappedModel, config: HeadConfig, data: Data, options: Dis
         return PointwiseTargets(model, config, data, options.chunk_size, schedule.t_end, t_max, seed)
     plan = make_plan(
         options.solver, schedule, options.nfe, grid=options.grid, prediction=model.outputs[0],
-        options={"derivative": "head"},
+        options={"derivative": "correction"},
     )  # fmt: skip
     return StepTargets(model, config, data, plan, options.chunk_size, seed)
 
 
-def fitting_config(model: WrappedModel, data: Data, *, width: int | None = None) -> HeadConfig:
+def fitting_config(
+    model: WrappedModel, data: Data, *, width: int | None = None, predicts: str = "derivative"
+) -> HeadConfig:
     """The head for this network and data; ValueError or TypeError that says why there is none."""
     network = model.network
     if not isinstance(network, nn.Module):
@@ -157,7 +161,7 @@ def fitting_config(model: WrappedModel, data: Data, *, width: int | None = None)
         raise ValueError("model: its network is in training mode, where dropout is noise; call network.eval()")
     if model.dtype != torch.float32:
         raise ValueError(f"model: its weights are {model.dtype}; load it in float32, the head may serve others then")
-    config = HeadConfig.of(network, width=width)
+    config = HeadConfig.of(network, width=width, predicts=predicts)
     if data.images.shape[1] != config.channels:
         raise ValueError(f"data: images {tuple(data.images.shape)}; the network has {config.channels} channels")
     return config

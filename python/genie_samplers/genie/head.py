@@ -17,7 +17,8 @@ from .features import EMBEDDING_LAYER, LAST_LAYER, Features, captured, layer
 
 __all__ = ["FOLDER", "HEAD_OUTPUTS", "GenieHead", "HeadConfig", "load_head", "save_head"]
 
-HEAD_OUTPUTS = ("k1", "k2", "k3")
+HEAD_OUTPUTS = {"derivative": ("k1", "k2", "k3"), "correction": ("c1", "c2", "c3")}
+"""What a head predicts -> names of its maps."""
 FOLDER = "genie_head"
 _CONFIG, _WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 _NORM_EPS = 1e-6
@@ -28,8 +29,8 @@ class HeadConfig:
     """channels: of a sample. features: channels of the last feature map. embedding: size of the time embedding.
 
     width: channels inside the head. normalize: whether a GroupNorm comes before the features. scaled:
-    whether the maps are multiplied by 1/sqrt(1 + gamma^2). last_layer, embedding_layer: the layers of the network that
-    the head is attached to.
+    whether the maps are multiplied by 1/sqrt(1 + gamma^2). predicts: a key of :data:`HEAD_OUTPUTS`. last_layer,
+    embedding_layer: the layers of the network that the head is attached to.
     """
 
     channels: int
@@ -38,13 +39,14 @@ class HeadConfig:
     width: int
     normalize: bool = False
     scaled: bool = True
+    predicts: str = "derivative"
     last_layer: str = LAST_LAYER
     embedding_layer: str = EMBEDDING_LAYER
 
     @staticmethod
     def of(
         network: nn.Module, *, width: int | None = None, normalize: bool = False, scaled: bool = True,
-        last_layer: str = LAST_LAYER, embedding_layer: str = EMBEDDING_LAYER,
+        predicts: str = "derivative", last_layer: str = LAST_LAYER, embedding_layer: str = EMBEDDING_LAYER,
     ) -> HeadConfig:  # fmt: skip
         """For a diffusers U-Net, read from its layers; ``width`` is that of its last feature map by default.
 
@@ -59,7 +61,14 @@ class HeadConfig:
                 "learned variance and nothing beside the state; wrap it so, and pass a HeadConfig"
             )
         inner = features if width is None else integer(width, "width", least=1)
-        return HeadConfig(channels, features, embedding, inner, normalize, scaled, last_layer, embedding_layer)
+        return HeadConfig(
+            channels, features, embedding, inner, normalize, scaled, predicts, last_layer, embedding_layer
+        )
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the maps."""
+        return HEAD_OUTPUTS[self.predicts]
 
     def check_fits(self, network: nn.Module) -> None:
         """ValueError where the network lacks this head's layers, or has them in other sizes, as far as can be read."""

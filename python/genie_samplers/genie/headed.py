@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from .. import models, predictions
 from ..models import WrappedModel
 from ..schedules import Schedule
-from .head import HEAD_OUTPUTS, GenieHead, load_head
+from .head import GenieHead, load_head
 
 __all__ = ["HeadedModel", "embedded", "with_head"]
 
 
 @dataclass(frozen=True)
 class HeadedModel:
-    """Made by :func:`with_head`; plans with derivative="head" run it."""
+    """Made by :func:`with_head`; plans with derivative="head", or "correction", run it."""
 
     model: WrappedModel
     head: GenieHead
@@ -30,7 +30,7 @@ class HeadedModel:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        return (*self.model.outputs, *HEAD_OUTPUTS)[: self.count]
+        return (*self.model.outputs, *self.head.config.outputs)[: self.count]
 
     @property
     def schedule(self) -> Schedule:
@@ -73,7 +73,8 @@ class HeadedModel:
 def with_head(model: WrappedModel, head: GenieHead | Path | str) -> HeadedModel:
     """The model with its head: an instance, or the folder of one (``genie_head`` beside the network's files).
 
-    Use it with a plan of derivative="head". Raises ValueError where folder or layers are missing or sizes disagree.
+    Use it with a plan of derivative="head", or "correction" where ``head.config.predicts`` says so. Raises ValueError
+    where folder or layers are missing or sizes disagree.
     """
     if not isinstance(model, WrappedModel) or not isinstance(model.network, nn.Module):
         raise TypeError(f"model: {type(model).__name__}; give models.wrap(network, ...) of a torch.nn.Module")

@@ -124,8 +124,17 @@ def report(
     cond: Mapping[str, object] | None = None,
     solvers: Sequence[str] = SOLVERS,
     nfes: Sequence[int] = NFES,
+    grid: str | None = None,
 ) -> HeadReport:
-    """Errors of the derivative on the source's first chunks, of solvers on held-out latents, ``shape`` = [B, ...]."""
+    """Errors of the head on the source's first chunks, of solvers on held-out latents, ``shape`` = [B, ...].
+
+    The genie solvers among ``solvers`` take the head as what it predicts.
+    """
     targets = (at for number in range(chunks) for at in held_out.chunk(number))
     bands = derivative_errors(model.head, targets)
-    return HeadReport(bands, compare(model, model.schedule, solvers, nfes, shape=shape, seed=seed, cond=cond))
+    kind = "head" if model.head.config.predicts == "derivative" else "correction"
+    options = {name: {"derivative": kind} for name in solvers if name.startswith("genie_")}
+    compared = compare(
+        model, model.schedule, solvers, nfes, shape=shape, seed=seed, cond=cond, grid=grid, options=options
+    )
+    return HeadReport(bands, compared)

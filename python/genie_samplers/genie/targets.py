@@ -26,7 +26,7 @@ from ..solvers import deis_tab
 from .data import Data
 from .derivative import differentiate, path_on
 from .features import Features
-from .head import HEAD_OUTPUTS, HeadConfig
+from .head import HeadConfig
 
 __all__ = ["PointwiseTargets", "Source", "StepTargets", "Targets"]
 
@@ -37,13 +37,14 @@ Cond = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Targets:
-    """One chunk: x, epsilon, target [b, ...]; gamma float64 [b]."""
+    """One chunk: x, epsilon, target [b, ...]; gamma float64 [b]; weight float64 [b], or None: that of the loss."""
 
     x: Tensor
     epsilon: Tensor
     features: Features
-    target: Tensor  # gamma times the derivative of epsilon
+    target: Tensor  # gamma times the derivative of epsilon, or the correction of that
     gamma: Tensor
+    weight: Tensor | None = None
 
     def maps(self, head: Callable[..., Tensor]) -> Tensor:
         """What the head returns here."""
@@ -92,9 +93,9 @@ class PointwiseTargets:
 class StepTargets:
     """The derivative that would let each step of ``plan`` end on the network's own fine trajectory.
 
-    plan: of one step per evaluation and outputs (prediction, k1, k2, k3), with derivatives in no history. A chunk is
+    plan: of one step per evaluation, outputs (prediction, and the head's), derivatives in no history. A chunk is
     ``size`` trajectories from noise, solved with ``parts`` steps of tAB-DEIS-3 for each of the plan's, and all steps of
-    the plan that read a derivative.
+    the plan that read a derivative, weighted by the squared change that it makes of the state.
     """
 
     model: WrappedModel
@@ -106,8 +107,10 @@ class StepTargets:
     parts: int = 4
 
     def __post_init__(self) -> None:
-        if self.plan.outputs != (*self.model.outputs, *HEAD_OUTPUTS) or self.plan.recipe is None:
-            raise ValueError(f"plan: reads {self.plan.outputs}; give a genie solver's with derivative='head'")
+        needed = (*self.model.outputs, *self.head.outputs)
+        if self.plan.outputs != needed or self.plan.recipe is None:
+            kind = "head" if self.head.predicts == "derivative" else self.head.predicts
+            raise ValueError(f"plan: reads {self.plan.outputs}; give a genie solver's with derivative={kind!r}")
         if any(past.h > 0 for step in self.plan.instructions for past in step.history):
             raise ValueError("plan: keeps derivatives; give one that reads only the newest, as genie_hermite3")
         if self.plan.recipe.grid[-1] == self.plan.schedule.t_zero:
@@ -138,7 +141,8 @@ class StepTargets:
             epsilon = _column(path.p, x) * x + _column(path.q, x) * out
             at = float(self.model.schedule.gamma(step.time))
             gamma = torch.full((self.size,), at, dtype=torch.float64, device=x.device)
-            yield Targets(x, epsilon, features, (known - reached) / step.x.y[1], gamma)
+            weight = torch.full_like(gamma, step.x.y[1] ** 2)
+            yield Targets(x, epsilon, features, (known - reached) / step.x.y[1], gamma, weight)
 
     def _trajectory(self, number: int, x: Tensor, cond: Cond) -> list[Tensor]:
         """The states at the times of the plan's grid, from noise that belongs to this chunk; fills ``x``."""

@@ -125,9 +125,9 @@ def test_chunks_are_made_smaller_to_fit_and_still_fill_the_batch(batch_size, lar
     assert fitting_chunk_size(batch_size, largest, 10, 10 * fits) == expected
 
 
-@pytest.mark.parametrize("target", ["pointwise", "step"])
-def test_the_card_says_what_the_target_was_made_of(target):
-    head = genie.GenieHead(genie.HeadConfig.of(model().network))  # type: ignore[arg-type]
+@pytest.mark.parametrize(("target", "predicts"), [("pointwise", "derivative"), ("step", "correction")])
+def test_the_card_says_what_the_target_was_made_of(target, predicts):
+    head = genie.GenieHead(genie.HeadConfig.of(model().network, predicts=predicts))  # type: ignore[arg-type]
     options = replace(OPTIONS, target=target, nfe=4, gamma_max=9.0)
     source = genie.targets_of(model(), head.config, data(), options, 1)
     found = genie.report(

@@ -176,3 +176,23 @@ def test_bytes_per_sample_grow_with_the_network(tmp_path: Path) -> None:
     small = genie.bytes_per_sample(model(), data().images[:1], {})
     twice = genie.bytes_per_sample(model(), data().images[:1].repeat(1, 1, 2, 1), {})
     assert 1.8 * small < twice < 2.2 * small
+
+
+@pytest.mark.parametrize("solver", ["genie_hermite3", "genie_ttm2"])
+def test_a_head_of_corrections_runs_plans_of_corrections_only(solver: str) -> None:
+    corrections = genie.with_head(model(), head(predicts="correction"))
+    assert corrections.outputs == ("epsilon", "c1", "c2", "c3")
+    of_corrections, of_derivatives = (
+        gs.make_plan(solver, SCHEDULE, 3, options={"derivative": kind}) for kind in ("correction", "head")
+    )
+    assert gs.sample(corrections, of_corrections, shape=(1, 2, 8, 8)).isfinite().all()
+    with pytest.raises(ValueError, match=r"reads \('epsilon', 'k1'.*genie-samplers distill"):
+        gs.sample(corrections, of_derivatives, shape=(1, 2, 8, 8))
+
+
+def test_a_head_of_zero_corrections_leaves_the_multistep_method() -> None:
+    config = genie.HeadConfig.of(network(), predicts="correction")  # type: ignore[arg-type]
+    plan = gs.make_plan("genie_hermite3", SCHEDULE, 5, options={"derivative": "correction"})
+    deis = gs.make_plan("deis_log_ab1", SCHEDULE, 5, grid="karras")
+    new = gs.sample(genie.with_head(model(), genie.GenieHead(config)), plan, shape=(2, 2, 8, 8))
+    assert torch.allclose(new, gs.sample(model(), deis, shape=(2, 2, 8, 8)), rtol=1e-4, atol=1e-4)
