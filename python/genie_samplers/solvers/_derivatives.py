@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from .._arguments import boolean, choice, real
 from ..schedules import Schedule
 
-__all__ = ["DERIVATIVES", "Knowledge", "checked_knowledge", "gamma_d_epsilon"]
+__all__ = ["DERIVATIVES", "DERIVATIVE_BELOW", "Knowledge", "checked_knowledge", "gamma_d_epsilon"]
+
+DERIVATIVE_BELOW: Mapping[str, float | None] = MappingProxyType({"exact": None, "head": 30.0, "correction": None})
+"""Kind of derivative -> the gamma up to which it is used by default, None for everywhere: measured (docs/genie.md)."""
 
 DERIVATIVES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"exact": ("gamma_d_epsilon",), "head": ("k1", "k2", "k3"), "correction": ("c1", "c2", "c3")}
@@ -45,13 +48,16 @@ class Knowledge(NamedTuple):
         return self.afs and bool(times[0] == schedule.t_max)
 
 
-def checked_knowledge(derivative: str, derivative_below: float | None, afs: bool) -> Knowledge:
+def checked_knowledge(derivative: str, derivative_below: float | str | None, afs: bool) -> Knowledge:
     """ValueError or TypeError naming the option; an infinite threshold becomes None, which JSON can write."""
+    derivative = choice(derivative, "derivative", DERIVATIVES)
+    if derivative_below == "default":
+        derivative_below = DERIVATIVE_BELOW[derivative]
     threshold = np.inf if derivative_below is None else real(derivative_below, "derivative_below")
     if not threshold > 0.0:
         raise ValueError(f"derivative_below={threshold}; give a gamma > 0, or None to use every derivative")
     finite = None if threshold == np.inf else threshold
-    return Knowledge(choice(derivative, "derivative", DERIVATIVES), finite, boolean(afs, "afs"))
+    return Knowledge(derivative, finite, boolean(afs, "afs"))
 
 
 def gamma_d_epsilon(kind: str, schedule: Schedule, time: float) -> tuple[float, ...]:
