@@ -148,6 +148,8 @@ JvpDistillLoss read_jvp_distill_loss(const py::list& values) {
   const bool empty = call.batch == 0 || call.elements == 0;
   require(empty || call.maps.data != nullptr, "null maps");
   require(empty || call.target.data != nullptr, "null target");
+  require(call.gradient.data == nullptr || call.gradient.dtype == call.maps.dtype,
+          "gradient of another dtype than maps");
   require(call.rows != nullptr, "null rows");
   require(call.partials != nullptr && call.losses != nullptr && call.total != nullptr,
           "null partials, losses or total");

@@ -34,10 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--grid", choices=GRIDS, default="karras")
     parser.add_argument("--nfe", type=integers, default=[5, 8, 10, 15, 20])
     parser.add_argument("--count", type=int, default=20, help="latents")
+    parser.add_argument("--fine", type=int, default=200, help="steps of the fine solution")
     parser.add_argument("--derivative", choices=["exact", "head"], default="exact")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    table = Table(embedded_problem(0, options.derivative), options.cache, options.count)
+    table = Table(embedded_problem(0, options.derivative), options.cache, options.count, options.fine)
     lines = []
     for solver, chosen in METHODS:
         for threshold in THRESHOLDS:

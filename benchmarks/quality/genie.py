@@ -55,7 +55,7 @@ def cells(options: argparse.Namespace, seed: int) -> Iterator[Cell]:
     """Every cell from the latents of ``seed``."""
 
     def table(derivative: str | None) -> Table:
-        return Table(embedded_problem(seed, derivative), options.cache, options.count)
+        return Table(embedded_problem(seed, derivative), options.cache, options.count, options.fine)
 
     yield from table(None).ours(PLAIN, GRIDS, options.nfe)
     for derivative in DERIVATIVES:
@@ -163,6 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=20, help="latents")
     parser.add_argument("--seed", type=int, default=2, help="of the latents that are held out")
     parser.add_argument("--choose-seed", type=int, default=0, help="of those that choose the grids")
+    parser.add_argument("--fine", type=int, default=200, help="steps of the fine solution")
     parser.add_argument("--nfe", type=integers, default=list(NFES))
     parser.add_argument("--rounds", type=int, default=9, help="of the measured cost")
     options = parser.parse_args(given)

@@ -180,9 +180,11 @@ def test_normal_fill_refuses_them_too(arguments, message):
     assert f"ValueError: arguments: {message}" in done.stderr
 
 
-def loss_arguments(batch=1, elements=4, maps=8, target=8, rows=8, partials=8, losses=8, total=8) -> list[int]:
-    """A call of jvp_distill_loss as its native.py flattens it, with made-up addresses and no gradient."""
-    return [batch, elements, 0, maps, 12, 0, target, 4, 0, 0, 0, 0, rows, partials, losses, total]
+def loss_arguments(
+    batch=1, elements=4, maps=8, target=8, gradient=(0, 0, 0), rows=8, partials=8, losses=8, total=8
+) -> list[int]:
+    """A call of jvp_distill_loss as its native.py flattens it, with made-up addresses, by default without gradient."""
+    return [batch, elements, 0, maps, 12, 0, target, 4, 0, *gradient, rows, partials, losses, total]
 
 
 @pytest.mark.parametrize(
@@ -192,6 +194,7 @@ def loss_arguments(batch=1, elements=4, maps=8, target=8, rows=8, partials=8, lo
         ({"elements": -1}, "negative"),
         ({"maps": 0}, "null maps"),
         ({"target": 0}, "null target"),
+        ({"gradient": (8, 12, 1)}, "gradient of another dtype than maps"),
         ({"rows": 0}, "null rows"),
         ({"partials": 0}, "null partials"),
         ({"losses": 0}, "null partials, losses"),

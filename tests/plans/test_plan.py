@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import genie_samplers as gs
-from genie_samplers.plan import Combination, Conversion, Init, Past, Plan, Recipe, Step
+from genie_samplers.plan import Combination, Conversion, Init, Past, Plan, Recipe, RowLayout, Step
 
 from .oracle import impulse_responses, roundings
 from .plans import (
@@ -71,7 +71,7 @@ def test_unrolled_is_what_basis_vectors_sent_through_the_rows_become(plan: Plan)
 
 @every_variant
 def test_no_state_depends_on_a_later_output(plan: Plan) -> None:
-    of_row = plan.unrolled().output[..., 0]  # [state, row]
+    of_row = np.moveaxis(plan.unrolled().output, -1, 0)  # [output, state, row]
     assert not np.triu(of_row).any()
 
 
@@ -84,7 +84,7 @@ def test_a_clamped_row_is_not_linear() -> None:
 @every_variant
 def test_a_plan_is_close_to_itself_and_not_to_one_with_a_changed_weight(plan: Plan) -> None:
     last = plan.instructions[-1]
-    changed = dataclasses.replace(last, x=dataclasses.replace(last.x, y=(last.x.y[0] * 1.001,)))
+    changed = dataclasses.replace(last, x=dataclasses.replace(last.x, y=(last.x.y[0] * 1.001, *last.x.y[1:])))
     other = dataclasses.replace(plan, instructions=(*plan.instructions[:-1], changed))
     assert plan.allclose(plan)
     assert not plan.allclose(other)
@@ -105,17 +105,32 @@ def test_written_differently_the_same_map_is_close_but_not_equal() -> None:
 # --- guidance
 
 
+def split_q(row: np.ndarray, layout: RowLayout, scale: float) -> list[float]:
+    """The columns of an unguided row with Q replaced by scale Q, (1 - scale) Q in each of its conversions."""
+    width = layout.outputs + 3
+    conversions, states = np.split(row[: layout.columns], [layout.converted * width])
+    p, q, limits = np.split(conversions.reshape(layout.converted, width), [1, 1 + layout.outputs], axis=1)
+    return [*np.concatenate([p, scale * q, (1.0 - scale) * q, limits], axis=1).ravel(), *states]
+
+
 @every_solver
 def test_guidance_splits_q_into_scale_and_one_minus_scale(name: str) -> None:
     plan, scale = solver_plan(name), 3.25
     guided = plan.guided(scale)
-    assert guided.output_names == ("epsilon", "uncond.epsilon")
-    columns = zip(plan.table, guided.table, plan.layout, strict=True)
-    expected = [
-        [row[0], scale * row[1], (1.0 - scale) * row[1], *row[2 : layout.columns]] for row, _, layout, *_ in columns
-    ]
+    expected = [split_q(row, layout, scale) for row, layout in zip(plan.table, plan.layout, strict=True)]
     actual = [row[: layout.columns].tolist() for row, layout in zip(guided.table, guided.layout, strict=True)]
     assert actual == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("ddim", ("epsilon", "uncond.epsilon")),
+        ("genie_ttm2", ("epsilon", "k1", "k2", "k3", "uncond.epsilon", "uncond.k1", "uncond.k2", "uncond.k3")),
+    ],
+)
+def test_guidance_names_the_unconditional_outputs_after_the_conditional_ones(name: str, names: tuple[str, ...]) -> None:
+    assert solver_plan(name).guided(3.25).output_names == names
 
 
 def test_guidance_per_sample_gives_a_table_per_sample() -> None:
