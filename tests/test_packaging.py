@@ -93,6 +93,12 @@ def test_a_pure_python_wheel_needs_neither_compiler_nor_torch(pure_wheel):
     assert expected <= set(names)
 
 
+def test_a_wheel_holds_every_asset(pure_wheel):
+    assets = ROOT / "python" / "genie_samplers" / "assets"
+    expected = {f"genie_samplers/assets/{p.relative_to(assets)}" for p in assets.rglob("*") if p.is_file()}
+    assert {name for name in zipfile.ZipFile(pure_wheel).namelist() if "/assets/" in name} == expected
+
+
 def test_the_native_core_builds_and_loads_without_torch(native_wheel, tmp_path):
     with zipfile.ZipFile(native_wheel) as opened:
         (core,) = [name for name in opened.namelist() if name.endswith(".so")]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 pytest.importorskip("diffusers")
 pytest.importorskip("torchmetrics")
@@ -26,14 +26,15 @@ SPREAD = 0.3  # of the data of the toy network
 every_scheduler = pytest.mark.parametrize("name", [scheduler.name for scheduler in SCHEDULERS])
 
 
-class Toy:
+class Toy(nn.Module):
     """The exact noise prediction for data of normal pixels; counts its calls and remembers its classes."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.calls = 0
         self.classes: list[int] = []
 
-    def __call__(self, x: Tensor, label: Tensor, class_labels: Tensor) -> Tensor:
+    def forward(self, x: Tensor, label: Tensor, class_labels: Tensor) -> Tensor:
         self.calls += 1
         self.classes = class_labels.tolist()
         gamma_squared = torch.exp(2.0 * label[:, None, None, None])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -187,8 +188,8 @@ def ttm3_factor(h: float, gamma: float) -> float:
     ("build", "factor"),
     [
         (solvers.ddim, ddim_factor),
-        (lambda schedule, times: solvers.genie_ttm2(schedule, times, derivative_below=None), ttm2_factor),
-        (lambda schedule, times: solvers.genie_ttm3(schedule, times, derivative_below=None), ttm3_factor),
+        (partial(solvers.genie_ttm2, derivative="exact"), ttm2_factor),
+        (solvers.genie_ttm3, ttm3_factor),
     ],
     ids=["ddim", "ttm2", "ttm3"],
 )

@@ -15,6 +15,7 @@ from ..plan import Plan
 from ..reconstruct import GaussianData, Reconstruction, reconstruct
 from ..registry import make_plan
 from .files import check_keeps_inputs, check_latents_target, read_images, write_latents
+from .network import with_derivatives
 from .options import (
     FILE,
     backend_option,
@@ -22,6 +23,7 @@ from .options import (
     check_run,
     class_number,
     data_option,
+    derivative_option,
     device_option,
     grid_option,
     integers,
@@ -43,6 +45,7 @@ _SHOWN = 8
 @click.option("--solver", default="dpmpp_2m", show_default=True, help="A deterministic one of `plan --list`.")
 @click.option("--nfe", "nfes", default="10,20,50", show_default=True, help="Comma-separated evaluations each way.")
 @grid_option
+@derivative_option
 @click.option("--class", "class_name", help="Class name or number 0..9 of all images; none by default.")
 @click.option("--seed", type=int, help="Noises the images to the first time; as they are by default.")
 @batch_size_option
@@ -51,8 +54,9 @@ _SHOWN = 8
 @click.option("--latents", type=click.Path(path_type=Path), help="Of the last --nfe that ran, .npy or .safetensors.")
 @out_option("encode.png")
 def encode_command(
-    files: tuple[Path, ...], root: str, count: int, solver: str, nfes: str, grid: str | None, class_name: str | None,
-    seed: int | None, batch_size: int, device: str, backend: str | None, latents: Path | None, out: Path,
+    files: tuple[Path, ...], root: str, count: int, solver: str, nfes: str, grid: str | None, derivative: str | None,
+    class_name: str | None, seed: int | None, batch_size: int, device: str, backend: str | None, latents: Path | None,
+    out: Path,
 ) -> None:  # fmt: skip
     """Images to latents and back: a picture, the latents, and the error per dimension as CSV (images in [0, 1])."""
     numbers = integers("--nfe", nfes)
@@ -63,10 +67,11 @@ def encode_command(
     check_latents_target(latents)
     check_keeps_inputs([out, table, latents], files)
     schedule = schedules.vp_linear()
-    plans = [make_plan(solver, schedule, nfe, grid=grid, direction="encode") for nfe in numbers]
+    options = None if derivative is None else {"derivative": derivative}
+    plans = [make_plan(solver, schedule, nfe, grid=grid, direction="encode", options=options) for nfe in numbers]
     number = models.NULL_CLASS if class_name is None else class_number(class_name)
     originals = read_images(files) if files else torch.from_numpy(data.fashion_mnist("test", root).images[:count])
-    model, labels = genie.embedded(device), torch.full((len(originals),), number)
+    model, labels = with_derivatives(genie.embedded(device), plans[0]), torch.full((len(originals),), number)
     done: list[tuple[Plan, Reconstruction]] = []
     try:
         for plan in plans:
@@ -99,12 +104,13 @@ def _page(originals: Tensor, done: list[tuple[Plan, Reconstruction]]) -> Image.I
 def _write_report(path: Path, done: list[tuple[Plan, Reconstruction]], scale: float | None) -> None:
     """Beside the network's errors those on Gaussian data of rms ``scale``, where the network is exact.
 
-    scale: None for noised images, whose error is that of the noise too: nothing to compare with, the column is empty.
+    scale: None for noised images, whose error is that of the noise too: nothing to compare with, the column is empty,
+    as it is for plans that read derivatives.
     """
     lines: list[tuple[object, ...]] = [("solver", "nfe", "mse", "latent_rms", "gaussian_mse")]
     for plan, result in done:
         name = "" if plan.recipe is None else plan.recipe.solver
-        exact = "" if scale is None else f"{_gaussian_mse(plan, scale):.3e}"
+        exact = "" if scale is None or len(plan.outputs) > 1 else f"{_gaussian_mse(plan, scale):.3e}"
         lines.append((name, plan.nfe, f"{result.mse:.3e}", f"{result.latent_rms:.4f}", exact))
     with open(path, "w", newline="") as file:
         csv.writer(file).writerows(lines)

@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from .. import models, schedules
+from .. import genie, models, schedules
+from ..plan import Plan
 from ..predictions import PREDICTIONS
 from ..schedules import Schedule
 
-__all__ = ["SCHEDULES", "chosen_network", "network_options"]
+__all__ = ["SCHEDULES", "chosen_network", "network_options", "with_derivatives"]
 
 SCHEDULES: dict[str, Callable[[], Schedule]] = {
     "vp_linear": schedules.vp_linear,
@@ -66,3 +67,10 @@ def chosen_network(
     if model.network.config.get("cross_attention_dim") is not None:  # type: ignore[attr-defined]
         raise ValueError("--network: its config has a cross_attention_dim; call genie_samplers.genie with its cond")
     return model
+
+
+def with_derivatives(headed: genie.HeadedModel, plan: Plan) -> Any:
+    """The model as an unguided plan reads it: with its head, or with exact derivatives."""
+    if "gamma_d_epsilon" in plan.outputs:
+        return genie.exact(headed.model, order=len(plan.outputs) - 1)
+    return headed

@@ -18,6 +18,7 @@ from .. import genie, guidance, images, models, schedules
 from ..engine import sample
 from ..plan import Plan
 from ..registry import make_plan
+from .network import with_derivatives
 from .options import (
     FILE,
     IMAGE_SHAPE,
@@ -95,13 +96,13 @@ def sample_command(
 
 
 def _guided(headed: genie.HeadedModel, plan: Plan, scale: float | None) -> tuple[Any, Plan]:
-    """The model and the plan that run: with a head or exact derivatives where the plan reads them, and guided."""
-    exact, order = plan.outputs[1:2] == ("gamma_d_epsilon",), max(1, len(plan.outputs) - 1)
+    """The model and the plan that run."""
     if scale is None:
-        return (genie.exact(headed.model, order=order) if exact else headed), plan
+        return with_derivatives(headed, plan), plan
     null = {"class_labels": models.NULL_CLASS}
-    if exact:  # along the guided direction, which keeps the order
-        return genie.exact(guidance.classifier_free(headed.model, null=null), order=order, scale=scale), plan
+    if "gamma_d_epsilon" in plan.outputs:  # along the guided direction, which keeps the order
+        pair = guidance.classifier_free(headed.model, null=null)
+        return genie.exact(pair, order=len(plan.outputs) - 1, scale=scale), plan
     return guidance.classifier_free(headed, null=null), plan.guided(scale)
 
 

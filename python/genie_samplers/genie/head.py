@@ -162,10 +162,13 @@ def load_head(folder: Path | str) -> GenieHead:
 
     folder = Path(folder)
     folder = folder / FOLDER if (folder / FOLDER).is_dir() else folder
-    if not (folder / _CONFIG).is_file() or not (folder / _WEIGHTS).is_file():
+    try:
+        config = HeadConfig(**json.loads((folder / _CONFIG).read_text()))
+        weights = load_file(folder / _WEIGHTS)
+    except (FileNotFoundError, TypeError) as error:  # TypeError: the files are the network's own
         raise ValueError(
             f"folder={str(folder)!r}: holds no GENIE head ({_CONFIG}, {_WEIGHTS}); make one with genie-samplers distill"
-        )
-    head = GenieHead(HeadConfig(**json.loads((folder / _CONFIG).read_text())))
-    head.load_state_dict({name: value.float() for name, value in load_file(folder / _WEIGHTS).items()})
+        ) from error
+    head = GenieHead(config)
+    head.load_state_dict({name: value.float() for name, value in weights.items()})
     return head.eval().requires_grad_(False)

@@ -14,7 +14,7 @@ from ..schedules import Schedule
 
 __all__ = ["DERIVATIVES", "DERIVATIVE_BELOW", "Knowledge", "checked_knowledge", "gamma_d_epsilon"]
 
-DERIVATIVE_BELOW: Mapping[str, float | None] = MappingProxyType({"exact": None, "head": 30.0, "correction": None})
+DERIVATIVE_BELOW: Mapping[str, float | None] = MappingProxyType({"exact": None, "head": 100.0, "correction": None})
 """Kind of derivative -> the gamma up to which it is used by default, None for everywhere: measured (docs/genie.md)."""
 
 DERIVATIVES: Mapping[str, tuple[str, ...]] = MappingProxyType(

@@ -91,7 +91,7 @@ def genie_hermite(
     gamma d eps/d gamma; "head", its outputs after the prediction are k1, k2, k3 of a distilled head; "correction", they
     are c1, c2, c3, the same of the newest derivative minus the slope there of the polynomial through the values, so
     that a head of zeros leaves the multistep method. It is used where gamma <= ``derivative_below`` (None: everywhere;
-    "default": of a head below 30, else everywhere), never at gamma = 0. ``afs``: the first step, if it is from t_max,
+    "default": of a head below 100, else everywhere), never at gamma = 0. ``afs``: the first step, if it is from t_max,
     asks no network: epsilon is the normalised state, without a derivative. A step to gamma = 0 in x0 and log gamma has
     order 1. Dockhorn et al., arXiv 2210.05475; the memory is ours.
     """

@@ -45,7 +45,7 @@ def genie_hermite(
 ) -> Vector:
     s, x = run.schedule, run.x_T
     if derivative_below == "default":
-        derivative_below = 30.0 if derivative == "head" else None
+        derivative_below = 100.0 if derivative == "head" else None
     known: list[tuple[Real, Vector, Vector | None]] = []  # time, value and d value / d log gamma, newest last
     for n, (t, t_next) in enumerate(run.steps):
         value, slope = _noise(s, x, t) if afs and n == 0 else _answer(run, x, t, derivative if derivatives else "none")

@@ -98,6 +98,12 @@ def test_a_folder_without_a_head_is_named(tmp_path: Path) -> None:
         genie.load_head(tmp_path)
 
 
+def test_a_folder_of_a_network_alone_is_not_taken_for_a_head(tmp_path: Path) -> None:
+    network().save_pretrained(tmp_path)  # type: ignore[operator]
+    with pytest.raises(ValueError, match=r"holds no GENIE head.*genie-samplers distill"):
+        genie.load_head(tmp_path)
+
+
 @pytest.mark.parametrize("prediction", ["epsilon", "v"])
 def test_the_model_with_a_head_returns_the_prediction_and_the_maps_at_epsilon(prediction: str) -> None:
     plain, x, times = model(prediction), torch.randn(3, 2, 8, 8), torch.tensor([0.9, 0.5, 0.1])
