@@ -166,11 +166,11 @@ register(
     ),
     Solver(
         "genie_hermite3", genie_hermite, order=3, options={"values": 2, "derivatives": 1},
-        summary="GENIE with memory, two predictions and a derivative; options as genie_ttm2",
+        summary="GENIE with memory, two predictions and a derivative (exact or nearly so); options as genie_ttm2",
     ),
     Solver(
         "genie_hermite4", genie_hermite, order=4, options={"values": 2, "derivatives": 2},
-        summary="GENIE with memory, two predictions and their derivatives; options as genie_ttm2",
+        summary="GENIE with memory, two predictions and their derivatives (exact or nearly so); options as genie_ttm2",
     ),
     Solver(
         "genie_hermite", genie_hermite, order=4,

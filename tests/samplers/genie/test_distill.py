@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +49,16 @@ def distiller(folder: Path, options: genie.DistillOptions = OPTIONS) -> genie.Di
 
 def weights(run: genie.Distiller) -> torch.Tensor:
     return torch.cat([value.reshape(-1) for value in run.average.values()])
+
+
+class Same:
+    """A source of the same few chunks again and again."""
+
+    def __init__(self, chunks: list[list[Targets]]) -> None:
+        self.chunks = chunks
+
+    def chunk(self, number: int) -> Iterator[Targets]:
+        yield from self.chunks[number % len(self.chunks)]
 
 
 # --- targets
@@ -142,7 +153,7 @@ def test_a_head_learns_its_targets(tmp_path: Path, options: genie.DistillOptions
     many = replace(options, steps=60, learning_rate=5e-3, warmup_steps=5, save_every=100)
     run = distiller(tmp_path, many)
     seen = [list(run.source.chunk(number)) for number in range(run.options.chunks)]
-    run.source = type("Same", (), {"chunk": lambda _, number: iter(seen[number % len(seen)])})()
+    run.source = Same(seen)
     run.run()
     assert run.losses[-1] < 0.7 * run.losses[0]
 
@@ -194,6 +205,7 @@ sys.path.insert(0, {tests!r})
 torch.set_num_threads(1)
 import torch.distributed as dist
 from pathlib import Path
+from collections.abc import Iterator
 from dataclasses import replace
 from tests.samplers.genie.test_distill import OPTIONS, distiller, weights
 dist.init_process_group("gloo")
