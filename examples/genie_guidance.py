@@ -16,6 +16,7 @@ from torch import Tensor
 
 import genie_samplers as gs
 from genie_samplers import genie, images
+from genie_samplers.compare import fine_plan, rmse
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNT = 10  # samples, one of each class
@@ -41,7 +42,7 @@ def main(scale: float, nfes: str, fine: int, out: Path) -> None:
     def plan(solver: str, nfe: int, **options: object) -> gs.Plan:
         return gs.make_plan(solver, schedule, nfe, options=options)
 
-    exact_fine = run(pair, gs.solvers.deis_tab(schedule, gs.grids.power_gamma(schedule, fine)).guided(scale))
+    exact_fine = run(pair, fine_plan(schedule, fine).guided(scale))
     rows, errors = {"fine solution": exact_fine}, []
     for nfe in map(int, nfes.split(",")):
         solved = {
@@ -56,10 +57,10 @@ def main(scale: float, nfes: str, fine: int, out: Path) -> None:
             ),
         }
         for name, x in solved.items():
-            rmse = float((x - exact_fine).square().mean().sqrt())
-            errors.append((name, nfe, f"{rmse:.4f}"))
+            error = rmse(x, exact_fine)
+            errors.append((name, nfe, f"{error:.4f}"))
             rows[f"{name}, {nfe}"] = x
-            click.echo(f"{name:42s} {nfe:3d} evaluations  rmse {rmse:.4f}")
+            click.echo(f"{name:42s} {nfe:3d} evaluations  rmse {error:.4f}")
 
     cells = [list(images.to_pixels(row.numpy())) for row in rows.values()]
     page = images.labelled_table(cells, list(rows), [""] * COUNT)

@@ -7,18 +7,36 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
 
-__all__ = ["LOSS_WINDOW", "TrainingRun", "loss_curve", "plot_loss"]
+__all__ = ["LOSS_WINDOW", "RunOptions", "TrainingRun", "loss_curve", "plot_loss"]
 
 LOSS_WINDOW = 100
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What every run decides: its learning rate warms up, stays, and falls linearly over the last decay_fraction."""
+
+    steps: int
+    learning_rate: float
+    warmup_steps: int
+    decay_fraction: float
+    ema_decay: float
+    seed: int = 0
+    save_every: int = 100
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step: warm-up, plateau, linear decay to zero."""
+        left = (self.steps - step) / max(1.0, self.decay_fraction * self.steps)
+        return self.learning_rate * min(1.0, (step + 1) / self.warmup_steps, left)
 
 
 class TrainingRun(ABC):
@@ -32,7 +50,13 @@ class TrainingRun(ABC):
     may_change: ClassVar[frozenset[str]] = frozenset({"steps", "save_every"})
 
     def __init__(
-        self, folder: Path, options: Any, network: nn.Module, optimizer: torch.optim.Optimizer, *, writes: bool = True
+        self,
+        folder: Path,
+        options: RunOptions,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        writes: bool = True,
     ) -> None:
         self.folder, self.options, self.network, self.optimizer = folder, options, network, optimizer
         self.average = {name: value.detach().clone() for name, value in network.state_dict().items()}

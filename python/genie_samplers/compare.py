@@ -18,7 +18,7 @@ from .registry import UnreachableNFE, make_plan
 from .schedules import Schedule
 from .solvers import deis_tab
 
-__all__ = ["Cell", "Comparison", "compare"]
+__all__ = ["Cell", "Comparison", "compare", "fine_plan", "rmse"]
 
 
 @dataclass(frozen=True)
@@ -69,26 +69,24 @@ def compare(
     def run(plan: Plan) -> Tensor:
         return sample(model, plan, shape=shape, seed=seed, cond=cond, progress=False)
 
-    times = grids.power_gamma(schedule, integer(fine_steps, "fine_steps", least=1))
     outputs = getattr(model, "outputs", None)
     prediction = outputs[0] if isinstance(outputs, tuple) else "epsilon"
     plans, skipped = _plans(schedule, solvers, nfes, grid, prediction, options)
-    fine = run(deis_tab(schedule, times, order=3, prediction=prediction))
+    fine = run(fine_plan(schedule, fine_steps, prediction=prediction))
     fine_at_zero: Tensor | None = None
     result = Comparison(fine, skipped=skipped)
     for (name, nfe), plan in plans.items():
         target = fine
         if plan.recipe is not None and plan.recipe.grid[-1] == schedule.t_zero:
             if fine_at_zero is None:
-                to_zero = grids.with_zero(schedule, times)
-                fine_at_zero = run(deis_tab(schedule, to_zero, order=3, prediction=prediction))
+                fine_at_zero = run(fine_plan(schedule, fine_steps, prediction=prediction, denoise=True))
             target = fine_at_zero
         try:
             samples = run(plan)
         except ValueError as error:
             result.skipped[name, nfe] = str(error)
             continue
-        result.cells.append(Cell(name, nfe, samples, _rmse(samples, target)))
+        result.cells.append(Cell(name, nfe, samples, rmse(samples, target)))
         if on_cell is not None:
             on_cell(result.cells[-1])
     return result
@@ -119,5 +117,12 @@ def _plans(
     return plans, skipped
 
 
-def _rmse(a: Tensor, b: Tensor) -> float:
+def fine_plan(schedule: Schedule, steps: int, *, prediction: str = "epsilon", denoise: bool = False) -> Plan:
+    """What solvers are compared with: deis_tab3 on the Karras grid; ``denoise`` adds a step to gamma = 0."""
+    times = grids.power_gamma(schedule, integer(steps, "fine_steps", least=1))
+    return deis_tab(schedule, grids.with_zero(schedule, times) if denoise else times, order=3, prediction=prediction)
+
+
+def rmse(a: Tensor, b: Tensor) -> float:
+    """Over all elements, in float64."""
     return float(torch.sqrt(torch.mean((a.double() - b.double()) ** 2)))

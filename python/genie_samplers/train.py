@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._training import TrainingRun, plot_loss
+from ._training import RunOptions, TrainingRun, plot_loss
 from .data import LabelledImages
 from .models import LABELS, NULL_CLASS
 from .schedules import Schedule
@@ -25,23 +25,17 @@ __all__ = ["Trainer", "TrainingOptions", "build_network", "export"]
 
 
 @dataclass(frozen=True)
-class TrainingOptions:
+class TrainingOptions(RunOptions):
     steps: int = 8000
-    batch_size: int = 128
     learning_rate: float = 6e-4
     warmup_steps: int = 300
     decay_fraction: float = 0.2
     ema_decay: float = 0.9995
+    save_every: int = 250
+    batch_size: int = 128
     class_dropout: float = 0.1
     t_min: float = 1e-5  # below the default t_end, so that finer grids find a trained network
-    seed: int = 0
-    save_every: int = 250
     label: str = "log_gamma"  # a name in models.LABELS
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step: warm-up, plateau, linear decay to zero."""
-        left = (self.steps - step) / max(1.0, self.decay_fraction * self.steps)
-        return self.learning_rate * min(1.0, (step + 1) / self.warmup_steps, left)
 
 
 def build_network() -> torch.nn.Module:
@@ -93,6 +87,8 @@ def _column(values: NDArray[np.float64]) -> NDArray[np.float32]:
 
 class Trainer(TrainingRun):
     """The run of :func:`build_network` on ``data``; see :class:`TrainingRun` for ``folder`` and resuming."""
+
+    options: TrainingOptions
 
     def __init__(
         self, folder: Path, data: LabelledImages, schedule: Schedule, options: TrainingOptions, device: str = "cpu"

@@ -11,13 +11,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .. import grids
-from .._arguments import integer
+from ..compare import fine_plan, rmse
 from ..engine import sample
 from ..models import WrappedModel
 from ..plan import Plan
 from ..registry import make_plan
-from ..solvers import deis_tab
 from .exact import exact
 
 __all__ = ["GRIDS", "MULTISTEP", "THRESHOLDS", "Candidate", "Measured", "candidates", "measure"]
@@ -77,23 +75,20 @@ def measure(
     ``fine_steps`` steps. seed, cond, device: as of :func:`genie_samplers.sample`. ValueError or TypeError for bad
     arguments.
     """
-    schedule, prediction = model.schedule, model.outputs[0]
     plans = [_plan(model, candidate, nfe) for candidate in chosen]
-    times = grids.power_gamma(schedule, integer(fine_steps, "fine_steps", least=1))
     network = exact(model)  # plain in rows that read no derivative
 
     def run(plan: Plan) -> Tensor:
         return sample(network, plan, shape=shape, seed=seed, cond=cond, device=device, progress=False)
 
-    fine, found = run(deis_tab(schedule, times, order=3, prediction=prediction)), []
+    fine, found = run(fine_plan(model.schedule, fine_steps, prediction=model.outputs[0])), []
     for candidate, plan in zip(chosen, plans, strict=True):
         start = time.perf_counter()
         try:
-            error = run(plan).double() - fine.double()
-            rmse = float(error.square().mean().sqrt())  # waits for the device
+            error = rmse(run(plan), fine)  # waits for the device
         except ValueError:  # its state became inf or NaN
-            rmse = math.inf
-        found.append(Measured(candidate, rmse, time.perf_counter() - start))
+            error = math.inf
+        found.append(Measured(candidate, error, time.perf_counter() - start))
         if on_result is not None:
             on_result(found[-1])
     return sorted(found, key=lambda measured: measured.rmse)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from genie_ext import jvp_distill_loss
 
 from .._arguments import choice, integer, real
-from .._training import TrainingRun
+from .._training import RunOptions, TrainingRun
 from ..models import WrappedModel
 from ..registry import make_plan
 from .data import Data
@@ -24,7 +24,7 @@ __all__ = ["DistillOptions", "Distiller", "fitting_config", "targets_of"]
 
 
 @dataclass(frozen=True)
-class DistillOptions:
+class DistillOptions(RunOptions):
     """What decides a step, kept in the checkpoint.
 
     batch_size: samples of a step, or trajectories (target="step"), made in chunks of chunk_size. target: "pointwise",
@@ -34,12 +34,12 @@ class DistillOptions:
     """
 
     steps: int = 2000
-    batch_size: int = 64
-    chunk_size: int = 16
     learning_rate: float = 1e-3
     warmup_steps: int = 100
     decay_fraction: float = 0.5
     ema_decay: float = 0.995
+    batch_size: int = 64
+    chunk_size: int = 16
     weighting: str = "one_plus_gamma2"
     target: str = "pointwise"
     solver: str = "genie_hermite3"
@@ -47,8 +47,6 @@ class DistillOptions:
     grid: str | None = None
     gamma_max: float | None = None
     width: int | None = None
-    seed: int = 0
-    save_every: int = 100
     about: str = ""
 
     def __post_init__(self) -> None:
@@ -67,11 +65,6 @@ class DistillOptions:
         """Of one step."""
         return self.batch_size // self.chunk_size
 
-    def rate(self, step: int) -> float:
-        """Learning rate of a step: warm-up, plateau, linear decay to zero."""
-        left = (self.steps - step) / max(1.0, self.decay_fraction * self.steps)
-        return self.learning_rate * min(1.0, (step + 1) / self.warmup_steps, left)
-
 
 class Distiller(TrainingRun):
     """A run that trains a head for ``model`` on ``data``; see :class:`TrainingRun` for ``folder`` and resuming.
@@ -81,6 +74,8 @@ class Distiller(TrainingRun):
     ValueError or TypeError for a network that is no float32 module in evaluation mode with a head's layers, for data of
     other channels and for chunks that the processes cannot share.
     """
+
+    options: DistillOptions
 
     def __init__(self, folder: Path, model: WrappedModel, data: Data, options: DistillOptions) -> None:
         predicts = "derivative" if options.target == "pointwise" else "correction"

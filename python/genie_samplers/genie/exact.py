@@ -6,16 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from .._arguments import choice, real
 from ..guidance import ClassifierFree
 from ..models import Label, WrappedModel
-from ..schedules import Schedule
 from .derivative import differentiate
 from .directional import METHODS
+from .extended import ExtendedModel
 from .path import FlowPath, flow_path
 
 __all__ = ["DERIVATIVES", "ExactGuidance", "ExactModel", "exact"]
@@ -24,37 +23,19 @@ DERIVATIVES = ("gamma_d_epsilon", "gamma2_d2_epsilon")
 
 
 @dataclass(frozen=True)
-class ExactModel:
+class ExactModel(ExtendedModel):
     """What the network predicts and its derivatives along its own flow; made by :func:`exact`."""
 
-    model: WrappedModel
     order: int
     method: str
-    count: int  # of the outputs that it returns
 
     @property
-    def outputs(self) -> tuple[str, ...]:
-        return (*self.model.outputs, *DERIVATIVES[: self.order])[: self.count]
-
-    @property
-    def schedule(self) -> Schedule:
-        return self.model.schedule
-
-    @property
-    def dtype(self) -> torch.dtype | None:
-        return self.model.dtype
-
-    @property
-    def device(self) -> torch.device | None:
-        return self.model.device
+    def further(self) -> tuple[str, ...]:
+        return DERIVATIVES[: self.order]
 
     def label(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
         """[rows] -> [rows, 14]: the columns of :class:`FlowPath`."""
         return _columns(self.model, times)
-
-    def first(self, count: int) -> ExactModel:
-        """The same model returning its first ``count`` outputs; one of them costs no derivative."""
-        return replace(self, count=count)
 
     def __call__(self, x: Tensor, t: Tensor, **cond: object) -> tuple[Tensor, ...]:
         """x [B, ...], t [B, 14] -> the network's prediction, gamma_d_epsilon, ..., each of x's shape."""
@@ -115,10 +96,10 @@ def exact(
             raise ValueError(
                 f"scale={scale!r}: the model is not guided; give guidance.classifier_free(model, null=...)"
             )
-        return ExactModel(_plain(model), order, method, 1 + order)
+        return ExactModel(_plain(model), 1 + order, order, method)
     conditional = _plain(model.conditional)
     if scale is None:
-        return replace(model, conditional=ExactModel(conditional, order, method, 1 + order))
+        return replace(model, conditional=ExactModel(conditional, 1 + order, order, method))
     return ExactGuidance(
         conditional, model.null, scale=real(scale, "scale"), order=order, method=method, count=1 + order
     )
@@ -140,12 +121,4 @@ def _outputs(network: Any, x: Tensor, t: Tensor, count: int, method: str) -> tup
     if count == 1:
         return (out,)
     found = differentiate(network, out, x, path, order=count - 1, method=method)
-    return (
-        (out, found.gamma_d_epsilon)
-        if found.gamma2_d2_epsilon is None
-        else (
-            out,
-            found.gamma_d_epsilon,
-            found.gamma2_d2_epsilon,
-        )
-    )
+    return out, *(d for d in (found.gamma_d_epsilon, found.gamma2_d2_epsilon) if d is not None)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -14,48 +13,26 @@ from torch import Tensor, nn
 
 from .. import models, predictions
 from ..models import WrappedModel
-from ..schedules import Schedule
+from .extended import ExtendedModel
 from .head import GenieHead, load_head
 
 __all__ = ["HeadedModel", "embedded", "with_head"]
 
 
 @dataclass(frozen=True)
-class HeadedModel:
+class HeadedModel(ExtendedModel):
     """Made by :func:`with_head`; plans with derivative="head", or "correction", run it."""
 
-    model: WrappedModel
     head: GenieHead
-    count: int = 4  # of the outputs that it returns
 
     @property
-    def outputs(self) -> tuple[str, ...]:
-        return (*self.model.outputs, *self.head.config.outputs)[: self.count]
-
-    @property
-    def schedule(self) -> Schedule:
-        return self.model.schedule
-
-    @property
-    def defaults(self) -> Mapping[str, object]:
-        return self.model.defaults
-
-    @property
-    def dtype(self) -> torch.dtype | None:
-        return self.model.dtype
-
-    @property
-    def device(self) -> torch.device | None:
-        return self.model.device
+    def further(self) -> tuple[str, ...]:
+        return self.head.config.outputs
 
     def label(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
         """[rows] -> [rows, 4]: the network's label, p and q of epsilon = p x + q output, and gamma."""
         to_epsilon = predictions.to_epsilon(self.model.outputs[0], self.schedule, times)
         return np.stack([self.model.label(times), *to_epsilon, self.schedule.gamma(times)], axis=-1)
-
-    def first(self, count: int) -> HeadedModel:
-        """The same model returning its first ``count`` outputs; the head does not run for one."""
-        return replace(self, count=count)
 
     def __call__(self, x: Tensor, t: Tensor, **cond: object) -> tuple[Tensor, ...]:
         """x [B, C, H, W], t [B, 4] -> the network's prediction and the head's maps, of its dtype; each of x's shape."""
@@ -80,7 +57,7 @@ def with_head(model: WrappedModel, head: GenieHead | Path | str) -> HeadedModel:
         raise TypeError(f"model: {type(model).__name__}; give models.wrap(network, ...) of a torch.nn.Module")
     loaded = head if isinstance(head, GenieHead) else load_head(head)
     loaded.config.check_fits(model.network)
-    return HeadedModel(model, loaded.to(model.device or "cpu"))
+    return HeadedModel(model, 1 + len(loaded.config.outputs), loaded.to(model.device or "cpu"))
 
 
 def embedded(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+
+from genie_ext import jvp_distill_loss
 
 from ..compare import Comparison, compare
 from .head import GenieHead
@@ -92,12 +93,11 @@ def derivative_errors(head: GenieHead, chunks: Iterable[Targets], edges: Sequenc
     """The bands between ``edges`` that hold samples."""
     gammas, squares = [], []
     for at in chunks:
-        weights = head_weights(at.gamma).to(at.x)
-        thirds = at.maps(head).chunk(3, dim=1)
-        predicted = sum(w.reshape(-1, 1, 1, 1) * k for w, k in zip(weights.unbind(1), thirds, strict=True))
-        error = (predicted - at.target).square().flatten(1).mean(1)
+        error = jvp_distill_loss(
+            at.maps(head), at.target.contiguous(), at.gamma, weighting=torch.ones_like(at.gamma), reduction="none"
+        )
         gammas.append(at.gamma)
-        squares.append(torch.stack([at.target.square().flatten(1).mean(1), error], dim=1))
+        squares.append(torch.stack([at.target.square().flatten(1).mean(1), error / at.target[0].numel()], dim=1))
     gamma, square = torch.cat(gammas), torch.cat(squares).double()
     found = []
     for low, high in pairwise(edges):
@@ -106,12 +106,6 @@ def derivative_errors(head: GenieHead, chunks: Iterable[Targets], edges: Sequenc
             target, error = inside.mean(0).sqrt().tolist()
             found.append(Band(low, high, len(inside), target, error))
     return found
-
-
-def head_weights(gamma: Tensor) -> Tensor:
-    """[B] -> [B, 3]: weights of k1, k2, k3 in gamma d_epsilon."""
-    power = 1.0 + gamma.square()
-    return torch.stack([-torch.ones_like(gamma), gamma.square() / power, 1.0 / power], dim=1)
 
 
 def report(

@@ -7,7 +7,6 @@ trajectory of the network says the derivative of a plan's step should have been 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -128,11 +127,14 @@ class StepTargets:
         converted: list[Tensor] = []
         for row, step in enumerate(self.plan.instructions):
             x, known = states[row], states[row + 1]
-            path = path_on(self.model, x, step.time)
-            with self.head.captured(self.model.network) if step.calls else nullcontext(Features()) as features:
-                out = self.model(x, path.label, **cond) if step.calls else x
             conversion = step.converted[0]
-            converted.append(conversion.p * x + sum(conversion.q[:1]) * out)
+            if step.calls == 0:  # the analytic first step
+                converted.append(conversion.p * x)
+                continue
+            path = path_on(self.model, x, step.time)
+            with self.head.captured(self.model.network) as features:
+                out = self.model(x, path.label, **cond)
+            converted.append(conversion.p * x + conversion.q[0] * out)
             if step.outputs < len(self.plan.outputs):
                 continue
             reached = step.x.x * x + step.x.y[0] * converted[row]

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 import genie_samplers as gs
 from genie_samplers import genie
 from genie_samplers.cli import main
-from genie_samplers.genie.report import derivative_errors, head_weights
+from genie_samplers.genie.report import derivative_errors
 from genie_samplers.genie.targets import Targets
 
 from .heads import SCHEDULE, data, model
@@ -246,11 +246,17 @@ def test_the_error_of_a_new_head_is_the_target_itself() -> None:
     assert [band.relative for band in bands] == pytest.approx([1.0] * len(bands), rel=1e-6)
 
 
-def test_head_weights_are_those_of_the_plan() -> None:
+@torch.no_grad()
+def test_the_error_of_a_head_is_that_of_what_the_plan_mixes() -> None:
     plan = head_plan("genie_ttm2", derivative_below=None)
-    gamma = torch.from_numpy(SCHEDULE.gamma(np.array(plan.times)))
-    mixed = [step.converted[1].q[1:] for step in plan.instructions]
-    assert head_weights(gamma).numpy() == pytest.approx(np.array(mixed), rel=1e-12)
+    known = genie.GenieHead(genie.HeadConfig.of(model().network))  # type: ignore[arg-type]
+    torch.nn.init.normal_(known.conv_out.weight, std=0.1, generator=torch.Generator().manual_seed(0))
+    (at,) = replace(pointwise(), t_min=plan.times[1], t_max=plan.times[1]).chunk(0)
+    mixed = plan.instructions[1].converted[1].q[1:]
+    predicted = sum(q * k for q, k in zip(mixed, at.maps(known).chunk(3, dim=1), strict=True))
+    (band,) = derivative_errors(known, [at])
+    expected = float((predicted - at.target).double().square().mean().sqrt())
+    assert band.error == pytest.approx(expected, rel=1e-5) and band.samples == 5
 
 
 def test_the_command_distills_reports_and_exports(tmp_path: Path) -> None:
