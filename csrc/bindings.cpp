@@ -8,6 +8,7 @@
 #include <string>
 
 #include "common/isa.h"
+#include "common/pages.h"
 #include "cpu_dispatch.h"
 
 namespace py = pybind11;
@@ -17,7 +18,7 @@ namespace {
 
 // The order in which the read_* functions read; genie_ext/_dispatch.py refuses a module of another
 // one. Count up with every change of that order and with every new call.
-constexpr int kCallLayout = 2;
+constexpr int kCallLayout = 3;
 
 // Reads a flat list of integers from front to back.
 class Arguments {
@@ -138,9 +139,10 @@ JvpDistillLoss read_jvp_distill_loss(const py::list& values) {
   call.batch = arguments.integer();
   call.elements = arguments.integer();
   call.compute_f64 = arguments.integer() != 0;
-  for (Samples* tensor : {&call.maps, &call.target, &call.gradient}) *tensor = arguments.samples();
-  call.rows = arguments.address();
-  call.partials = arguments.address();
+  call.mean = arguments.integer() != 0;
+  for (Samples* tensor : {&call.maps, &call.target, &call.gamma, &call.weights, &call.gradient})
+    *tensor = arguments.samples();
+  call.scratch = arguments.address();
   call.losses = arguments.address();
   call.total = arguments.address();
   arguments.finish();
@@ -150,9 +152,11 @@ JvpDistillLoss read_jvp_distill_loss(const py::list& values) {
   require(empty || call.target.data != nullptr, "null target");
   require(call.gradient.data == nullptr || call.gradient.dtype == call.maps.dtype,
           "gradient of another dtype than maps");
-  require(call.rows != nullptr, "null rows");
-  require(call.partials != nullptr && call.losses != nullptr && call.total != nullptr,
-          "null partials, losses or total");
+  require(call.gamma.data != nullptr, "null gamma");
+  require(call.gamma.dtype <= DType::f64 && call.weights.dtype <= DType::f64,
+          "gamma or weights of 16 bits");
+  require(call.scratch != nullptr && call.losses != nullptr && call.total != nullptr,
+          "null scratch, losses or total");
   return call;
 }
 
@@ -218,6 +222,12 @@ PYBIND11_MODULE(_C, module) {
   });
   module.def("cuda_problem", &cuda_problem);
 #endif
+  py::class_<Pages>(module, "Pages", py::buffer_protocol(), py::module_local())
+      .def(py::init<size_t>())
+      .def_buffer([](Pages& pages) {
+        return py::buffer_info(static_cast<uint8_t*>(pages.data()),
+                               static_cast<py::ssize_t>(pages.size()));
+      });
   module.def("philox4x32_10", &philox4x32_10, py::arg("counter"), py::arg("key"));
   module.def("isa", [] { return isa_name(selected_isa()); });
   module.attr("CALL_LAYOUT") = kCallLayout;

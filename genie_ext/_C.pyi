@@ -22,6 +22,11 @@ def cuda_problem() -> str:
 def philox4x32_10(counter: Sequence[int], key: Sequence[int]) -> list[int]:
     """One block of the generator, by the vector code of the selected instruction set."""
 
+class Pages:
+    """Memory of at least so many bytes, in huge pages; a buffer. The last that was freed is kept for the next."""
+
+    def __init__(self, size: int, /) -> None: ...
+
 def isa() -> str:
     """The instruction set that runs: baseline, avx2 or avx512; GENIE_EXT_ISA names a lower one."""
 

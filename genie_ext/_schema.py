@@ -17,6 +17,7 @@ from .ops.fused_step.contract import FusedStepCall
 from .ops.fused_step.contract import check as check_step
 from .ops.jvp_distill_loss.autograd import check_first_derivative, evaluate, scaled
 from .ops.jvp_distill_loss.contract import check_inputs as check_loss
+from .ops.jvp_distill_loss.contract import compute_dtype
 from .ops.noise import Noise
 from .ops.normal_fill.contract import NormalFillCall
 from .ops.normal_fill.contract import check as check_fill
@@ -85,19 +86,32 @@ def _writes_only(*args: object, **kwargs: object) -> None:
 
 @torch.library.custom_op("genie_ext::jvp_distill_loss", mutates_args=())
 def jvp_distill_loss(
-    maps: Tensor, target: Tensor, rows: Tensor, per_sample: bool, differentiate: bool, backend: str | None
+    maps: Tensor,
+    target: Tensor,
+    gamma: Tensor,
+    weights: Tensor | None,
+    reduction: str,
+    differentiate: bool,
+    backend: str | None,
 ) -> tuple[Tensor, Tensor]:
     """The loss and its gradient with respect to maps, of no elements where that is not wanted."""
-    check_loss(maps, target)
-    return evaluate(maps, target, rows, per_sample, backend, differentiate=differentiate)
+    check_loss(maps, target, gamma, weights)
+    return evaluate(maps, target, gamma, weights, reduction, backend, differentiate=differentiate)
 
 
 @jvp_distill_loss.register_fake
 def _loss_shapes(
-    maps: Tensor, target: Tensor, rows: Tensor, per_sample: bool, differentiate: bool, backend: str | None
+    maps: Tensor,
+    target: Tensor,
+    gamma: Tensor,
+    weights: Tensor | None,
+    reduction: str,
+    differentiate: bool,
+    backend: str | None,
 ) -> tuple[Tensor, Tensor]:
+    shape = maps.shape[:1] if reduction == "none" else ()
     gradient = maps.new_empty(maps.shape if differentiate else 0)
-    return rows.new_empty(maps.shape[:1] if per_sample else ()), gradient
+    return maps.new_empty(shape, dtype=compute_dtype(maps, target)), gradient
 
 
 def _keep_gradient(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -109,7 +123,7 @@ def _scale_gradient(ctx: Any, incoming: Tensor, _: Tensor) -> tuple[Tensor | Non
     if not torch.compiler.is_compiling():  # AOTAutograd traces with gradients on, and refuses by itself
         check_first_derivative()
     (gradient,) = ctx.saved_tensors
-    return scaled(gradient, incoming), None, None, None, None, None
+    return scaled(gradient, incoming), None, None, None, None, None, None
 
 
 jvp_distill_loss.register_autograd(_scale_gradient, setup_context=_keep_gradient)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ._dispatch import resolve
 from .ops.fused_step import StepResult, fused_step
-from .ops.jvp_distill_loss.contract import JvpDistillLossCall, allocate, compute_dtype
-from .ops.jvp_distill_loss.weighting import rows_of
+from .ops.jvp_distill_loss.contract import JvpDistillLossCall, allocate
+from .ops.jvp_distill_loss.weighting import weights_of
 from .ops.noise import Noise
 
 __all__ = [
@@ -275,11 +275,11 @@ class LossCase:
         given = dict(zip(("maps", "target", "gamma"), self.inputs(device), strict=True))
         given |= {name: _on(device, value) for name, value in changed.items()}
         maps, target, gamma = given.values()
-        rows = rows_of(gamma, self.weighting, compute_dtype(maps, target), 1.0 / len(maps))
-        call = allocate(maps, target, rows, differentiate=self.differentiate)
-        sizes = (len(maps), 1, call.partials.numel())
-        views = [SentinelView(size, dtype=rows.dtype, device=device) for size in sizes]
-        call.losses, call.total, call.partials = views[0].tensor, views[1].tensor[0], views[2].tensor
+        weights = weights_of(gamma, self.weighting)
+        call = allocate(maps, target, gamma, weights, mean=True, differentiate=self.differentiate)
+        sizes = (len(maps), 1, call.scratch.numel())
+        views = [SentinelView(size, dtype=call.losses.dtype, device=device) for size in sizes]
+        call.losses, call.total, call.scratch = views[0].tensor, views[1].tensor[0], views[2].tensor
         if self.differentiate:
             views.append(SentinelView(*maps.shape, dtype=maps.dtype, device=device, start=self.start, gap=self.gap))
             call.gradient = views[-1].tensor

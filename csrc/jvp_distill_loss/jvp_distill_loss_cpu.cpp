@@ -5,6 +5,7 @@
 
 #include "common/loops.h"
 #include "common/parallel.h"
+#include "common/past_caches.h"
 #include "jvp_distill_loss/jvp_distill_loss_math.h"
 
 namespace genie::inline GENIE_ISA {
@@ -12,10 +13,14 @@ namespace genie::inline GENIE_ISA {
 // Below this many elements one thread works alone: it spares the start of a team.
 inline constexpr int64_t kSerialElements = 8192;
 
+// Elements that pass the caches at once: enough to fill lines, too few to hold up the reads.
+inline constexpr int kAtOnce = 128;
+
 template <class T>
 struct LossBuffers {
   alignas(64) T target[kSumBlock];
   alignas(64) T squares[kSumBlock];
+  alignas(64) char gradient[kMaps * kAtOnce * sizeof(T)];  // as stored, which is not larger
 };
 
 // Not on the stack, which some threads have little of; kept, since small calls come in thousands.
@@ -49,6 +54,28 @@ T tree_sum(T* values, int64_t count) {
   return values[0];
 }
 
+// The same tree over the kWays values that are stride apart, in registers.
+template <int kWays, class T>
+T sum_of_ways(const T* values, int64_t stride) {
+  if constexpr (kWays == 1) {
+    return *values;
+  } else {
+    return add(sum_of_ways<kWays / 2>(values, 2 * stride),
+               sum_of_ways<kWays / 2>(values + stride, 2 * stride));
+  }
+}
+
+// 4 sum; overwrites the values. Of a whole block four levels at a time: else the tree takes a third
+// as long as the rest.
+template <class T>
+T block_sum(T* __restrict values, int count) {
+  constexpr int kWays = 16, kSums = kSumBlock / kWays;
+  if (count != kSumBlock) return tree_sum(values, count);
+  T sums[kSums];
+  for (int i = 0; i < kSums; ++i) sums[i] = sum_of_ways<kWays>(values + i, kSums);
+  return tree_sum(sums, kSums);
+}
+
 // S stores the maps and the gradient. Converted in this loop, not through a buffer: else a 16-bit
 // gradient larger than the caches takes three times as long to write.
 template <class T, class S>
@@ -74,10 +101,33 @@ void square_and_differentiate(const LossRow<T>& row, const S* __restrict k1, con
   }
 }
 
+// The same for a whole block.
+template <class T, class S>
+void differentiate_past_caches(const LossRow<T>& row, const S* k1, const S* k2, const S* k3,
+                               const T* target, S* d1, S* d2, S* d3, LossBuffers<T>& buffers) {
+  S* stored = reinterpret_cast<S*>(buffers.gradient);
+  for (int i = 0; i < kSumBlock; i += kAtOnce) {
+    square_and_differentiate(row, k1 + i, k2 + i, k3 + i, target + i, stored, stored + kAtOnce,
+                             stored + 2 * kAtOnce, buffers.squares + i, kAtOnce);
+    copy_past_caches(stored, d1 + i, kAtOnce * sizeof(S));
+    copy_past_caches(stored + kAtOnce, d2 + i, kAtOnce * sizeof(S));
+    copy_past_caches(stored + 2 * kAtOnce, d3 + i, kAtOnce * sizeof(S));
+  }
+}
+
+// Whether the gradient is better stored past the caches, and all its whole blocks can be.
+bool passes_caches(const JvpDistillLoss& call) {
+  const Samples& gradient = call.gradient;
+  const int size = log2_size(gradient.dtype);
+  const int64_t third = call.elements << size, stride = gradient.stride << size;
+  return gradient.data != nullptr && call.batch * kMaps * third >= kLargerThanCaches &&
+         (reinterpret_cast<int64_t>(gradient.data) | third | stride) % kCacheLine == 0;
+}
+
 // The block's sum of squares; writes its part of the gradient.
 template <class T>
-T block_loss(const JvpDistillLoss& call, LossBuffers<T>& buffers, const LossRow<T>& row,
-             int64_t sample, int64_t first, int count) {
+T block_loss(const JvpDistillLoss& call, bool past_caches, LossBuffers<T>& buffers,
+             const LossRow<T>& row, int64_t sample, int64_t first, int count) {
   const T* target = read(call.target, sample, first, buffers.target, count);
   with_storage(call.maps.dtype, [&](auto stored) {
     using S = decltype(stored);
@@ -87,19 +137,22 @@ T block_loss(const JvpDistillLoss& call, LossBuffers<T>& buffers, const LossRow<
     const S *k1 = map(call.maps, 0), *k2 = map(call.maps, 1), *k3 = map(call.maps, 2);
     if (call.gradient.data == nullptr)
       return square(row, k1, k2, k3, target, buffers.squares, count);
-    square_and_differentiate(row, k1, k2, k3, target, map(call.gradient, 0), map(call.gradient, 1),
-                             map(call.gradient, 2), buffers.squares, count);
+    S *d1 = map(call.gradient, 0), *d2 = map(call.gradient, 1), *d3 = map(call.gradient, 2);
+    if (past_caches && count == kSumBlock) {
+      differentiate_past_caches(row, k1, k2, k3, target, d1, d2, d3, buffers);
+    } else {
+      square_and_differentiate(row, k1, k2, k3, target, d1, d2, d3, buffers.squares, count);
+    }
   });
-  return tree_sum(buffers.squares, count);
+  return block_sum(buffers.squares, count);
 }
 
 // From the sums of blocks to the losses and their total.
 template <class T>
 void finish(const JvpDistillLoss& call) {
-  FloatingPointDefaults defaults;
   const int64_t blocks = sum_blocks(call.elements);
-  T *partials = static_cast<T*>(call.partials), *losses = static_cast<T*>(call.losses);
-  T* shares = partials + call.batch * blocks;
+  T *partials = partials_in<T>(call), *shares = shares_in<T>(call);
+  T* losses = static_cast<T*>(call.losses);
   for (int64_t sample = 0; sample < call.batch; ++sample) {
     const T sum = tree_sum(partials + sample * blocks, blocks);
     const LossRow<T> row = loss_row<T>(call, sample);
@@ -111,16 +164,21 @@ void finish(const JvpDistillLoss& call) {
 
 template <class T>
 void run_blocks(const JvpDistillLoss& call, int threads) {
+  FloatingPointDefaults defaults;  // of this thread, before and after the team
   const int64_t blocks = sum_blocks(call.elements);
-  T* partials = static_cast<T*>(call.partials);
+  const bool past_caches = passes_caches(call);
+  T* partials = partials_in<T>(call);
+  for (int64_t sample = 0; sample < call.batch; ++sample) write_row<T>(call, sample);
   parallel_ranges(call.batch * blocks, threads, [&](int64_t begin, int64_t end) {
     LossBuffers<T>& buffers = loss_buffers_of_this_thread<T>();
     for (int64_t task = begin; task < end; ++task) {
       const int64_t sample = task / blocks, first = task % blocks * kSumBlock;
       const int64_t rest = call.elements - first;
       const int count = static_cast<int>(rest < kSumBlock ? rest : kSumBlock);
-      partials[task] = block_loss(call, buffers, loss_row<T>(call, sample), sample, first, count);
+      partials[task] =
+          block_loss(call, past_caches, buffers, loss_row<T>(call, sample), sample, first, count);
     }
+    finish_stores_past_caches();
   });
   finish<T>(call);
 }

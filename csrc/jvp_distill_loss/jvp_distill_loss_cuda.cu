@@ -1,6 +1,6 @@
-// jvp_distill_loss on CUDA: the first kernel reads and writes everything once and leaves one
-// partial sum per block of kSumBlock elements; the second, a single block, adds these. No atomics:
-// the order of every sum is fixed.
+// jvp_distill_loss on CUDA: the first kernel forms the rows; the second reads and writes everything
+// once and leaves one partial sum per block of kSumBlock elements; the third, a single block, adds
+// these. No atomics: the order of every sum is fixed.
 #include "common/vec128.cuh"
 #include "jvp_distill_loss/jvp_distill_loss_math.h"
 
@@ -14,6 +14,13 @@ __device__ __forceinline__ Stream map_of(const Samples& maps, int64_t sample, in
   Stream map = sample_of(maps, sample);
   map.data += (i * elements) << map.log2_size;
   return map;
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    jvp_distill_loss_rows_kernel(const __grid_constant__ JvpDistillLoss call) {
+  const int64_t sample = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (sample < call.batch) write_row<T>(call, sample);
 }
 
 // The squares of a quad; writes its part of the gradient.
@@ -81,7 +88,7 @@ __global__ void __launch_bounds__(kThreads)
       const int64_t element = block * kSumBlock + threadIdx.x * kQuad;
       Quad<T> squares = {};
       if (element < call.elements) squares = square_quad<T, kAccess>(call, row, sample, element);
-      block_sum(squares, shared, static_cast<T*>(call.partials) + sample * blocks + block);
+      block_sum(squares, shared, partials_in<T>(call) + sample * blocks + block);
     }
   });
 }
@@ -106,8 +113,8 @@ template <class T>
 __global__ void __launch_bounds__(kThreads)
     jvp_distill_loss_finish_kernel(const __grid_constant__ JvpDistillLoss call) {
   const int64_t blocks = sum_blocks(call.elements);
-  T *partials = static_cast<T*>(call.partials), *losses = static_cast<T*>(call.losses);
-  T* shares = partials + call.batch * blocks;
+  T *partials = partials_in<T>(call), *shares = shares_in<T>(call);
+  T* losses = static_cast<T*>(call.losses);
   tree_sums(partials, call.batch, blocks);
   for (int64_t sample = threadIdx.x; sample < call.batch; sample += blockDim.x) {
     const T sum = blocks == 0 ? T{0} : partials[sample * blocks];
@@ -130,6 +137,8 @@ void launch_loss(const JvpDistillLoss& call, void* stream) {
                              : jvp_distill_loss_kernel<T, Access::scalar>;
   const dim3 grid(static_cast<unsigned>(std::min(sum_blocks(call.elements), kMaxGridX)),
                   static_cast<unsigned>(std::min(call.batch, kMaxGridY)));
+  const dim3 rows(static_cast<unsigned>((call.batch + kThreads - 1) / kThreads));
+  launch("jvp_distill_loss", jvp_distill_loss_rows_kernel<T>, call, stream, {rows, dim3(kThreads)});
   if (call.elements > 0) launch("jvp_distill_loss", kernel, call, stream, {grid, dim3(kThreads)});
   launch("jvp_distill_loss", jvp_distill_loss_finish_kernel<T>, call, stream,
          {dim3(1), dim3(kThreads)});

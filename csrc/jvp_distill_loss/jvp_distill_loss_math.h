@@ -2,10 +2,48 @@
 // reference.py.
 #pragma once
 
-#include "common/arithmetic.h"
+#include "common/address.h"
+#include "common/dtype.h"
 #include "jvp_distill_loss/jvp_distill_loss.h"
 
 namespace genie::inline GENIE_ISA {
+
+HOST_DEVICE int64_t sum_blocks(int64_t elements) { return (elements + kSumBlock - 1) / kSumBlock; }
+
+// The parts of scratch: [batch, kLossColumns], [batch, sum_blocks], [batch].
+template <class T>
+HOST_DEVICE T* rows_in(const JvpDistillLoss& call) {
+  return static_cast<T*>(call.scratch);
+}
+template <class T>
+HOST_DEVICE T* partials_in(const JvpDistillLoss& call) {
+  return rows_in<T>(call) + call.batch * kLossColumns;
+}
+template <class T>
+HOST_DEVICE T* shares_in(const JvpDistillLoss& call) {
+  return partials_in<T>(call) + call.batch * sum_blocks(call.elements);
+}
+
+HOST_DEVICE double number_in(const Samples& numbers, int64_t sample) {
+  const void* address = address_of(numbers, sample);
+  if (numbers.dtype == DType::f64) return *static_cast<const double*>(address);
+  return *static_cast<const float*>(address);
+}
+
+// 0 row: in double, then rounded once
+template <class T>
+HOST_DEVICE void write_row(const JvpDistillLoss& call, int64_t sample) {
+  const double gamma = number_in(call.gamma, sample);
+  const double weight = call.weights.data == nullptr ? 1.0 : number_in(call.weights, sample);
+  const double share = call.mean ? 1.0 / static_cast<double>(call.batch) : 1.0;
+  const double squared = mul(gamma, gamma);
+  const double c3 = 1.0 / add(1.0, squared);
+  T* column = rows_in<T>(call) + sample * kLossColumns;
+  column[0] = to<T>(mul(squared, c3));
+  column[1] = to<T>(c3);
+  column[2] = to<T>(weight);
+  column[3] = to<T>(mul(weight, mul(2.0, share)));
+}
 
 template <class T>
 struct LossRow {
@@ -15,7 +53,7 @@ struct LossRow {
 
 template <class T>
 HOST_DEVICE LossRow<T> loss_row(const JvpDistillLoss& call, int64_t sample) {
-  const T* column = static_cast<const T*>(call.rows) + sample * kLossColumns;
+  const T* column = rows_in<T>(call) + sample * kLossColumns;
   const T c2 = column[0], c3 = column[1], slope = column[3];
   return {c2, c3, column[2], {-slope, mul(slope, c2), mul(slope, c3)}};
 }
@@ -25,8 +63,6 @@ template <class T>
 HOST_DEVICE T residual(const LossRow<T>& row, T k1, T k2, T k3, T target) {
   return sub(sub(add(mul(row.c2, k2), mul(row.c3, k3)), k1), target);
 }
-
-HOST_DEVICE int64_t sum_blocks(int64_t elements) { return (elements + kSumBlock - 1) / kSumBlock; }
 
 // 6 total: half the slope is the weight in what is differentiated
 template <class T>

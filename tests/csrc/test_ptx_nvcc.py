@@ -33,13 +33,15 @@ KERNELS = [
     "jvp_distill_loss_float_scalar",
     "jvp_distill_loss_double_vector",
     "jvp_distill_loss_double_scalar",
+    "jvp_distill_loss_rows_float",
+    "jvp_distill_loss_rows_double",
     "jvp_distill_loss_finish_float",
     "jvp_distill_loss_finish_double",
 ]
 OPS = ("fused_step", "normal_fill", "jvp_distill_loss")
 DRAWING = [kernel for kernel in KERNELS if not kernel.startswith("jvp_distill_loss")]
 ROUNDS_OTHERWISE = re.compile(
-    r"\b(?:fma|mad\.f|mad\.rn|div(?!\.[su])|rcp|rsqrt|sin|cos|ex2|lg2)\.\S*|\S*\.(?:approx|ftz)\S*"
+    r"\b(?:fma|mad\.f|mad\.rn|div(?!\.(?:[su]|rn))|rcp(?!\.rn)|rsqrt|sin|cos|ex2|lg2)\.\S*|\S*\.(?:approx|ftz)\S*"
 )
 
 by_kernel = pytest.mark.parametrize("kernel", KERNELS)
@@ -55,7 +57,7 @@ class Resources(NamedTuple):
 
 def label(mangled: str) -> str:
     """The name used here of a mangled kernel."""
-    names = "fused_step|normal_fill|jvp_distill_loss(?:_finish)?"
+    names = "fused_step|normal_fill|jvp_distill_loss(?:_rows|_finish)?"
     found = re.search(rf"({names})_kernelI([fd](?=L|E))?(?:Li(\d)E)?(?:\w*?AccessE(\d)E)?", mangled)
     assert found is not None, mangled
     op, compute, sums, access = found.groups()

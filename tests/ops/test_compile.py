@@ -195,10 +195,11 @@ def test_a_wrong_loss_in_a_graph_is_refused():
 
 
 @pytest.mark.parametrize("differentiate", [False, True])
-@pytest.mark.parametrize("per_sample", [False, True])
-def test_jvp_distill_loss_is_registered_correctly(per_sample, differentiate):
-    maps, target, _ = LOSS.inputs()
-    given = (maps.requires_grad_(differentiate), target, torch.rand(2, 4), per_sample, differentiate, "cpu")
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 2.0])], ids=["ones", "given"])
+def test_jvp_distill_loss_is_registered_correctly(weights, reduction, differentiate):
+    maps, target, gamma = LOSS.inputs()
+    given = (maps.requires_grad_(differentiate), target, gamma, weights, reduction, differentiate, "cpu")
     opcheck(torch.ops.genie_ext.jvp_distill_loss.default, given)
 
 

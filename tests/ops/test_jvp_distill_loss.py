@@ -136,6 +136,33 @@ def test_a_loss_does_not_depend_on_the_batch(backend, device):
     assert_same_bits(run_loss(case, backend, device, **picked)["losses"], together[2:3])
 
 
+@pytest.mark.parametrize("start", [0, 1], ids=["on_lines", "unaligned"])
+@pytest.mark.parametrize("dtype, length", [(F32, 466_960), (F64, 233_528), (BF16, 932_096)], ids=["f32", "f64", "bf16"])
+def test_gradients_larger_than_the_caches(dtype, length, start):
+    assert_loss_agrees(LossCase(dtype, dtype, (3, 1, length), start=start), "cpu")
+
+
+def loss_and_gradient(backend, maps, target, gamma, **options):
+    leaf = maps.clone().requires_grad_()
+    loss = jvp_distill_loss(leaf, target, gamma, backend=backend, **options)
+    return loss.detach(), torch.autograd.grad(loss.sum(), leaf)[0]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("weighting", [*WEIGHTS, F32, F64], ids=str)
+@pytest.mark.parametrize("dtype", [F32, F64], ids=["f32", "f64"])
+def test_rows_have_the_same_bits(backend, device, dtype, weighting, reduction):
+    maps, target, _ = LossCase(dtype, dtype, (9, 1, 5)).inputs(device)
+    for_each = torch.logspace(-12, 12, 18, dtype=dtype, device=device)
+    gamma = for_each[::2]
+    given = weighting if isinstance(weighting, str) else for_each[1::2].to(weighting)
+    options = {"weighting": given, "reduction": reduction}
+    loss, gradient = loss_and_gradient(backend, maps, target, gamma, **options)
+    expected_loss, expected_gradient = loss_and_gradient("reference", maps, target, gamma, **options)
+    assert_same_bits(loss, expected_loss, "loss")
+    assert_same_bits(gradient, expected_gradient, "gradient")
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_the_number_of_threads_changes_nothing(count):
     case = LossCase(shape=(5, 1, 9001))

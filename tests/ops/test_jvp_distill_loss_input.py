@@ -43,10 +43,12 @@ WRONG = {
     "gamma_number": ({"gamma": 1.0}, TypeError, "gamma", "1.0 of type float"),
     "gamma_shape": ({"gamma": torch.ones(3)}, ValueError, "gamma", r"\(3,\)", r"need \(2,\)"),
     "gamma_of_half": ({"gamma": torch.ones(B).half()}, TypeError, "gamma", "float16", "need torch.float32"),
+    "gamma_negated": ({"gamma": torch.ones(B)._neg_view()}, ValueError, "gamma", "negative bit", "resolve_neg"),
     "gamma_elsewhere": ({"gamma": zeros(B, device="meta")}, ValueError, "gamma", "meta", "maps is on cpu"),
     "weighting_name": ({"weighting": "snr"}, ValueError, "weighting", "'snr'", "gamma2, none, min_snr"),
     "weighting_number": ({"weighting": 2.0}, TypeError, "weighting", "2.0 of type float", "a name or"),
     "weighting_shape": ({"weighting": torch.ones(3)}, ValueError, "weighting", r"\(3,\)", r"need \(2,\)"),
+    "weighting_negated": ({"weighting": torch.ones(B)._neg_view()}, ValueError, "weighting", "resolve_neg"),
     "reduction": ({"reduction": "average"}, ValueError, "reduction", "'average'", "mean, sum, none"),
     "backend": ({"backend": "gpu"}, ValueError, "backend='gpu'", "choose auto"),
 }  # fmt: skip

@@ -181,10 +181,20 @@ def test_normal_fill_refuses_them_too(arguments, message):
 
 
 def loss_arguments(
-    batch=1, elements=4, maps=8, target=8, gradient=(0, 0, 0), rows=8, partials=8, losses=8, total=8
+    batch=1,
+    elements=4,
+    maps=8,
+    target=8,
+    gamma=(8, 1, 0),
+    weights=(0, 0, 0),
+    gradient=(0, 0, 0),
+    scratch=8,
+    losses=8,
+    total=8,
 ) -> list[int]:
     """A call of jvp_distill_loss as its native.py flattens it, with made-up addresses, by default without gradient."""
-    return [batch, elements, 0, maps, 12, 0, target, 4, 0, *gradient, rows, partials, losses, total]
+    tensors = [maps, 12, 0, target, 4, 0, *gamma, *weights, *gradient]
+    return [batch, elements, 0, 0, *tensors, scratch, losses, total]
 
 
 @pytest.mark.parametrize(
@@ -195,10 +205,12 @@ def loss_arguments(
         ({"maps": 0}, "null maps"),
         ({"target": 0}, "null target"),
         ({"gradient": (8, 12, 1)}, "gradient of another dtype than maps"),
-        ({"rows": 0}, "null rows"),
-        ({"partials": 0}, "null partials"),
-        ({"losses": 0}, "null partials, losses"),
-        ({"total": 0}, "null partials, losses or total"),
+        ({"gamma": (0, 1, 0)}, "null gamma"),
+        ({"gamma": (8, 1, 2)}, "gamma or weights of 16 bits"),
+        ({"weights": (8, 1, 3)}, "gamma or weights of 16 bits"),
+        ({"scratch": 0}, "null scratch"),
+        ({"losses": 0}, "null scratch, losses"),
+        ({"total": 0}, "null scratch, losses or total"),
     ],
     ids=str,
 )

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from ..._autograd import check_differentiable, has_tangent, wants_gradients
-from ..._checks import check_same_device, check_shape, check_strided, check_tensor
+from ..._checks import check_same_device, check_shape, check_tensor
 from ..._dispatch import requested
 from .autograd import DistillLoss, differentiable_loss, evaluate
-from .contract import check_inputs, compute_dtype
-from .weighting import WEIGHTINGS, rows_of
+from .contract import check_inputs
+from .weighting import WEIGHTINGS, weights_of
 
 __all__ = ["WEIGHTINGS", "jvp_distill_loss"]
 
@@ -53,32 +53,33 @@ def jvp_distill_loss(
     Raises ValueError or TypeError naming the argument.
     """
     _check_arguments(maps, target, gamma, weighting, reduction)
-    share = 1.0 / maps.shape[0] if reduction == "mean" else 1.0
-    rows = rows_of(gamma, weighting, compute_dtype(maps, target), share)
-    per_sample = reduction == "none"
+    weights = weights_of(gamma, weighting)
     if wants_gradients(target, gamma, weighting) or has_tangent(maps):
         _check_reference(backend, target=target, gamma=gamma, weighting=weighting)
-        return differentiable_loss(maps, target, rows, per_sample)
+        return differentiable_loss(maps, target, gamma, weights, reduction)
     differentiate = maps.requires_grad and torch.is_grad_enabled()
     if torch.compiler.is_compiling():
-        return torch.ops.genie_ext.jvp_distill_loss(maps, target, rows, per_sample, differentiate, backend)[0]
+        return torch.ops.genie_ext.jvp_distill_loss(maps, target, gamma, weights, reduction, differentiate, backend)[0]
     if differentiate:
-        return DistillLoss.apply(maps, target, rows, per_sample, backend)  # type: ignore[return-value]
-    return evaluate(maps, target, rows, per_sample, backend, differentiate=False)[0]
+        return DistillLoss.apply(maps, target, gamma, weights, reduction, backend)  # type: ignore[return-value]
+    return evaluate(maps, target, gamma, weights, reduction, backend, differentiate=False)[0]
 
 
 def _check_arguments(maps: Tensor, target: Tensor, gamma: Tensor, weighting: str | Tensor, reduction: str) -> None:
     for name, tensor in (("maps", maps), ("target", target), ("gamma", gamma)):
-        check_strided(name, check_tensor(name, tensor))
+        check_tensor(name, tensor)
     if reduction not in _REDUCTIONS:
         raise ValueError(f"reduction: {reduction!r}; choose {', '.join(_REDUCTIONS)}")
     if isinstance(weighting, str) and weighting not in WEIGHTINGS:
         raise ValueError(f"weighting: {weighting!r}; choose {', '.join(WEIGHTINGS)}, or pass weights [B]")
-    if not torch.compiler.is_compiling():  # else the op checks when the graph runs
-        check_inputs(maps, target)
-    _check_per_sample("gamma", gamma, maps)
+    weights = None
     if not isinstance(weighting, str):
-        _check_per_sample("weighting", check_tensor("weighting", weighting, "a name or a torch.Tensor [B]"), maps)
+        weights = check_tensor("weighting", weighting, "a name or a torch.Tensor [B]")
+    if not torch.compiler.is_compiling():  # else the op checks when the graph runs
+        check_inputs(maps, target, gamma, weights)
+    _check_per_sample("gamma", gamma, maps)
+    if weights is not None:
+        _check_per_sample("weighting", weights, maps)
 
 
 def _check_per_sample(name: str, numbers: Tensor, maps: Tensor) -> None:

@@ -8,8 +8,9 @@ from torch._C import _autograd  # pyright: ignore[reportAttributeAccessIssue]
 from torch.autograd.function import FunctionCtx
 
 from ..._dispatch import resolve
-from .contract import allocate
+from .contract import allocate, compute_dtype, share_of
 from .reference import loss_and_total
+from .weighting import rows_of
 
 __all__ = ["DistillLoss", "check_first_derivative", "differentiable_loss", "evaluate", "scaled"]
 
@@ -19,9 +20,15 @@ class DistillLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, maps: Tensor, target: Tensor, rows: Tensor, per_sample: bool, backend: str | None
+        ctx: FunctionCtx,
+        maps: Tensor,
+        target: Tensor,
+        gamma: Tensor,
+        weights: Tensor | None,
+        reduction: str,
+        backend: str | None,
     ) -> Tensor:
-        loss, gradient = evaluate(maps, target, rows, per_sample, backend, differentiate=True)
+        loss, gradient = evaluate(maps, target, gamma, weights, reduction, backend, differentiate=True)
         ctx.save_for_backward(gradient)
         return loss
 
@@ -31,7 +38,7 @@ class DistillLoss(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors  # type: ignore[attr-defined]
         check_first_derivative()
-        return _scaled_in_place_if_last(gradient, incoming), None, None, None, None
+        return _scaled_in_place_if_last(gradient, incoming), None, None, None, None, None
 
     @staticmethod
     def jvp(ctx: FunctionCtx, *tangents: Tensor | None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -39,22 +46,31 @@ class DistillLoss(torch.autograd.Function):
 
 
 def evaluate(
-    maps: Tensor, target: Tensor, rows: Tensor, per_sample: bool, backend: str | None, *, differentiate: bool
+    maps: Tensor,
+    target: Tensor,
+    gamma: Tensor,
+    weights: Tensor | None,
+    reduction: str,
+    backend: str | None,
+    *,
+    differentiate: bool,
 ) -> tuple[Tensor, Tensor]:
     """The losses [B] or their total [], and the total's gradient by maps, of no elements unless it is asked for.
 
     The caller has checked the arguments.
     """
-    call = allocate(maps, target, rows, differentiate=differentiate)
+    call = allocate(maps, target, gamma, weights, mean=reduction == "mean", differentiate=differentiate)
     _, run = resolve("jvp_distill_loss", maps.device, backend)
     run(call)
-    return call.losses if per_sample else call.total, maps.new_empty(0) if call.gradient is None else call.gradient
+    loss = call.losses if reduction == "none" else call.total
+    return loss, maps.new_empty(0) if call.gradient is None else call.gradient
 
 
-def differentiable_loss(maps: Tensor, target: Tensor, rows: Tensor, per_sample: bool) -> Tensor:
+def differentiable_loss(maps: Tensor, target: Tensor, gamma: Tensor, weights: Tensor | None, reduction: str) -> Tensor:
     """The same in plain torch operations, for derivatives of every kind by every argument."""
-    losses, total = loss_and_total(maps, target, rows)
-    return losses if per_sample else total
+    share = share_of(reduction == "mean", maps.shape[0])
+    losses, total = loss_and_total(maps, target, rows_of(gamma, weights, compute_dtype(maps, target), share))
+    return losses if reduction == "none" else total
 
 
 def check_first_derivative() -> None:

@@ -26,12 +26,14 @@ def _arguments(call: JvpDistillLossCall) -> list[int]:
     return [
         batch,
         call.target.numel() // batch,
-        call.rows.dtype == torch.float64,
+        call.losses.dtype == torch.float64,
+        call.mean,
         *tensor_arguments(call.maps),
         *tensor_arguments(call.target),
+        *tensor_arguments(call.gamma),
+        *tensor_arguments(call.weights),
         *tensor_arguments(call.gradient),
-        call.rows.data_ptr(),
-        call.partials.data_ptr(),
+        call.scratch.data_ptr(),
         call.losses.data_ptr(),
         call.total.data_ptr(),
     ]

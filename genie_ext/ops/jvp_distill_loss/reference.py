@@ -12,19 +12,20 @@ __all__ = ["finish", "loss_and_total", "run", "tree_sum"]
 
 
 def run(call: JvpDistillLossCall) -> None:
-    r = _residual(call.maps, call.target, call.rows)
+    rows = call.rows()
+    r = _residual(call.maps, call.target, rows)
     # 2 differentiate
     if call.gradient is not None:
-        c2, c3, _, slope = call.rows.unbind(1)
+        c2, c3, _, slope = rows.unbind(1)
         slopes = torch.stack((-slope, slope * c2, slope * c3), 1)
         gradient = slopes[:, :, None] * r[:, None, :]
         call.gradient.copy_(round_to(gradient, call.gradient.dtype).reshape(call.gradient.shape))
-    finish(call, _sum_of_squares(r))
+    finish(call, _sum_of_squares(r), rows)
 
 
-def finish(call: JvpDistillLossCall, sums: Tensor) -> None:
+def finish(call: JvpDistillLossCall, sums: Tensor, rows: Tensor) -> None:
     """From the sums of squares [B] to what the call writes."""
-    losses, total = _weighted(sums, call.rows)
+    losses, total = _weighted(sums, rows)
     call.losses.copy_(losses)
     call.total.copy_(total)
 

@@ -21,20 +21,21 @@ _OPTIONS = {**LAUNCH_OPTIONS, "BLOCK": SUM_BLOCK}  # the order of the sum, whoev
 def run(call: JvpDistillLossCall) -> None:
     batch, elements = call.maps.shape[0], call.target[0].numel()
     blocks = triton.cdiv(elements, SUM_BLOCK)
+    rows, partials = call.rows(), call.scratch[: batch * blocks]
     if blocks > 0:
         gradient = call.maps if call.gradient is None else call.gradient  # never written if absent
         with current_device(call.maps.device):
             jvp_distill_loss_kernel[(batch * blocks,)](
                 samples(call.maps),
                 samples(call.target),
-                call.rows,
+                rows,
                 samples(gradient),
-                call.partials,
+                partials,
                 elements,
                 call.gradient is not None,
                 **_OPTIONS,
             )
-    finish(call, tree_sum(call.partials[: batch * blocks].view(batch, blocks)))
+    finish(call, tree_sum(partials.view(batch, blocks)), rows)
 
 
 @triton.jit
