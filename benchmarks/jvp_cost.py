@@ -36,8 +36,8 @@ def competitors(batch: int, device: str, dtype: torch.dtype) -> dict[str, Run]:
 
     def derivative(order: int, method: str) -> Run:
         def run() -> Tensor:
-            out = model(x, path.label)
-            return genie.differentiate(model, out, x, path, order=order, method=method).gamma_d_epsilon
+            at = genie.linearize(model, x, path.label, method=method)
+            return genie.differentiate(at, path, order=order).gamma_d_epsilon
 
         return run
 

@@ -11,6 +11,7 @@ from .exact import exact
 from .head import GenieHead, HeadConfig, load_head, save_head
 from .headed import HeadedModel, embedded, with_head
 from .jvp_safe import jvp_safe
+from .linearize import Linearized, linearize
 from .memory import bytes_per_sample
 from .report import HeadReport, report
 from .targets import PointwiseTargets, StepTargets
@@ -24,6 +25,7 @@ __all__ = [
     "HeadConfig",
     "HeadReport",
     "HeadedModel",
+    "Linearized",
     "PointwiseTargets",
     "StepTargets",
     "TotalDerivative",
@@ -35,6 +37,7 @@ __all__ = [
     "embedded",
     "exact",
     "jvp_safe",
+    "linearize",
     "load_head",
     "measure",
     "path_on",

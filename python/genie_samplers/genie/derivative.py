@@ -14,7 +14,8 @@ from .._arguments import choice, reals
 from ..models import Label
 from ..predictions import PREDICTIONS
 from ..schedules import Schedule, check_schedule
-from .directional import METHODS, Function, directional, directional_twice
+from .directional import METHODS
+from .linearize import Linearized, linearize
 from .path import FlowPath, flow_path
 
 __all__ = ["TotalDerivative", "differentiate", "path_on", "total_derivative"]
@@ -44,9 +45,10 @@ def total_derivative(
     model: from models.wrap; or any model(x, label, **cond) -> epsilon, with its ``schedule`` (labels: ``model.label``,
     else the schedule's). x [B, ...], float. t: times of the schedule, one or [B]. The network's labels are float64
     where x is, else float32. order: 2 for the second derivative, too.
-    method: "forward" runs the network plainly and once more inside torch.func.jvp (order 2: three times in all),
-    "double_backward" serves networks without forward mode and is checked against a finite difference, "auto" takes the
-    first that works. Raises ValueError or TypeError for bad arguments, and ValueError where a double backward is wrong.
+    method: "forward" runs the network once and then its tangents; inside torch.func.jvp, so once more, for order 2 and
+    where :func:`linearize` cannot record it. "double_backward" serves networks without forward mode and is checked
+    against a finite difference, "auto" takes the first that works. Raises ValueError or TypeError for bad arguments,
+    and ValueError where a double backward is wrong.
     Dockhorn, Vahdat and Kreis, arXiv 2210.05475, eq. 12, as one joint directional derivative.
     """
     choice(order, "order", (1, 2))
@@ -58,7 +60,7 @@ def total_derivative(
     def network(x: Tensor, label: Tensor) -> Tensor:
         return model(x, label, **(cond or {}))
 
-    return differentiate(network, network(x, path.label), x, path, order=order, method=method)
+    return differentiate(linearize(network, x, path.label, method=method), path, order=order)
 
 
 def path_on(model: Any, x: Tensor, t: float | Tensor, schedule: Schedule | None = None) -> FlowPath:
@@ -72,20 +74,19 @@ def path_on(model: Any, x: Tensor, t: float | Tensor, schedule: Schedule | None 
     return FlowPath.from_columns(torch.from_numpy(columns).to(x.device, precision).expand(len(x), -1).contiguous())
 
 
-def differentiate(
-    network: Function, out: Tensor, x: Tensor, path: FlowPath, *, order: int = 1, method: str = "forward"
-) -> TotalDerivative:
-    """:func:`total_derivative` where ``out = network(x, path.label)`` is known, so that hooks saw a plain pass."""
+def differentiate(at: Linearized, path: FlowPath, *, order: int = 1) -> TotalDerivative:
+    """:func:`total_derivative` of a network that ran at x and ``path.label``, as hooks could see: by ``linearize``."""
+    (x, _), out = at.point, at.value
     on = FlowPath(*(c.reshape(-1, *(1,) * (x.ndim - 1)) for c in path))
     epsilon = on.p * x + on.q * out
     velocity = on.sigma * epsilon + on.x_rate * x
-    point, direction = (x, path.label), (velocity.to(x.dtype), path.label_slope)
-    out1 = directional(network, point, direction, method)
+    direction = (velocity.to(x.dtype), path.label_slope)
+    out1 = at.along(direction)
     first = on.e1_x * x + on.e1_out * out + on.q * out1
     if order == 1:
         return TotalDerivative(epsilon, first)
     acceleration = on.x_bend_epsilon * epsilon + on.sigma * first + on.x_bend * x
-    out2 = directional_twice(network, point, direction, (acceleration.to(x.dtype), path.label_bend), method)
+    out2 = at.along_twice(direction, (acceleration.to(x.dtype), path.label_bend))
     second = on.e2_x * x + on.e2_out * out + on.e2_out1 * out1 + on.q * out2
     return TotalDerivative(epsilon, first, second - first)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .jvp_safe import jvp_safe
 
-__all__ = ["METHODS", "Function", "directional", "directional_twice"]
+__all__ = ["METHODS", "Function", "Pair", "directional", "directional_twice"]
 
 Function = Callable[[Tensor, Tensor], Tensor]
 Pair = tuple[Tensor, Tensor]

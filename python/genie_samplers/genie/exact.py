@@ -15,6 +15,7 @@ from ..models import Label, WrappedModel
 from .derivative import differentiate
 from .directional import METHODS
 from .extended import ExtendedModel
+from .linearize import linearize
 from .path import FlowPath, flow_path
 
 __all__ = ["DERIVATIVES", "ExactGuidance", "ExactModel", "exact"]
@@ -117,8 +118,8 @@ def _columns(model: WrappedModel, times: NDArray[np.float64]) -> NDArray[np.floa
 
 def _outputs(network: Any, x: Tensor, t: Tensor, count: int, method: str) -> tuple[Tensor, ...]:
     path = FlowPath.from_columns(t)
-    out = network(x, path.label)
     if count == 1:
-        return (out,)
-    found = differentiate(network, out, x, path, order=count - 1, method=method)
-    return out, *(d for d in (found.gamma_d_epsilon, found.gamma2_d2_epsilon) if d is not None)
+        return (network(x, path.label),)
+    at = linearize(network, x, path.label, method=method)
+    found = differentiate(at, path, order=count - 1)
+    return at.value, *(d for d in (found.gamma_d_epsilon, found.gamma2_d2_epsilon) if d is not None)

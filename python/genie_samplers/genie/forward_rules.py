@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .symmetric import normal_group_tangent
+
 __all__ = ["FIRST_ORDER"]
 
 Layer = Callable[..., Tensor]
@@ -55,25 +57,9 @@ class _GroupNorm(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *parameters: Tensor | None) -> tuple[Tensor, None, None]:  # type: ignore[override]
-        """weight rstd (x' - mean(x') - n mean(n x')), n the normalised input, as one linear map per channel."""
         _refuse(parameters)
-        dtype = tangent.dtype
-        x, weight, mean, rstd, tangent = (_at_least_float32(v) for v in (*ctx.saved_tensors, tangent))
-        batch, channels = x.shape[:2]
-        shape = (batch, ctx.groups, -1)
-        rows, moved = x.reshape(shape), tangent.reshape(shape)
-        mean, rstd = mean.reshape(shape), rstd.reshape(shape)
-        mean_moved = moved.mean(2, keepdim=True)
-        correlation = rstd * ((rows * moved).mean(2, keepdim=True) - mean * mean_moved)
-        of_tangent, of_x = rstd, -rstd.square() * correlation
-        constant = -(rstd * mean_moved) - of_x * mean
-
-        def per_channel(value: Tensor) -> Tensor:
-            spread = value.expand(batch, ctx.groups, channels // ctx.groups).reshape(batch, channels) * weight
-            return spread.reshape(batch, channels, *(1,) * (x.ndim - 2))
-
-        result = torch.addcmul(per_channel(constant), per_channel(of_x), x)
-        return result.addcmul_(per_channel(of_tangent), tangent).to(dtype), None, None
+        x, weight, mean, rstd = ctx.saved_tensors
+        return normal_group_tangent(tangent, x.contiguous(), mean, rstd, ctx.groups, weight), None, None
 
 
 class _SiLU(torch.autograd.Function):
@@ -89,11 +75,6 @@ class _SiLU(torch.autograd.Function):
     def jvp(ctx: Any, tangent: Tensor) -> Tensor:  # type: ignore[override]
         (x,) = ctx.saved_tensors
         return torch.ops.aten.silu_backward(tangent, x)
-
-
-def _at_least_float32(values: Tensor) -> Tensor:
-    """Products of two numbers of float16 overflow, and torch takes the statistics in float32, too."""
-    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 def _refuse(parameters: tuple[Tensor | None, ...]) -> None:

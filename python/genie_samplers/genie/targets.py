@@ -26,6 +26,7 @@ from .data import Data
 from .derivative import differentiate, path_on
 from .features import Features
 from .head import HeadConfig
+from .linearize import linearize
 
 __all__ = ["PointwiseTargets", "Source", "StepTargets", "Targets"]
 
@@ -82,8 +83,8 @@ class PointwiseTargets:
             return self.model(x, label, **cond)
 
         with self.head.captured(self.model.network) as features:
-            out = network(x, path.label)
-        found = differentiate(network, out, x, path)
+            at = linearize(network, x, path.label)
+        found = differentiate(at, path)
         gamma = torch.from_numpy(schedule.gamma(t)).to(x.device)
         yield Targets(x, found.epsilon, features, found.gamma_d_epsilon, gamma)
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 import genie_samplers as gs
+from genie_ext._autograd import is_transformed
 from genie_samplers import Plan, genie, grids
 
 from .oracles import MIXTURE, STATE, VP, Mixture, oracle
@@ -58,7 +60,7 @@ def test_the_outputs_are_the_prediction_and_its_derivatives(prediction):
     assert_equal(second, wanted.gamma2_d2_epsilon)
 
 
-@pytest.mark.parametrize(("count", "passes"), [(1, 1), (2, 2), (3, 3)])
+@pytest.mark.parametrize(("count", "passes"), [(1, 1), (2, 1), (3, 2)])
 def test_only_the_outputs_that_are_read_are_computed(count, passes):
     calls, model = [], oracle(MIXTURE)
 
@@ -74,18 +76,24 @@ def test_only_the_outputs_that_are_read_are_computed(count, passes):
 
 
 def test_a_plan_pays_for_derivatives_where_it_reads_them_only():
-    calls, model = [], oracle(MIXTURE)
+    taken, model = [], oracle(MIXTURE)
 
     def network(x: Tensor, label: Tensor) -> Tensor:
-        calls.append(len(x))
-        return model(x, label)
+        return torch.nn.functional.softplus(x) * model(x, label)  # has no rule: torch.func.jvp calls it again
+
+    class Called(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func is torch.nn.functional.softplus:
+                taken.append(is_transformed(args[0]))
+            return func(*args, **(kwargs or {}))
 
     exact = genie.exact(gs.models.wrap(network, VP, label=VP.log_gamma))
     plan = gs.make_plan("genie_ttm2", VP, 8, options={"derivative": "exact", "derivative_below": 1.0})
-    gs.sample(exact, plan, shape=(3, 2), dtype=torch.float64)
+    with Called():
+        gs.sample(exact, plan, shape=(3, 2), dtype=torch.float64)
     reads = [step.outputs == 2 for step in plan.instructions]
     assert 0 < sum(reads) < 8
-    assert len(calls) == 8 + sum(reads)
+    assert (taken.count(False), taken.count(True)) == (8, sum(reads))
 
 
 def test_the_pair_has_derivatives_along_the_flow_of_each():
@@ -200,7 +208,7 @@ def test_a_label_of_another_shape_is_refused(labels):
     plan = gs.make_plan("ddim", VP, 3)
     wrapped = gs.models.wrap(network, VP, label=lambda times: labels)
     with pytest.raises(
-        ValueError, match=r"model.label: gave shape .* need one label per time, \[rows\] or \[rows, m\]"
+        ValueError, match=r"model.label: gave shape .* need one label per row, \[rows\] or \[rows, m\]"
     ):
         gs.sample(wrapped, plan, shape=(1, 2))
 

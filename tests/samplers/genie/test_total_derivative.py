@@ -114,15 +114,16 @@ def test_lower_precision_rounds_and_no_more(dtype):
     assert_close(found.gamma_d_epsilon, wanted, relative=16.0 * torch.finfo(dtype).eps)
 
 
-def test_the_plain_pass_sees_plain_tensors():
+@pytest.mark.parametrize(("order", "passes"), [(1, [False]), (2, [False, True])])
+def test_the_plain_pass_sees_plain_tensors_and_serves_the_first_derivative(order, passes):
     model, seen = oracle(MIXTURE), []
 
     def network(x: Tensor, label: Tensor) -> Tensor:
         seen.append(is_transformed(x))
         return model(x, label)
 
-    genie.total_derivative(network, STATE, 0.5, model.schedule)
-    assert seen == [False, True]
+    genie.total_derivative(network, STATE, 0.5, model.schedule, order=order)
+    assert seen == passes
 
 
 class Checkpoint(torch.autograd.Function):
