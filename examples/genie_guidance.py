@@ -30,10 +30,8 @@ COUNT = 10  # samples, one of each class
 def main(scale: float, nfes: str, fine: int, out: Path) -> None:
     """One row of the picture for each method and number of evaluations."""
     images.check_target(out)
-    headed = genie.embedded()
-    pair = gs.guidance.classifier_free(headed.model, null={"class_labels": gs.models.NULL_CLASS})
-    with_heads = gs.guidance.classifier_free(headed, null={"class_labels": gs.models.NULL_CLASS})
-    schedule = headed.schedule
+    pair = gs.guidance.classifier_free(gs.models.embedded(), null={"class_labels": gs.models.NULL_CLASS})
+    schedule = pair.schedule
 
     def run(model: object, plan: gs.Plan) -> Tensor:
         cond = {"class_labels": torch.arange(COUNT)}
@@ -48,7 +46,6 @@ def main(scale: float, nfes: str, fine: int, out: Path) -> None:
         solved = {
             "ddim": run(pair, plan("ddim", nfe).guided(scale)),
             "deis_log_ab": run(pair, plan("deis_log_ab", nfe).guided(scale)),
-            "genie_hermite3, heads mixed": run(with_heads, plan("genie_hermite3", nfe).guided(scale)),
             "genie_hermite3, exact, mixed": run(
                 genie.exact(pair), plan("genie_hermite3", nfe, derivative="exact").guided(scale)
             ),

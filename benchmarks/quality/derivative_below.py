@@ -1,4 +1,4 @@
-"""python -m benchmarks.quality.derivative_below [--grid karras] [--nfe 5,8,10,15,20] [--derivative exact]
+"""python -m benchmarks.quality.derivative_below [--grid karras] [--nfe 5,8,10,15,20]
 
 From which gamma on the derivative helps, and in which variable: RMSE of genie_ttm2 and genie_hermite3 to a fine
 solution on the embedded network, 20 latents (seed 0). Prints a Markdown table; final states are kept in the cache.
@@ -35,14 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--nfe", type=integers, default=[5, 8, 10, 15, 20])
     parser.add_argument("--count", type=int, default=20, help="latents")
     parser.add_argument("--fine", type=int, default=200, help="steps of the fine solution")
-    parser.add_argument("--derivative", choices=["exact", "head"], default="exact")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    table = Table(embedded_problem(0, options.derivative), options.cache, options.count, options.fine)
+    table = Table(embedded_problem(0, "exact"), options.cache, options.count, options.fine)
     lines = []
     for solver, chosen in METHODS:
         for threshold in THRESHOLDS:
-            given = {**chosen, "derivative": options.derivative, "derivative_below": threshold}
+            given = {**chosen, "derivative": "exact", "derivative_below": threshold}
             found = {cell.nfe: cell.rmse for cell in table.ours([solver], [options.grid], options.nfe, given)}
             where = "everywhere" if threshold is None else f"gamma <= {threshold:g}"
             errors = [f"{found[nfe]:.4f}" if nfe in found else "-" for nfe in options.nfe]

@@ -1,7 +1,7 @@
 """python -m benchmarks.quality.genie [--out docs/images] [--count 20] [--seed 2] [--choose-seed 0]
 
-GENIE with exact and distilled derivatives beside the solvers without, on the embedded network: RMSE to a fine solution
-from held-out latents (--seed), every solver on the standard grid that was best on others (--choose-seed), per number of
+GENIE with exact derivatives and distilled corrections beside the solvers without, on the embedded network: RMSE to a
+fine solution from held-out latents (--seed), every solver on the standard grid that was best on others (--choose-seed), per number of
 evaluations and per cost in forward passes, which is measured in the same run: genie.csv, genie.md, genie.png. Cells are
 kept in the cache: a run that was stopped goes on where it was. It runs on one thread.
 """
@@ -12,12 +12,14 @@ import argparse
 import csv
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from genie_samplers import genie, models, schedules
 from genie_samplers.registry import make_plan
@@ -33,8 +35,15 @@ __all__ = ["main"]
 
 NFES = (5, 8, 10, 15, 20)
 PLAIN = ("ddim", "deis_tab3", "ipndm4", "dpmpp_2m", "unipc2", "deis_log_ab", "ipndm", "unipc")
-WITH_DERIVATIVE = ("genie_ttm2", "genie_hermite3")
-DERIVATIVES = ("exact", "head")
+WITH_DERIVATIVE: Mapping[str, tuple[str, Mapping[str, object]]] = {
+    "genie_ttm2, exact": ("genie_ttm2", {"derivative": "exact"}),
+    "genie_hermite3, exact": ("genie_hermite3", {"derivative": "exact"}),
+    "genie_ttm2, head": ("genie_ttm2", {"derivative": "correction"}),
+    "genie_hermite3, head": ("genie_hermite3", {"derivative": "correction"}),
+    "genie_hermite of 3 values, head": ("genie_hermite", {"values": 3, "derivative": "correction"}),
+}
+"""What the table calls it -> registered solver and its options."""
+DERIVATIVES = ("exact", "correction")
 _OUT = Path(__file__).parents[2] / "docs" / "images"
 _BATCH = 16
 
@@ -58,19 +67,26 @@ def cells(options: argparse.Namespace, seed: int) -> Iterator[Cell]:
         return Table(embedded_problem(seed, derivative), options.cache, options.count, options.fine)
 
     yield from table(None).ours(PLAIN, GRIDS, options.nfe)
-    for derivative in DERIVATIVES:
-        chosen = {"derivative": derivative}
-        yield from table(derivative).ours(WITH_DERIVATIVE, GRIDS, options.nfe, chosen, f"{{}} ({derivative})")
+    for name, (solver, chosen) in WITH_DERIVATIVE.items():
+        yield from table(str(chosen["derivative"])).ours([solver], GRIDS, options.nfe, chosen, name)
     yield from table(None).diffusers(options.nfe)
 
 
 def costs(rounds: int) -> dict[str, float]:
     """What the derivative costs beside the evaluation, in forward passes: by its kind, ratio of medians of one run."""
-    plain = models.embedded()
-    x, runs = torch.randn(_BATCH, 1, 28, 28), {}
-    for name, model in (("plain", plain), ("exact", genie.exact(plain)), ("head", genie.embedded(network=plain))):
-        label = torch.from_numpy(model.label(torch.full((_BATCH,), 0.5, dtype=torch.float64).numpy())).float()
-        runs[name] = partial(model, x, label)
+    plain, x = models.embedded(), torch.randn(_BATCH, 1, 28, 28)
+    exact, corrected = genie.exact(plain), genie.embedded(network=plain)
+    plan = make_plan("genie_hermite", plain.schedule, 5, options={"values": 3})
+    last = np.array(plan.times[-1:])
+
+    def labels(one: NDArray[np.float64]) -> torch.Tensor:
+        return torch.from_numpy(np.repeat(one, _BATCH, axis=0)).float()
+
+    runs = {
+        "plain": partial(plain, x, labels(plain.label(last))),
+        "exact": partial(exact, x, labels(exact.label(last))),
+        "correction": partial(corrected, x, labels(corrected.rows(plan)[-1:]), past=[x, x]),  # type: ignore[attr-defined]
+    }
     settings = Settings(rounds=rounds, block_seconds=0.0, case_seconds=float("inf"))
     with torch.no_grad():
         times = interleave([Competitor(name, run) for name, run in runs.items()], settings)
@@ -79,12 +95,11 @@ def costs(rounds: int) -> dict[str, float]:
 
 def forwards(solver: str, nfe: int, grid: str, price: dict[str, float]) -> float:
     """The cost of a cell: its evaluations, and what the rows that read a derivative pay more."""
-    for derivative in DERIVATIVES:
-        if solver.endswith(f" ({derivative})"):
-            name = solver.removesuffix(f" ({derivative})")
-            plan = make_plan(name, schedules.vp_linear(), nfe, grid=grid, options={"derivative": derivative})
-            return nfe + price[derivative] * sum(step.outputs > 1 for step in plan.instructions)
-    return float(nfe)
+    if solver not in WITH_DERIVATIVE:
+        return float(nfe)
+    name, chosen = WITH_DERIVATIVE[solver]
+    plan = make_plan(name, schedules.vp_linear(), nfe, grid=grid, options=chosen)
+    return nfe + price[str(chosen["derivative"])] * sum(step.outputs > 1 for step in plan.instructions)
 
 
 def lines(options: argparse.Namespace, price: dict[str, float]) -> list[Line]:
@@ -104,14 +119,13 @@ def summary(found: Sequence[Line], price: dict[str, float], command: str, option
     for line in found:
         rows.setdefault((line.library, line.solver), {})[line.nfe] = line
     body = [
-        [library, f"`{solver}`", *(_entry(row.get(nfe)) for nfe in options.nfe)]
-        for (library, solver), row in rows.items()
+        [library, solver, *(_entry(row.get(nfe)) for nfe in options.nfe)] for (library, solver), row in rows.items()
     ]
     head = (
         f"`{command}`: RMSE to the fine solution, {options.count} latents of seed {options.seed}, on the grid that was "
         f"best on as many of seed {options.choose_seed}; in brackets the cost in forward passes where it is not the "
         f"number of evaluations. Beside an evaluation the exact derivative costs {price['exact']:.2f} forward passes, "
-        f"the head {price['head']:.3f}, batch {_BATCH}, one thread."
+        f"the head {price['correction']:.3f}, batch {_BATCH}, one thread."
     )
     return head + "\n\n" + markdown(["library", "solver", *map(str, options.nfe)], body) + "\n"
 

@@ -81,13 +81,13 @@ def classes(ids: Sequence[int]) -> torch.Tensor:
 
 
 def embedded_problem(seed: int = 0, derivative: str | None = None) -> Problem:
-    """derivative: of what the model returns besides epsilon, None, "exact" or "head"."""
+    """derivative: of what the model returns besides epsilon, None, "exact" or "correction"."""
     model = gs.models.embedded()
     network: Any = model.network
     network.to(memory_format=torch.channels_last)  # a tenth faster on one thread
     if derivative == "exact":
         return Problem(genie.exact(model), (network,), seed=seed)
-    if derivative == "head":
+    if derivative == "correction":
         headed = genie.embedded(network=model)
         return Problem(headed, (network, headed.head), seed=seed)
     return Problem(model, (network,), seed=seed)

@@ -237,11 +237,16 @@ def own_label(model: Any, plan: Plan) -> Callable[..., Any]:
 
 
 def _labels(model: Any, plan: Plan) -> np.ndarray:
-    """[rows, ...]: one label per row, or one vector [m]."""
-    labels = np.asarray(own_label(model, plan)(np.asarray(plan.times)), dtype=np.float64)
+    """[rows, ...]: one label per row, or one vector [m]; of the times alone, or of the plan where the model asks so."""
+    rows = getattr(model, "rows", None)
+    of_plan = callable(rows) and not isinstance(rows, nn.Module)
+    told = model.rows(plan) if of_plan else own_label(model, plan)(np.asarray(plan.times))
+    labels = np.asarray(told, dtype=np.float64)
     if labels.ndim not in (1, 2) or len(labels) != len(plan.times):
-        need = "need one label per time, [rows] or [rows, m]"
-        raise ValueError(f"model.label: gave shape {labels.shape} for {len(plan.times)} times; {need}")
+        need = "need one label per row, [rows] or [rows, m]"
+        raise ValueError(
+            f"model.{'rows' if of_plan else 'label'}: gave shape {labels.shape} for {len(plan.times)} rows; {need}"
+        )
     for row, (step, value) in enumerate(zip(plan.instructions, labels, strict=True)):
         if step.calls and not np.isfinite(value).all():
             raise ValueError(

@@ -93,6 +93,11 @@ def fitted_model(model: Any, plan: Plan) -> Any:
         )
         fix = _SOURCES if _lacks_derivative(plan.output_names, names) else fix
         raise ValueError(f"plan: reads {plan.output_names}, but the model returns {names}; {fix}")
+    if plan.guidance is not None and "c1" in plan.outputs:
+        raise ValueError(
+            "plan: guided, but a head of corrections knows the past of the unguided flow; take derivative='exact', "
+            "'head', or a solver that needs none (deis_tab, deis_log_ab, ipndm)"
+        )
     conditional_rows = plan.guidance is not None and any(step.calls == 1 for step in plan.instructions)
     if conditional_rows and not callable(getattr(model, "conditional", None)):
         raise TypeError(

@@ -170,10 +170,12 @@ class _Run:
         if layout.calls == 2:
             names = (*names, *(f"uncond.{name}" for name in names))
         t = self.inputs.labels[row]
-        version = _version(x), _version(t)
-        outputs = network(x, t, **cond)
-        if (_version(x), _version(t)) != version:
-            raise ValueError(f"model: wrote into its input x or t in row {row}; work on a copy (x = x.clone())")
+        past = [self.slots[s] for s in layout.history] if getattr(network, "looks_back", False) else []
+        given = (x, t, *past)
+        versions = [_version(v) for v in given]
+        outputs = network(x, t, past=past, **cond) if past else network(x, t, **cond)
+        if [_version(v) for v in given] != versions:
+            raise ValueError(f"model: wrote into its input x, t or past in row {row}; work on a copy (x = x.clone())")
         checked = check_outputs(outputs, names, self.x, row, (self.x, x), self.copied)
         return tuple(o for o, name in zip(checked, names, strict=True) if name.removeprefix("uncond.") in read)
 

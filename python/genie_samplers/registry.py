@@ -45,12 +45,14 @@ def per_step(evaluations: int) -> Callable[[int], Budget]:
     return lambda nfe: Budget(nfe // evaluations)
 
 
-def best_measured(choices: Mapping[int, tuple[int, str]]) -> Callable[[int], Budget]:
-    """The budget of a multistep family: from each number of evaluations on, the order and the grid that did best."""
+def best_measured(choices: Mapping[int, tuple[int, str]], option: str = "order") -> Callable[[int], Budget]:
+    """The budget of a multistep family: from each number of evaluations on, the order (or other option) and the grid
+    that did best.
+    """
 
     def budget(nfe: int) -> Budget:
-        order, grid = choices[max((least for least in choices if least <= nfe), default=min(choices))]
-        return Budget(nfe, {"order": order}, grid)
+        value, grid = choices[max((least for least in choices if least <= nfe), default=min(choices))]
+        return Budget(nfe, {option: value}, grid)
 
     return budget
 

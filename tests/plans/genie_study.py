@@ -39,13 +39,13 @@ GENIE: dict[str, Method] = {
     "Hermite 4 in log gamma": ("genie_hermite4", {}),
     "Hermite 4 of x0 in log gamma": ("genie_hermite4", _IN_X0),
 }
-"""With their derivatives at every gamma, which :func:`build` adds."""
+"""With exact derivatives, which :func:`build` adds, at every gamma."""
 
 
 def build(method: Method, times: Array, **options: object) -> Plan:
     name, own = method
-    everywhere = {"derivative_below": None} if name.startswith("genie") else {}
-    return registry.rebuild(name, VP, times, {**gs.SOLVERS[name].options, **everywhere, **own, **options})
+    exact = {"derivative": "exact"} if name.startswith("genie") and name != "genie_ttm3" else {}
+    return registry.rebuild(name, VP, times, {**gs.SOLVERS[name].options, **exact, **own, **options})
 
 
 @cache

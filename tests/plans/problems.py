@@ -120,6 +120,8 @@ def outputs_of(
     first, second = derivatives
     k1 = 0.3 * epsilon  # any: -k1 + gamma^2/(1+gamma^2) k2 + 1/(1+gamma^2) k3 is the derivative if k2 = k3 = it + k1
     further = {"gamma_d_epsilon": first, "gamma2_d2_epsilon": second, "k1": k1, "k2": first + k1, "k3": first + k1}
+    # corrections of a plan without memory, or of a point, where both are what the derivative is
+    further |= {f"c{n}": further[f"k{n}"] for n in (1, 2, 3)}
     return [prediction_of(names[0], schedule, t, x0, epsilon), *(further[name] for name in names[1:])]
 
 

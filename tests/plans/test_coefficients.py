@@ -90,11 +90,8 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     *((f"genie_{kind}", {"afs": True}) for kind in ("ttm2", "ttm3", "hermite3", "hermite4")),
     *((f"genie_{kind}", {"derivative_below": 10.0}) for kind in ("ttm2", "ttm3", "hermite3", "hermite4")),
     *((f"genie_{kind}", {"derivative": "exact"}) for kind in ("ttm2", "hermite3", "hermite4")),
-    ("genie_hermite3", {"derivative": "correction"}),
-    (
-        "genie_hermite",
-        {"values": 3, "derivatives": 1, "derivative": "correction", "variable": "gamma", "quantity": "x0"},
-    ),
+    ("genie_hermite", {"values": 3, "variable": "gamma", "quantity": "x0"}),
+    *(("genie_hermite", {"values": values, "derivative": "exact"}) for values in (1, 3, 4)),
     *((f"genie_{kind}", {"derivative": "head", "derivative_below": 1.0}) for kind in ("ttm2", "hermite3", "hermite4")),
     *((f"genie_{kind}", {"variable": u}) for kind in ("ttm2", "hermite4") for u in ("t", "gamma", "log_gamma")),
     *(
@@ -102,7 +99,8 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         for kind in ("ttm2", "hermite4")
         for u in ("gamma", "log_gamma")
     ),
-    *(("genie_hermite", {"values": r + 1, "derivatives": d}) for r, d in ((1, 0), (3, 0), (2, 1))),
+    *(("genie_hermite", {"values": values, "derivatives": 0}) for values in (2, 4)),
+    ("genie_hermite", {"values": 3, "derivatives": 3, "derivative": "head"}),
     ("edm_heun", {"s_churn": 1.5, "s_noise": 1.003}),
     ("edm_heun", {"s_churn": 40.0, "s_min": 0.05, "s_max": 30.0}),
 ]

@@ -25,8 +25,9 @@ every_grid = pytest.mark.parametrize("grid", ["quadratic_t", "karras", "rising"]
 
 
 def everywhere(build: Callable[..., Plan], schedule: Schedule, times: Array, **options: Any) -> Plan:
-    """With derivatives at every gamma."""
-    return build(schedule, times, derivative_below=None, **options)
+    """With exact derivatives, or others, at every gamma."""
+    chosen = options if build is solvers.genie_ttm3 else {"derivative": "exact", **options}
+    return build(schedule, times, derivative_below=None, **chosen)
 
 
 def weights(plan: Plan, row: int) -> Weights:
@@ -119,8 +120,21 @@ def test_without_derivatives_genie_is_deis(
 @every_schedule
 def test_one_value_and_its_derivative_in_gamma_are_ttm2(schedule: Schedule, grid: str) -> None:
     times = GRIDS[grid](schedule, STEPS)
-    hermite = solvers.genie_hermite(schedule, times, values=1, derivatives=1, variable="gamma")
-    assert hermite.allclose(solvers.genie_ttm2(schedule, times))
+    hermite = everywhere(solvers.genie_hermite, schedule, times, values=1, derivatives=1, variable="gamma")
+    assert hermite.allclose(everywhere(solvers.genie_ttm2, schedule, times))
+
+
+@every_schedule
+def test_one_value_and_its_correction_are_ttm2_in_log_gamma(schedule: Schedule) -> None:
+    times = GRIDS["quadratic_t"](schedule, STEPS)
+    assert solvers.genie_hermite(schedule, times, values=1).allclose(solvers.genie_ttm2(schedule, times))
+
+
+def test_two_derivatives_are_exact_unless_told_and_never_corrections() -> None:
+    times = GRIDS["karras"](VP, STEPS)
+    assert solvers.genie_hermite(VP, times, derivatives=2).outputs == ("epsilon", "gamma_d_epsilon")
+    with pytest.raises(ValueError, match="derivatives=2: a correction belongs to the newest prediction"):
+        solvers.genie_hermite(VP, times, derivatives=2, derivative="correction")
 
 
 def order_3(h: float, before: float) -> tuple[float, float, float, float]:

@@ -126,7 +126,7 @@ def test_guidance_splits_q_into_scale_and_one_minus_scale(name: str) -> None:
     ("name", "names"),
     [
         ("ddim", ("epsilon", "uncond.epsilon")),
-        ("genie_ttm2", ("epsilon", "k1", "k2", "k3", "uncond.epsilon", "uncond.k1", "uncond.k2", "uncond.k3")),
+        ("genie_ttm2", ("epsilon", "c1", "c2", "c3", "uncond.epsilon", "uncond.c1", "uncond.c2", "uncond.c3")),
     ],
 )
 def test_guidance_names_the_unconditional_outputs_after_the_conditional_ones(name: str, names: tuple[str, ...]) -> None:

@@ -22,7 +22,7 @@ SHAPE = (2, 1, 28, 28)
 COND = {"class_labels": torch.arange(2)}
 
 
-@pytest.mark.parametrize("solver", ["genie_ttm2", "genie_hermite3"])
+@pytest.mark.parametrize("solver", ["genie_ttm2", "genie_hermite3", "genie_hermite"])
 def test_sample_takes_the_head_out_of_the_box(solver: str, tmp_path: Path) -> None:
     out = tmp_path / "s.png"
     run("sample", "--solver", solver, "--nfe", 3, "--count", 2, "--batch-size", 2, "--out", out)
@@ -41,20 +41,20 @@ def test_exact_derivatives_say_what_they_cost(tmp_path: Path) -> None:
     assert "forward passes" not in run("sample", *arguments)
 
 
-@pytest.mark.parametrize("derivative", ["head", "exact"])
-def test_guidance_runs_with_either_derivative(derivative: str, tmp_path: Path) -> None:
+def test_guidance_runs_with_exact_derivatives_and_not_with_corrections(tmp_path: Path) -> None:
     out = tmp_path / "s.png"
-    arguments = ("--nfe", 2, "--count", 2, "--batch-size", 2, "--guidance", 2, "--out", out)
-    run("sample", "--solver", "genie_ttm2", "--derivative", derivative, *arguments)
+    arguments = ("--solver", "genie_ttm2", "--nfe", 2, "--count", 2, "--batch-size", 2, "--guidance", 2, "--out", out)
+    run("sample", "--derivative", "exact", *arguments)
     assert Image.open(out).info["guidance"] == "2.0"
+    assert "take derivative='exact'" in refused("sample", *arguments)
 
 
-@pytest.mark.parametrize("derivative", ["head", "exact"])
-def test_encode_runs_with_either_derivative(derivative: str, tmp_path: Path) -> None:
+def test_encode_runs_with_exact_derivatives_and_not_with_corrections(tmp_path: Path) -> None:
     grey = tmp_path / "grey.npy"
     np.save(grey, np.zeros((1, 28, 28), np.uint8))
-    arguments = ("--images", grey, "--nfe", 2, "--out", tmp_path / "e.png")
-    run("encode", "--solver", "genie_ttm2", "--derivative", derivative, *arguments)
+    arguments = ("--solver", "genie_ttm2", "--images", grey, "--nfe", 2, "--out", tmp_path / "e.png")
+    assert "use derivative='exact'" in refused("encode", *arguments)
+    run("encode", "--derivative", "exact", *arguments)
     with open(tmp_path / "e.csv", newline="") as file:
         (row,) = csv.DictReader(file)
     assert float(row["mse"]) > 0 and row["gaussian_mse"] == ""

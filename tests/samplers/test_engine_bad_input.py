@@ -72,7 +72,7 @@ BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "label of wrong shape": (
         {"model": FakeModel(label=lambda times: times[:-1])},
-        "model.label: gave shape (2,) for 3 times; need one label per time",
+        "model.label: gave shape (2,) for 3 rows; need one label per row",
     ),
     "no label and no recipe": (
         {"plan": plan_of(euler(1.0))},
@@ -271,7 +271,7 @@ def test_a_model_that_writes_into_its_input_is_refused(spoil: Callable[[Tensor, 
         spoil(x, t)
         return result
 
-    with pytest.raises(ValueError, match="model: wrote into its input x or t in row 0; work on a copy"):
+    with pytest.raises(ValueError, match="model: wrote into its input x, t or past in row 0; work on a copy"):
         gs.sample(model, PLAN, shape=(3, 4))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -15,14 +16,13 @@ import torch.distributed as dist
 from genie_ext.ops.jvp_distill_loss import WEIGHTINGS
 
 from .. import data, genie
-from ..genie.data import Data
-from ..genie.distill import fitting_config
-from ..genie.memory import fitting_chunk_size
-from ..grids import GRIDS
+from ..genie.distillation.data import Data
+from ..genie.distillation.distill import fitting_config
+from ..genie.distillation.memory import fitting_chunk_size
 from ..models import WrappedModel
 from .files import read_array
 from .network import chosen_network, network_options
-from .options import FILE, check_device, data_option, device_option, seed_option
+from .options import FILE, check_device, data_option, device_option, integers, seed_option, split
 
 __all__ = ["distill_command"]
 
@@ -35,21 +35,27 @@ _LATENTS = 20  # of the report
 @click.option("--images", "file", type=FILE, help="A .npy of floats [N, C, H, W] in [-1, 1], in place of --data.")
 @click.option("--run", "run_folder", type=click.Path(path_type=Path), required=True, help="Checkpoint and report.")
 @click.option("--steps", default=2000, show_default=True)
-@click.option("--batch-size", default=64, show_default=True, help="Samples, or trajectories, of a step.")
+@click.option("--batch-size", default=64, show_default=True, help="Samples of a step.")
 @click.option("--chunk-size", default=16, show_default=True, help="Of them at once; a process takes whole chunks.")
 @click.option("--memory", default=2048, show_default=True, help="MiB; chunks are made smaller to fit.")
 @click.option("--learning-rate", default=1e-3, show_default=True)
 @click.option("--width", type=int, help="Channels of the head; those of the last feature map by default.")
 @click.option(
     "--target",
-    type=click.Choice(["pointwise", "step"]),
-    default="pointwise",
+    type=click.Choice(["step", "pointwise"]),
+    default="step",
     show_default=True,
-    help="The derivative itself; or what the steps of one plan lack, of --solver, --nfe and --grid.",
+    help="What steps lack, of every --values, --nfe and --grid; or the derivative itself.",
 )
-@click.option("--solver", default="genie_hermite3", show_default=True, help="With --target step.")
-@click.option("--nfe", default=10, show_default=True, help="With --target step.")
-@click.option("--grid", type=click.Choice(list(GRIDS)), help="With --target step; the solver's by default.")
+@click.option("--values", default="1,2,3", show_default=True, help="Predictions that a step's polynomial goes through.")
+@click.option(
+    "--nfe", "nfes", default="15,20,24", show_default=True, help="Of the steps, and their divisors from 5 on."
+)
+@click.option("--grid", "grids", default="karras,uniform_t", show_default=True, help="With --target step.")
+@click.option(
+    "--trajectories", default=16, show_default=True, help="In a pool, for every chunk of a step, --nfe and --grid."
+)
+@click.option("--pool-steps", default=500, show_default=True, help="Steps until the pool is made anew.")
 @click.option("--gamma-max", type=float, help="Largest gamma of --target pointwise; the schedule's by default.")
 @click.option(
     "--weighting",
@@ -63,8 +69,8 @@ _LATENTS = 20  # of the report
 @click.option("--export", "export_to", type=click.Path(path_type=Path), help="Write genie_head/ into this folder.")
 def distill_command(
     folder: Path | None, schedule_name: str, prediction: str, label_name: str | None, root: str, file: Path | None,
-    run_folder: Path, batch_size: int, chunk_size: int, memory: int, device: str, export_to: Path | None,
-    **chosen: object,
+    run_folder: Path, batch_size: int, chunk_size: int, memory: int, values: str, nfes: str, grids: str, device: str,
+    export_to: Path | None, **chosen: object,
 ) -> None:  # fmt: skip
     """Distill a head; stops and resumes at any time, alone or under torchrun. Ends with a report, PNG and CSV."""
     with _process(device) as device:
@@ -73,12 +79,17 @@ def distill_command(
             export_to.mkdir(parents=True, exist_ok=True)  # rather fail now than after hours
         model = chosen_network(folder, schedule_name, prediction, label_name, device)
         training, held_out = (_images(model, root, file, split) for split in ("train", "test"))
-        fitting_config(model, training)  # before the network runs
-        one = genie.bytes_per_sample(model, training.images[:1].to(device), {})
-        chunk_size = fitting_chunk_size(batch_size, min(chunk_size, batch_size), one, memory * 2**20)
         name = "embedded" if folder is None else folder.resolve().name  # no more: the card is published
-        about = f"{name}, {model.schedule}, {prediction}, label {label_name or 'by default'}"
-        options = genie.DistillOptions(batch_size=batch_size, chunk_size=chunk_size, about=about, **chosen)  # type: ignore[arg-type]
+        options = genie.DistillOptions(  # type: ignore[arg-type]
+            batch_size=batch_size, chunk_size=min(chunk_size, batch_size),
+            about=f"{name}, {model.schedule}, {prediction}, label {label_name or 'by default'}",
+            values=tuple(integers("--values", values)), nfes=tuple(integers("--nfe", nfes)),
+            grids=tuple(split("--grid", grids)), **chosen,
+        )  # fmt: skip
+        fitting_config(model, training, options)  # before the network runs
+        one = genie.bytes_per_sample(model, training.images[:1].to(device), {})
+        fitting = fitting_chunk_size(batch_size, options.chunk_size, one, memory * 2**20)
+        options = replace(options, chunk_size=fitting)
         run = genie.Distiller(run_folder, model, training, options)
         run.run()
         if run.rank > 0:
@@ -98,10 +109,7 @@ def _report(headed: genie.HeadedModel, held_out: Data, options: genie.DistillOpt
     cond = {name: torch.arange(count) % int(null) for name, null in held_out.null.items()}
     targets = genie.targets_of(headed.model, headed.head.config, held_out, options, options.seed + 1)
     shape = (count, *held_out.images.shape[1:])
-    if options.target == "pointwise":
-        return genie.report(headed, targets, shape=shape, cond=cond)
-    solvers = ("ddim", "deis_log_ab1", "ipndm", options.solver)
-    return genie.report(headed, targets, shape=shape, cond=cond, solvers=solvers, nfes=[options.nfe], grid=options.grid)
+    return genie.report(headed, targets, shape=shape, cond=cond)
 
 
 def _images(model: WrappedModel, root: str, file: Path | None, split: str) -> Data:

@@ -46,8 +46,8 @@ denoise_option = click.option(
     help="Let the last evaluation step to gamma = 0, or not; the solver's habit by default.",
 )
 derivative_option = click.option(
-    "--derivative", type=click.Choice(["head", "exact"]),
-    help="Of the genie solvers: by the distilled head, their default, or by differentiating the network.",
+    "--derivative", type=click.Choice(["correction", "exact"]),
+    help="Of the genie solvers: by the distilled head, their default for sampling, or by differentiating the network.",
 )  # fmt: skip
 seed_option = click.option("--seed", default=0, show_default=True)
 device_option = click.option("--device", default="cpu", show_default=True)

@@ -1,22 +1,27 @@
 """GENIE: solvers' second derivative, exact by differentiating the network, or predicted by a distilled head."""
 
 from .candidates import candidates, measure
-from .card import card
-from .data import Data
 from .derivative import TotalDerivative, differentiate, path_on, total_derivative
 from .diagnose import diagnose
 from .diagnosis import Diagnosis
-from .distill import Distiller, DistillOptions, targets_of
+from .distillation.card import card
+from .distillation.data import Data
+from .distillation.distill import Distiller, DistillOptions, targets_of
+from .distillation.memory import bytes_per_sample
+from .distillation.report import HeadReport, report
+from .distillation.step_targets import StepTargets
+from .distillation.targets import PointwiseTargets
 from .exact import exact
-from .head import GenieHead, HeadConfig, load_head, save_head
-from .headed import HeadedModel, embedded, with_head
-from .jvp_safe import jvp_safe
-from .linearize import Linearized, linearize
-from .memory import bytes_per_sample
-from .report import HeadReport, report
-from .targets import PointwiseTargets, StepTargets
+from .heads.correction import CorrectionConfig, CorrectionHead
+from .heads.files import load_head, save_head
+from .heads.head import GenieHead, HeadConfig
+from .heads.headed import HeadedModel, embedded, with_head
+from .tangents.jvp_safe import jvp_safe
+from .tangents.linearize import Linearized, linearize
 
 __all__ = [
+    "CorrectionConfig",
+    "CorrectionHead",
     "Data",
     "Diagnosis",
     "DistillOptions",

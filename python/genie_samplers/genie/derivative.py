@@ -14,9 +14,9 @@ from .._arguments import choice, reals
 from ..models import Label
 from ..predictions import PREDICTIONS
 from ..schedules import Schedule, check_schedule
-from .directional import METHODS
-from .linearize import Linearized, linearize
 from .path import FlowPath, flow_path
+from .tangents.directional import METHODS
+from .tangents.linearize import Linearized, linearize
 
 __all__ = ["TotalDerivative", "differentiate", "path_on", "total_derivative"]
 

@@ -13,10 +13,10 @@ from .._arguments import choice, real
 from ..guidance import ClassifierFree
 from ..models import Label, WrappedModel
 from .derivative import differentiate
-from .directional import METHODS
 from .extended import ExtendedModel
-from .linearize import linearize
 from .path import FlowPath, flow_path
+from .tangents.directional import METHODS
+from .tangents.linearize import linearize
 
 __all__ = ["DERIVATIVES", "ExactGuidance", "ExactModel", "exact"]
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .._arguments import choice, integer
 from ..numerics import VARIABLES, HermiteWeights, hermite_weights, transfer, x0_transfer
 from ..plan import Plan
-from ..registry import Solver, register
+from ..registry import Solver, best_measured, register
 from ..schedules import Schedule
 from ._derivatives import DERIVATIVES, Knowledge, checked_knowledge, gamma_d_epsilon
 from ._rows import Rows, checked_grid
@@ -39,9 +39,9 @@ def genie_ttm2(
     schedule: Schedule,
     grid: ArrayLike,
     *,
-    variable: str = "gamma",
+    variable: str | None = None,
     quantity: str = "epsilon",
-    derivative: str = "head",
+    derivative: str = "correction",
     derivative_below: float | str | None = "default",
     afs: bool = False,
     prediction: str = "epsilon",
@@ -51,16 +51,19 @@ def genie_ttm2(
         x' = (a'/a) x + a' h eps + a' h^2/2 (d eps/d gamma),      h = gamma' - gamma
 
     Order 2, one evaluation per step, no history, deterministic; where the derivative is not used it is DDIM. With
-    ``variable`` = "log_gamma" epsilon is a line in log gamma; with ``quantity`` = "x0", too, the x0 prediction D is:
+    ``variable`` = "log_gamma", the default for corrections (None), epsilon is a line in log gamma; with ``quantity`` =
+    "x0", too, the x0 prediction D is:
 
         x' = (s'/s) x + a' (1 - e^-r) D + a' (e^-r - 1 + r) dD/dr,      r = log(gamma/gamma')
 
     Other options, and what the network returns: :func:`genie_hermite`, of which this is values = derivatives = 1.
     Dockhorn et al., arXiv 2210.05475.
     """
+    knowledge = checked_knowledge(derivative, derivative_below, afs)
+    if variable is None:
+        variable = "log_gamma" if knowledge.derivative == "correction" else "gamma"
     return _plan(
-        "genie_ttm2", schedule, grid, _interpolant(1, 1, variable, quantity),
-        checked_knowledge(derivative, derivative_below, afs),
+        "genie_ttm2", schedule, grid, _interpolant(1, 1, variable, quantity), knowledge,
         prediction=prediction, options={"variable": variable, "quantity": quantity},
     )  # fmt: skip
 
@@ -70,10 +73,10 @@ def genie_hermite(
     grid: ArrayLike,
     *,
     values: int = 2,
-    derivatives: int = 2,
+    derivatives: int = 1,
     variable: str = "log_gamma",
     quantity: str = "epsilon",
-    derivative: str = "head",
+    derivative: str | None = None,
     derivative_below: float | str | None = "default",
     afs: bool = False,
     prediction: str = "epsilon",
@@ -90,15 +93,21 @@ def genie_hermite(
     The derivative is total, along the ODE. ``derivative``: "exact", the network's second output is gamma_d_epsilon =
     gamma d eps/d gamma; "head", its outputs after the prediction are k1, k2, k3 of a distilled head; "correction", they
     are c1, c2, c3, the same of the newest derivative minus the slope there of the polynomial through the values, so
-    that a head of zeros leaves the multistep method. It is used where gamma <= ``derivative_below`` (None: everywhere;
-    "default": of a head below 100, else everywhere), never at gamma = 0. ``afs``: the first step, if it is from t_max,
-    asks no network: epsilon is the normalised state, without a derivative. A step to gamma = 0 in x0 and log gamma has
-    order 1. Dockhorn et al., arXiv 2210.05475; the memory is ours.
+    that a head of zeros leaves the multistep method; None, a correction, or exact derivatives where there are two. It
+    is used where gamma <= ``derivative_below`` (None: everywhere; "default": of a head below 100, else everywhere),
+    never at gamma = 0, and a correction never in a step to there. ``afs``: the first step, if it is from t_max, asks no
+    network: epsilon is the normalised state, without a derivative. A step to gamma = 0 in x0 and log gamma has order 1.
+    Dockhorn et al., arXiv 2210.05475; the memory is ours.
     """
     interpolant = _interpolant(values, derivatives, variable, quantity)
+    if derivative is None:
+        derivative = "correction" if interpolant.derivatives < 2 else "exact"
+    knowledge = checked_knowledge(derivative, derivative_below, afs)
+    if knowledge.derivative == "correction" and interpolant.derivatives > 1:
+        raise ValueError(f"derivatives={derivatives}: a correction belongs to the newest prediction alone; give 1 or 0")
     return _plan(
         _NAMES.get((interpolant.values, interpolant.derivatives), "genie_hermite"), schedule, grid, interpolant,
-        checked_knowledge(derivative, derivative_below, afs), prediction=prediction, options=interpolant._asdict(),
+        knowledge, prediction=prediction, options=interpolant._asdict(),
     )  # fmt: skip
 
 
@@ -124,6 +133,8 @@ def _plan(
     rows = Rows(schedule, prediction=prediction, quantity=interpolant.quantity, derivatives=outputs)
     used = knowledge.used(schedule, times)
     for n, (time, t_next) in enumerate(itertools.pairwise(times)):
+        if knowledge.derivative == "correction" and t_next == schedule.t_zero:
+            used[n] = False  # a step of infinite width in log gamma, which no head knows
         latest, slopes = _conditions(schedule, interpolant, t_next, n, used)
         of_values, of_slopes = _weights(schedule, times[latest], t_next, interpolant, slopes)
         if knowledge.derivative == "correction":
@@ -166,14 +177,15 @@ register(
     ),
     Solver(
         "genie_hermite3", genie_hermite, order=3, options={"values": 2, "derivatives": 1},
-        summary="GENIE with memory, two predictions and a derivative (exact or nearly so); options as genie_ttm2",
+        summary="GENIE with memory, two predictions and a derivative; options as genie_ttm2",
     ),
     Solver(
         "genie_hermite4", genie_hermite, order=4, options={"values": 2, "derivatives": 2},
-        summary="GENIE with memory, two predictions and their derivatives (exact or nearly so); options as genie_ttm2",
+        summary="GENIE with memory, two predictions and their exact derivatives; options as genie_ttm2",
     ),
     Solver(
-        "genie_hermite", genie_hermite, order=4,
-        summary="GENIE with memory; options values, derivatives, and as genie_ttm2",
+        "genie_hermite", genie_hermite, order=4, options={"derivatives": 1},
+        budget=best_measured({1: (2, "uniform_t"), 9: (3, "karras")}, "values"),
+        summary="GENIE with memory and one derivative, values and grid by the number of evaluations",
     ),
 )  # fmt: skip

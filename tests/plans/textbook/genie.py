@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mpmath import mp, mpf
 
@@ -11,7 +12,7 @@ from .multistep import ddim_step
 from .run import Run, Vector
 from .schedules import Real, TextbookSchedule
 
-__all__ = ["genie_hermite", "genie_ttm3"]
+__all__ = ["genie_hermite", "genie_ttm2", "genie_ttm3"]
 
 Node = tuple[Real, Vector, Vector | None]  # u, the value there and, where it is known, the derivative with respect to u
 
@@ -32,6 +33,12 @@ def genie_ttm3(run: Run, *, derivative_below: float | None = None, afs: bool = F
     return x
 
 
+def genie_ttm2(run: Run, *, derivative: str = "correction", variable: str | None = None, **options: Any) -> Vector:
+    """In gamma as published, corrections in log gamma."""
+    variable = variable or ("log_gamma" if derivative == "correction" else "gamma")
+    return genie_hermite(run, values=1, derivatives=1, variable=variable, derivative=derivative, **options)
+
+
 def genie_hermite(
     run: Run,
     *,
@@ -39,17 +46,21 @@ def genie_hermite(
     derivatives: int,
     variable: str = "log_gamma",
     quantity: str = "epsilon",
-    derivative: str = "head",
+    derivative: str | None = None,
     derivative_below: float | str | None = "default",
     afs: bool = False,
 ) -> Vector:
     s, x = run.schedule, run.x_T
+    if derivative is None:
+        derivative = "correction" if derivatives < 2 else "exact"
     if derivative_below == "default":
         derivative_below = 100.0 if derivative == "head" else None
     known: list[tuple[Real, Vector, Vector | None]] = []  # time, value and d value / d log gamma, newest last
     for n, (t, t_next) in enumerate(run.steps):
         value, slope = _noise(s, x, t) if afs and n == 0 else _answer(run, x, t, derivative if derivatives else "none")
         if derivative_below is not None and s.gamma(t) > derivative_below:
+            slope = None
+        if derivative == "correction" and s.gamma(t_next) == 0:
             slope = None
         if quantity == "x0":
             value, slope = (x - s.sigma(t) * value) / s.alpha(t), None if slope is None else -s.gamma(t) * slope
@@ -133,7 +144,7 @@ def _newton(nodes: Sequence[Node]) -> tuple[list[Real], list[Vector]]:
 def _combined(z: Sequence[Real], coefficients: Sequence[Vector], powers: Sequence[Real]) -> Vector:
     """sum_k c_k (u - z_0) .. (u - z_{k-1}) with ``powers`` in place of 1, u, u^2, .."""
     total, product = Vector({}), [mpf(1)]
-    for node, coefficient in zip(z, coefficients, strict=True):
-        total = total + mp.fdot(product, powers[: len(product)]) * coefficient
+    for n, (node, coefficient) in enumerate(zip(z, coefficients, strict=True), start=1):
+        total = total + sum(a * b for a, b in zip(product, powers[:n], strict=True)) * coefficient
         product = [a - node * b for a, b in zip([mpf(0), *product], [*product, mpf(0)], strict=True)]
     return total

@@ -18,7 +18,7 @@ from .schedules import Real, TextbookSchedule
 
 __all__ = ["lagrange_integrals", "legendre_nodes", "moments"]
 
-DEGREE = 3  # the highest power
+DEGREE = 7  # of the polynomial through four values and four derivatives
 
 
 def lagrange_integrals(nodes: list[Real], moments: Sequence[Real]) -> list[Real]:
@@ -28,7 +28,7 @@ def lagrange_integrals(nodes: list[Real], moments: Sequence[Real]) -> list[Real]
 
 @cache
 def moments(schedule: TextbookSchedule, variable: str, t: Real, t_next: Real, sign: int = 1) -> list[Real]:
-    """Integrals of u^k d(gamma^sign) from t to t_next, k = 0 .. 3. sign = -1: over kappa = 1 / gamma."""
+    """Integrals of u^k d(gamma^sign) from t to t_next, k = 0 .. DEGREE. sign = -1: over kappa = 1 / gamma."""
     if variable == "t":
         if sign != 1:
             raise NotImplementedError("moments of t over kappa")

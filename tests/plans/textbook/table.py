@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from .dpm_solver_pp import dpmpp, dpmpp_2m_sde
-from .genie import genie_hermite, genie_ttm3
+from .genie import genie_hermite, genie_ttm2, genie_ttm3
 from .multistep import deis, f_pndm, ipndm, s_pndm
 from .run import Vector
 from .singlestep import TABLEAUS, deis_rho_rk, dpm_solver, edm_heun
@@ -38,15 +38,15 @@ TEXTBOOK: dict[str, Callable[..., Vector]] = {
     **{f"deis_rho_{tableau}": partial(deis_rho_rk, tableau=tableau) for tableau in TABLEAUS},
     **{f"ipndm{order}": partial(ipndm, order=order) for order in range(1, 5)},
     **{f"unipc{order}": partial(unipc, order=order) for order in range(1, 4)},
-    "genie_ttm2": partial(genie_hermite, values=1, derivatives=1, variable="gamma"),
+    "genie_ttm2": genie_ttm2,
     "genie_ttm3": genie_ttm3,
     "genie_hermite3": partial(genie_hermite, values=2, derivatives=1),
     "genie_hermite4": partial(genie_hermite, values=2, derivatives=2),
-    "genie_hermite": partial(genie_hermite, values=2, derivatives=2),
     # families: the order that the function has unless told
     "deis_tab": partial(deis, variable="t", order=3, warmup="gradual"),
     "deis_log_ab": partial(deis, variable="log_gamma", order=3, warmup="gradual"),
     "ipndm": partial(ipndm, order=4, warmup="gradual"),
     "unipc": partial(unipc, order=3),
+    "genie_hermite": partial(genie_hermite, values=2, derivatives=1),
     "dpmpp": partial(dpmpp, order=2, variant="published"),
 }  # fmt: skip

@@ -9,7 +9,7 @@ import genie_samplers as gs
 from genie_samplers import genie
 from genie_samplers.models import WrappedModel
 
-__all__ = ["SCHEDULE", "data", "model", "network"]
+__all__ = ["SCHEDULE", "correction_head", "data", "head", "model", "network"]
 
 SCHEDULE = gs.schedules.vp_linear()
 
@@ -36,3 +36,22 @@ def data(count: int = 12) -> genie.Data:
     generator = torch.Generator().manual_seed(1)
     images = torch.rand(count, 2, 8, 8, generator=generator) * 2.0 - 1.0
     return genie.Data(images, {"class_labels": torch.arange(count) % 3}, {"class_labels": 3})
+
+
+def head(*, seed: int = 0, **options: object) -> genie.GenieHead:
+    """One of the derivative, whose last layer is not zero."""
+    config = genie.HeadConfig.of(network(), **options)  # type: ignore[arg-type]
+    torch.manual_seed(seed)
+    made = genie.GenieHead(config)
+    torch.nn.init.normal_(made.conv_out.weight, std=0.1)
+    return made.eval().requires_grad_(False)
+
+
+def correction_head(*, seed: int = 0, **options: object) -> genie.CorrectionHead:
+    """One of corrections, whose last layers are not zero."""
+    config = genie.CorrectionConfig.of(network(), **options)  # type: ignore[arg-type]
+    torch.manual_seed(seed)
+    made = genie.CorrectionHead(config)
+    for layer in (made.conv_out, made.conditioning[-1]):
+        torch.nn.init.normal_(layer.weight, std=0.1)  # type: ignore[arg-type]
+    return made.eval().requires_grad_(False)

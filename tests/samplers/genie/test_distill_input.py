@@ -13,16 +13,15 @@ import torch
 
 import genie_samplers as gs
 from genie_samplers import genie
-from genie_samplers.genie.memory import fitting_chunk_size
+from genie_samplers.genie.distillation.memory import fitting_chunk_size
 from genie_samplers.predictions import PREDICTIONS
-from genie_samplers.reconstruct import decoding_plan
 
 from ..command_line import refused
-from .heads import SCHEDULE, data, model
+from .heads import SCHEDULE, correction_head, data, head, model
 
 pytest.importorskip("diffusers", reason="the network is a diffusers UNet2DModel")
 
-OPTIONS = genie.DistillOptions(steps=1, batch_size=4, chunk_size=2, warmup_steps=1)
+OPTIONS = genie.DistillOptions(steps=1, batch_size=4, chunk_size=2, warmup_steps=1, target="pointwise")
 IMAGES = data().images
 
 
@@ -46,6 +45,8 @@ def changed(change: Callable[[Any], object]) -> gs.models.WrappedModel:
         ({"learning_rate": 0.0}, ValueError, "learning_rate=0.0"),
         ({"learning_rate": float("nan")}, ValueError, "learning_rate=nan"),
         ({"target": "global"}, ValueError, "target='global'"),
+        ({"nfes": ()}, ValueError, "nfes=()"),
+        ({"values": 2}, ValueError, "values=2"),
     ],
 )
 def test_options_that_make_no_run_are_named(options, error, message):
@@ -101,7 +102,7 @@ def test_conditioning_of_any_shape_is_replaced_sample_by_sample():
 
 @pytest.mark.parametrize("target", ["pointwise", "step"])
 def test_a_network_whose_weights_can_be_trained_is_left_alone(tmp_path, target):
-    options = replace(OPTIONS, target=target, nfe=4)
+    options = replace(OPTIONS, target=target, nfes=(4,))
     trainable = changed(lambda n: n.requires_grad_(True))
     runs = [genie.Distiller(tmp_path / str(n), m, data(), options) for n, m in enumerate((trainable, model()))]
     losses = [run.take_step() for run in runs]
@@ -112,8 +113,8 @@ def test_a_network_whose_weights_can_be_trained_is_left_alone(tmp_path, target):
 def test_pointwise_targets_lie_on_the_device_of_the_network():
     elsewhere = changed(lambda n: n.to("meta"))
     config = genie.HeadConfig.of(elsewhere.network)  # type: ignore[arg-type]
-    (at,) = genie.PointwiseTargets(elsewhere, config, data(), 3, SCHEDULE.t_end, SCHEDULE.t_max, 0).chunk(0)
-    tensors = (at.x, at.epsilon, at.features.last, at.features.embedding, at.target, at.gamma)
+    at = genie.PointwiseTargets(elsewhere, config, data(), 3, SCHEDULE.t_end, SCHEDULE.t_max, 0).chunk(0)
+    tensors = (*at.inputs, at.target, at.gamma)
     assert {tensor.device.type for tensor in tensors} == {"meta"}
 
 
@@ -125,17 +126,17 @@ def test_chunks_are_made_smaller_to_fit_and_still_fill_the_batch(batch_size, lar
     assert fitting_chunk_size(batch_size, largest, 10, 10 * fits) == expected
 
 
-@pytest.mark.parametrize(("target", "predicts"), [("pointwise", "derivative"), ("step", "correction")])
-def test_the_card_says_what_the_target_was_made_of(target, predicts):
-    head = genie.GenieHead(genie.HeadConfig.of(model().network, predicts=predicts))  # type: ignore[arg-type]
-    options = replace(OPTIONS, target=target, nfe=4, gamma_max=9.0)
+@pytest.mark.parametrize(("target", "made"), [("pointwise", head), ("step", correction_head)])
+def test_the_card_says_what_the_target_was_made_of(target, made):
+    head = made()
+    options = replace(OPTIONS, target=target, nfes=(4,), gamma_max=9.0)
     source = genie.targets_of(model(), head.config, data(), options, 1)
     found = genie.report(
         genie.with_head(model(), head), source, shape=(2, 2, 8, 8), chunks=1, solvers=["ddim"], nfes=[3]
     )
     card = genie.card(head, options, found)
     assert ("| gamma_max | 9.0 |" in card) == (target == "pointwise")
-    assert ("| solver | genie_hermite3 |" in card) == (target == "step")
+    assert ("| nfes | (4,) |" in card) == (target == "step")
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -173,22 +174,3 @@ def test_the_command_names_a_file_that_holds_no_array(tmp_path, network):
     (tmp_path / "images.npy").write_bytes(b"nothing")
     arguments = ("--network", network, "--images", tmp_path / "images.npy", "--run", tmp_path / "run")
     assert "images.npy: cannot be read" in refused("distill", *arguments)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [lambda plan: plan.guided(2.0), decoding_plan],
-    ids=["guided", "encodes"],
-)
-def test_a_plan_that_is_guided_or_encodes_has_no_step_target(change):
-    plan = change(gs.make_plan("genie_ttm2", SCHEDULE, 4, options={"derivative": "head"}))
-    config = genie.HeadConfig.of(model().network)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="plan: encodes or is guided"):
-        genie.StepTargets(model(), config, data(), plan, 2, 0)
-
-
-def test_a_plan_that_never_reads_a_derivative_has_no_step_target():
-    plan = gs.make_plan("genie_ttm2", SCHEDULE, 4, options={"derivative": "head", "derivative_below": 1e-3})
-    config = genie.HeadConfig.of(model().network)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="no step reads a derivative; give more evaluations"):
-        genie.StepTargets(model(), config, data(), plan, 2, 0)

@@ -10,20 +10,11 @@ import torch
 
 import genie_samplers as gs
 from genie_samplers import genie
-from genie_samplers.genie.features import captured
+from genie_samplers.genie.heads.features import captured
 
-from .heads import SCHEDULE, data, model, network
+from .heads import SCHEDULE, data, head, model, network
 
 pytest.importorskip("diffusers", reason="the network is a diffusers UNet2DModel")
-
-
-def head(*, seed: int = 0, **options: object) -> genie.GenieHead:
-    """One whose last layer is not zero."""
-    config = genie.HeadConfig.of(network(), **options)  # type: ignore[arg-type]
-    torch.manual_seed(seed)
-    made = genie.GenieHead(config)
-    torch.nn.init.normal_(made.conv_out.weight, std=0.1)
-    return made.eval().requires_grad_(False)
 
 
 def test_sizes_are_read_from_the_network() -> None:
@@ -182,23 +173,3 @@ def test_bytes_per_sample_grow_with_the_network(tmp_path: Path) -> None:
     small = genie.bytes_per_sample(model(), data().images[:1], {})
     twice = genie.bytes_per_sample(model(), data().images[:1].repeat(1, 1, 2, 1), {})
     assert 1.8 * small < twice < 2.2 * small
-
-
-@pytest.mark.parametrize("solver", ["genie_hermite3", "genie_ttm2"])
-def test_a_head_of_corrections_runs_plans_of_corrections_only(solver: str) -> None:
-    corrections = genie.with_head(model(), head(predicts="correction"))
-    assert corrections.outputs == ("epsilon", "c1", "c2", "c3")
-    of_corrections, of_derivatives = (
-        gs.make_plan(solver, SCHEDULE, 3, options={"derivative": kind}) for kind in ("correction", "head")
-    )
-    assert gs.sample(corrections, of_corrections, shape=(1, 2, 8, 8)).isfinite().all()
-    with pytest.raises(ValueError, match=r"reads \('epsilon', 'k1'.*genie-samplers distill"):
-        gs.sample(corrections, of_derivatives, shape=(1, 2, 8, 8))
-
-
-def test_a_head_of_zero_corrections_leaves_the_multistep_method() -> None:
-    config = genie.HeadConfig.of(network(), predicts="correction")  # type: ignore[arg-type]
-    plan = gs.make_plan("genie_hermite3", SCHEDULE, 5, options={"derivative": "correction"})
-    deis = gs.make_plan("deis_log_ab1", SCHEDULE, 5, grid="karras")
-    new = gs.sample(genie.with_head(model(), genie.GenieHead(config)), plan, shape=(2, 2, 8, 8))
-    assert torch.allclose(new, gs.sample(model(), deis, shape=(2, 2, 8, 8)), rtol=1e-4, atol=1e-4)

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import genie_samplers as gs
 from genie_samplers import genie
-from genie_samplers.genie.recorder import record
+from genie_samplers.genie.tangents.recorder import record
 from genie_samplers.models import WrappedModel
 
 from .unets import CONDITIONS, UNETS

@@ -23,9 +23,10 @@ class Features:
 
 
 @contextmanager
-def captured(network: nn.Module, last: str = LAST_LAYER, embedding: str = EMBEDDING_LAYER) -> Iterator[Features]:
+def captured(network: nn.Module, last: str = LAST_LAYER, embedding: str | None = EMBEDDING_LAYER) -> Iterator[Features]:
     """The features of the network's next forward pass in this thread; ``last`` and ``embedding`` name submodules.
 
+    None for ``embedding`` leaves it out.
     ValueError where the network has no such layer, RuntimeError where the pass went by without running it.
     """
     features, thread = Features(), threading.get_ident()
@@ -38,17 +39,16 @@ def captured(network: nn.Module, last: str = LAST_LAYER, embedding: str = EMBEDD
         if threading.get_ident() == thread:
             features.embedding = output
 
-    hooks = [
-        layer(network, last, "last").register_forward_pre_hook(keep_input),
-        layer(network, embedding, "embedding").register_forward_hook(keep_output),
-    ]
+    hooks = [layer(network, last, "last").register_forward_pre_hook(keep_input)]
+    if embedding is not None:
+        hooks.append(layer(network, embedding, "embedding").register_forward_hook(keep_output))
     try:
         yield features
     finally:
         for hook in hooks:
             hook.remove()
     for name, at in (("last", last), ("embedding", embedding)):
-        if not hasattr(features, name):
+        if at is not None and not hasattr(features, name):
             raise RuntimeError(
                 f"{name}={at!r}: the network's forward pass did not run this layer; name one that it does"
             )

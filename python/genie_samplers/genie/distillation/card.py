@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from ..heads.files import Head
 from .distill import DistillOptions
-from .head import GenieHead
 from .report import HeadReport
 
 __all__ = ["card"]
 
 
-def card(head: GenieHead, options: DistillOptions, found: HeadReport) -> str:
+def card(head: Head, options: DistillOptions, found: HeadReport) -> str:
     """Markdown: what the head is, how it was made and how good it is on held-out data."""
     pointwise = options.target == "pointwise"
-    target = "gamma d epsilon/d gamma" if pointwise else "the correction that the plan's steps need"
+    target = "gamma d epsilon/d gamma" if pointwise else "the correction that steps need"
     kind = "head" if pointwise else "correction"
-    unused = {"solver", "nfe", "grid"} if pointwise else {"gamma_max", "weighting"}
+    unused = {"values", "nfes", "grids"} if pointwise else {"gamma_max", "weighting"}
     used = {name: value for name, value in asdict(options).items() if name not in unused}
     parameters = sum(p.numel() for p in head.parameters())
     lines = [

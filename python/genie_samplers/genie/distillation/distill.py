@@ -1,8 +1,10 @@
-"""Distillation of a head: the derivative of epsilon, learned from targets that the frozen network makes itself."""
+"""Distillation of a head: corrections or derivatives, learned from targets that the frozen network makes itself."""
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,25 +14,34 @@ from torch import Tensor, nn
 
 from genie_ext import jvp_distill_loss
 
-from .._arguments import choice, integer, real
-from .._training import RunOptions, TrainingRun
-from ..models import WrappedModel
-from ..registry import make_plan
+from ..._arguments import choice, integer, real
+from ..._training import RunOptions, TrainingRun
+from ...grids import GRIDS
+from ...models import WrappedModel
+from ...plan import Plan
+from ...solvers import genie_hermite
+from ..heads.correction import CorrectionConfig
+from ..heads.files import Head, new_head
+from ..heads.head import HeadConfig
 from .data import Data
-from .head import GenieHead, HeadConfig
-from .targets import PointwiseTargets, Source, StepTargets, Targets
+from .step_targets import StepTargets
+from .targets import PointwiseTargets, Source, Targets
 
 __all__ = ["DistillOptions", "Distiller", "fitting_config", "targets_of"]
+
+_FEWEST_STEPS = 5  # of the coarser plans that share the trajectories of a finer one
 
 
 @dataclass(frozen=True)
 class DistillOptions(RunOptions):
     """What decides a step, kept in the checkpoint.
 
-    batch_size: samples of a step, or trajectories (target="step"), made in chunks of chunk_size. target: "pointwise",
-    the derivative where gamma <= gamma_max, with the ``weighting`` of ``genie_ext.jvp_distill_loss``; "step", the
-    correction that the steps of the plan of solver, nfe and grid need, weighted by what it does to the state. width:
-    channels of the head. about: the network, in words. ValueError or TypeError for numbers that make no run.
+    target: "step", the corrections that the steps of genie_hermite need, through every number of ``values``, at every
+    one of ``nfes`` and its divisors from 5 on, on every one of ``grids``; "pointwise", the derivative where gamma <=
+    gamma_max, with the ``weighting`` of ``genie_ext.jvp_distill_loss``. batch_size: samples of a step, made in chunks
+    of chunk_size; those of corrections are drawn from a pool of fine trajectories, ``trajectories`` for every chunk of
+    a step, nfe and grid, that is made anew every pool_steps steps. width: channels of the head. about: the network, in
+    words. ValueError or TypeError for numbers that make no run.
     """
 
     steps: int = 2000
@@ -40,11 +51,13 @@ class DistillOptions(RunOptions):
     ema_decay: float = 0.995
     batch_size: int = 64
     chunk_size: int = 16
+    target: str = "step"
+    values: tuple[int, ...] = (1, 2, 3)
+    nfes: tuple[int, ...] = (15, 20, 24)
+    grids: tuple[str, ...] = ("karras", "uniform_t")
+    trajectories: int = 16
+    pool_steps: int = 500
     weighting: str = "one_plus_gamma2"
-    target: str = "pointwise"
-    solver: str = "genie_hermite3"
-    nfe: int = 10
-    grid: str | None = None
     gamma_max: float | None = None
     width: int | None = None
     about: str = ""
@@ -52,9 +65,12 @@ class DistillOptions(RunOptions):
     def __post_init__(self) -> None:
         for name in ("steps", "seed"):
             integer(getattr(self, name), name, least=0)
-        for name in ("batch_size", "chunk_size", "warmup_steps", "nfe", "save_every"):
+        for name in ("batch_size", "chunk_size", "warmup_steps", "save_every", "trajectories", "pool_steps"):
             integer(getattr(self, name), name, least=1)
-        choice(self.target, "target", ("pointwise", "step"))
+        choice(self.target, "target", ("step", "pointwise"))
+        for name in ("values", "nfes", "grids"):
+            if not isinstance(getattr(self, name), tuple) or not getattr(self, name):
+                raise ValueError(f"{name}={getattr(self, name)!r}: give a tuple of one or more")
         if not 0.0 < real(self.learning_rate, "learning_rate") < math.inf:
             raise ValueError(f"learning_rate={self.learning_rate}: give a finite number > 0")
         if self.batch_size % self.chunk_size:
@@ -78,8 +94,7 @@ class Distiller(TrainingRun):
     options: DistillOptions
 
     def __init__(self, folder: Path, model: WrappedModel, data: Data, options: DistillOptions) -> None:
-        predicts = "derivative" if options.target == "pointwise" else "correction"
-        config = fitting_config(model, data, width=options.width, predicts=predicts)
+        config = fitting_config(model, data, options)
         self.rank, self.processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         if options.chunks % self.processes:
             raise ValueError(
@@ -88,7 +103,7 @@ class Distiller(TrainingRun):
             )
         self.source = targets_of(model, config, data, options, options.seed)
         torch.manual_seed(options.seed)
-        head = GenieHead(config).to(model.device or "cpu")
+        head = new_head(config).to(model.device or "cpu")
         optimizer = torch.optim.Adam(head.parameters(), lr=options.learning_rate)
         super().__init__(folder, options, head, optimizer, writes=self.rank == 0)
 
@@ -102,21 +117,21 @@ class Distiller(TrainingRun):
         self.descend(self.options.rate(self.step))
         return float(total[0])
 
-    def averaged(self) -> GenieHead:
+    def averaged(self) -> Head:
         """The head with its averaged weights, as it is exported."""
-        head = GenieHead(self.network.config).to(self.device)  # type: ignore[arg-type]
+        head = new_head(self.network.config).to(self.device)  # type: ignore[arg-type]
         head.load_state_dict(self.average)
         return head.eval().requires_grad_(False)
 
     def _chunk(self, number: int) -> Tensor:
         """The loss of a chunk, per sample, and its gradient, as one flat tensor."""
         parameters = list(self.network.parameters())
-        loss = torch.stack([self._loss(at) for at in self.source.chunk(number)]).mean()
+        loss = self._loss(self.source.chunk(number))
         gradients = torch.autograd.grad(loss, parameters)
         return torch.cat([loss.detach().reshape(1), *(g.reshape(-1) for g in gradients)])
 
     def _loss(self, at: Targets) -> Tensor:
-        maps = at.maps(self.network)
+        maps = self.network(*at.inputs)
         weighting = self.options.weighting if at.weight is None else at.weight
         return jvp_distill_loss(maps, at.target.contiguous(), at.gamma, weighting=weighting)
 
@@ -129,25 +144,38 @@ class Distiller(TrainingRun):
         return torch.stack(gathered, dim=1).flatten(0, 1)
 
 
-def targets_of(model: WrappedModel, config: HeadConfig, data: Data, options: DistillOptions, seed: int) -> Source:
+def targets_of(
+    model: WrappedModel, config: HeadConfig | CorrectionConfig, data: Data, options: DistillOptions, seed: int
+) -> Source:
     """The targets that the options ask for, drawn by ``seed``."""
     schedule = model.schedule
-    if options.target == "pointwise":
-        t_max = schedule.t_max if options.gamma_max is None else float(schedule.time_of_gamma(options.gamma_max))
-        if not t_max > schedule.t_end:
-            least = float(schedule.gamma(schedule.t_end))
-            raise ValueError(f"gamma_max={options.gamma_max}: give more than {least:.3g}, where sampling ends")
-        return PointwiseTargets(model, config, data, options.chunk_size, schedule.t_end, t_max, seed)
-    plan = make_plan(
-        options.solver, schedule, options.nfe, grid=options.grid, prediction=model.outputs[0],
-        options={"derivative": "correction"},
-    )  # fmt: skip
-    return StepTargets(model, config, data, plan, options.chunk_size, seed)
+    if isinstance(config, CorrectionConfig):
+        plans = [_plans(model, nfe, grid, options.values) for nfe in options.nfes for grid in options.grids]
+        return StepTargets(
+            model, config, data, plans, options.chunk_size, seed,
+            trajectories=options.trajectories, draws=options.pool_steps, lanes=options.chunks,
+        )  # fmt: skip
+    t_max = schedule.t_max if options.gamma_max is None else float(schedule.time_of_gamma(options.gamma_max))
+    if not t_max > schedule.t_end:
+        least = float(schedule.gamma(schedule.t_end))
+        raise ValueError(f"gamma_max={options.gamma_max}: give more than {least:.3g}, where sampling ends")
+    return PointwiseTargets(model, config, data, options.chunk_size, schedule.t_end, t_max, seed)
 
 
-def fitting_config(
-    model: WrappedModel, data: Data, *, width: int | None = None, predicts: str = "derivative"
-) -> HeadConfig:
+def _plans(model: WrappedModel, nfe: int, grid: str, values: Sequence[int]) -> list[Plan]:
+    """Those on this grid, and those on every k-th of its times that still have enough steps."""
+    times = GRIDS[choice(grid, "grids", GRIDS)](model.schedule, nfe)
+    strides = [k for k in range(1, max(1, nfe // _FEWEST_STEPS) + 1) if nfe % k == 0]
+    return [
+        genie_hermite(
+            model.schedule, times[::k], values=count, derivatives=1, derivative="correction",
+            prediction=model.outputs[0],
+        )
+        for k, count in itertools.product(strides, values)
+    ]  # fmt: skip
+
+
+def fitting_config(model: WrappedModel, data: Data, options: DistillOptions) -> HeadConfig | CorrectionConfig:
     """The head for this network and data; ValueError or TypeError that says why there is none."""
     network = model.network
     if not isinstance(network, nn.Module):
@@ -156,7 +184,11 @@ def fitting_config(
         raise ValueError("model: its network is in training mode, where dropout is noise; call network.eval()")
     if model.dtype != torch.float32:
         raise ValueError(f"model: its weights are {model.dtype}; load it in float32, the head may serve others then")
-    config = HeadConfig.of(network, width=width, predicts=predicts)
+    if options.target == "step":
+        memory = max(1, max(options.values) - 1)
+        config = CorrectionConfig.of(network, width=options.width, memory=memory)
+    else:
+        config = HeadConfig.of(network, width=options.width)
     if data.images.shape[1] != config.channels:
         raise ValueError(f"data: images {tuple(data.images.shape)}; the network has {config.channels} channels")
     return config

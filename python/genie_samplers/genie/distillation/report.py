@@ -14,15 +14,15 @@ import torch
 
 from genie_ext import jvp_distill_loss
 
-from ..compare import Comparison, compare
-from .head import GenieHead
-from .headed import HeadedModel
+from ...compare import Comparison, compare
+from ..heads.files import Head
+from ..heads.headed import HeadedModel
 from .targets import Source, Targets
 
 __all__ = ["EDGES", "Band", "HeadReport", "derivative_errors", "report"]
 
 EDGES = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, np.inf)
-SOLVERS = ("ddim", "ipndm", "genie_ttm2", "genie_hermite3")
+SOLVERS = ("ddim", "deis_log_ab", "ipndm", "genie_ttm2", "genie_hermite3", "genie_hermite")
 NFES = (5, 8, 10, 15, 20)
 
 
@@ -89,12 +89,12 @@ class HeadReport:
 
 
 @torch.no_grad()
-def derivative_errors(head: GenieHead, chunks: Iterable[Targets], edges: Sequence[float] = EDGES) -> list[Band]:
+def derivative_errors(head: Head, chunks: Iterable[Targets], edges: Sequence[float] = EDGES) -> list[Band]:
     """The bands between ``edges`` that hold samples."""
     gammas, squares = [], []
     for at in chunks:
         error = jvp_distill_loss(
-            at.maps(head), at.target.contiguous(), at.gamma, weighting=torch.ones_like(at.gamma), reduction="none"
+            head(*at.inputs), at.target.contiguous(), at.gamma, weighting=torch.ones_like(at.gamma), reduction="none"
         )
         gammas.append(at.gamma)
         squares.append(torch.stack([at.target.square().flatten(1).mean(1), error / at.target[0].numel()], dim=1))
@@ -124,8 +124,7 @@ def report(
 
     The genie solvers among ``solvers`` take the head as what it predicts.
     """
-    targets = (at for number in range(chunks) for at in held_out.chunk(number))
-    bands = derivative_errors(model.head, targets)
+    bands = derivative_errors(model.head, (held_out.chunk(number) for number in range(chunks)))
     kind = "head" if model.head.config.predicts == "derivative" else "correction"
     options = {name: {"derivative": kind} for name in solvers if name.startswith("genie_")}
     compared = compare(

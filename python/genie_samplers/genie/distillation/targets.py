@@ -1,0 +1,83 @@
+"""What a head is to learn, and the published kind of it: the derivative at noised data (GENIE, arXiv 2210.05475)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...models import WrappedModel
+from ..derivative import differentiate, path_on
+from ..heads.head import HeadConfig
+from ..tangents.linearize import linearize
+from .data import Data
+
+__all__ = ["PointwiseTargets", "Source", "Targets"]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """One chunk: what the head is given, and what it is to return there, [b, ...].
+
+    inputs: arguments of the head, x and epsilon first. target: gamma times the derivative of epsilon, or the correction
+    of that. gamma: float64 [b]. weight: float64 [b], or None: that of the loss.
+    """
+
+    inputs: tuple[Any, ...]
+    target: Tensor
+    gamma: Tensor
+    weight: Tensor | None = None
+
+    @property
+    def x(self) -> Tensor:
+        return self.inputs[0]
+
+    @property
+    def epsilon(self) -> Tensor:
+        return self.inputs[1]
+
+
+class Source(Protocol):
+    """Chunks of targets, each a function of its number alone."""
+
+    def chunk(self, number: int) -> Targets: ...
+
+
+@dataclass(frozen=True)
+class PointwiseTargets:
+    """The derivative at noised data, t uniform between the two times: one joint JVP for each chunk of ``size``."""
+
+    model: WrappedModel
+    head: HeadConfig
+    data: Data
+    size: int
+    t_min: float
+    t_max: float
+    seed: int
+
+    @torch.no_grad()
+    def chunk(self, number: int) -> Targets:
+        rng = np.random.default_rng([self.seed, number])
+        images, cond = self.data.draw(rng, self.size, self.model.device)
+        t = self.t_min + (self.t_max - self.t_min) * (np.arange(self.size) + rng.random(self.size)) / self.size
+        noise = torch.from_numpy(rng.standard_normal(images.shape, dtype=np.float32)).to(images)
+        schedule = self.model.schedule
+        x = _column(schedule.alpha(t), images) * images + _column(schedule.sigma(t), images) * noise
+        path = path_on(self.model, x, torch.from_numpy(t))
+
+        def network(x: Tensor, label: Tensor) -> Tensor:
+            return self.model(x, label, **cond)
+
+        with self.head.captured(self.model.network) as features:
+            at = linearize(network, x, path.label)
+        found = differentiate(at, path)
+        gamma = torch.from_numpy(schedule.gamma(t)).to(x.device)
+        inputs = (x, found.epsilon, features.last, features.embedding, gamma.to(x))
+        return Targets(inputs, found.gamma_d_epsilon, gamma)
+
+
+def _column(values: np.ndarray | Tensor, like: Tensor) -> Tensor:
+    return torch.as_tensor(values).to(like).reshape(-1, *(1,) * (like.ndim - 1))

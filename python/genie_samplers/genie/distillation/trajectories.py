@@ -1,0 +1,95 @@
+"""Fine solutions of a network's flow from noise, and how the flow of such data multiplies a disturbance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genie_ext import Noise, normal_fill
+
+from ... import grids
+from ..._inputs import signed_seed
+from ...engine import sample
+from ...models import WrappedModel
+from ...plan import Plan
+from ...schedules import Schedule
+from ...solvers import deis_tab
+from .data import Data
+
+__all__ = ["Trajectories", "amplification", "fine_trajectories", "widest"]
+
+_STREAM = 2  # of training noise; plans draw from others
+_IMAGES = 1000  # that the widest direction of the data is measured on
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """At the times of a grid: states (one more than) predictions, [B, ...] each, and what the network was told."""
+
+    states: Sequence[Tensor]
+    predictions: Sequence[Tensor]
+    labels: Sequence[float]
+    cond: Mapping[str, Tensor]
+
+    def every(self, stride: int) -> Trajectories:
+        """At every ``stride``-th time."""
+        return replace(
+            self, states=self.states[::stride], predictions=self.predictions[::stride], labels=self.labels[::stride]
+        )
+
+
+def fine_trajectories(
+    model: WrappedModel, plan: Plan, data: Data, count: int, parts: int, seed: int, *, first: int
+) -> Trajectories:
+    """``count`` solutions on the plan's grid by tAB-DEIS-3 with ``parts`` steps in each of its own.
+
+    Their noise has the numbers ``first``, ``first + 1``, ..; their conditioning is drawn from the data by ``first``.
+    """
+    images, cond = data.draw(np.random.default_rng([seed, first]), count, model.device)
+    x = torch.empty_like(images)
+    ids = torch.arange(first, first + count) % 2**32
+    noise = Noise(torch.tensor([signed_seed(seed)]).to(x.device), ids.to(x.device), _STREAM)
+    normal_fill(x, noise=noise)
+    times = np.array(plan.recipe.grid)  # type: ignore[union-attr]
+    fine = deis_tab(model.schedule, grids.subdivided(model.schedule, times, parts), prediction=model.outputs[0])
+    seen = _Seen(model, parts)
+    end = sample(seen, fine, x_init=x.mul_(plan.init.scale), cond=cond, progress=False)
+    return Trajectories([*seen.states, end], seen.predictions, model.label(times[:-1]).tolist(), cond)
+
+
+def widest(images: Tensor) -> float:
+    """The largest standard deviation along a direction, of the first thousand images [N, ...]."""
+    rows = images[:_IMAGES].flatten(1).double()
+    centred = rows - rows.mean(0)
+    return float(torch.linalg.eigvalsh(centred @ centred.T / len(rows))[-1].sqrt())
+
+
+def amplification(schedule: Schedule, times: np.ndarray, deviation: float) -> np.ndarray:
+    """By how much the flow from each time to the last multiplies a small disturbance of N(0, deviation^2) data.
+
+    The ratio of the states' standard deviations, sqrt(alpha^2 deviation^2 + sigma^2).
+    """
+    spread = np.hypot(schedule.alpha(times) * deviation, schedule.sigma(times))
+    return spread[-1] / spread
+
+
+class _Seen:
+    """The model, which remembers state and prediction of its first call and of every ``parts``-th after it."""
+
+    def __init__(self, model: WrappedModel, parts: int) -> None:
+        self.model, self.parts, self.calls = model, parts, 0
+        self.schedule, self.label, self.dtype, self.device = model.schedule, model.label, model.dtype, model.device
+        self.states: list[Tensor] = []
+        self.predictions: list[Tensor] = []
+
+    def __call__(self, x: Tensor, t: Tensor, **cond: object) -> Tensor:
+        output = self.model(x, t, **cond)
+        if self.calls % self.parts == 0:
+            self.states.append(x.clone())
+            self.predictions.append(output)
+        self.calls += 1
+        return output

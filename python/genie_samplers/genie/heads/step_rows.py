@@ -1,0 +1,44 @@
+"""The steps of a plan, as a head of corrections is told them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...plan import Plan, Recipe
+
+__all__ = ["step_rows"]
+
+Array = NDArray[np.float64]
+
+
+def step_rows(plan: Plan, memory: int) -> Array:
+    """[rows, 2 + memory]: log gamma, then its falls over the step and over those before that the polynomial spans.
+
+    Rows that read no correction are zero. ValueError for a plan to which a head of corrections does not belong: of
+    another variable than log gamma or of another quantity than epsilon, rising, or of longer memory.
+    """
+    recipe = _checked_recipe(plan, memory)
+    log_gamma = plan.schedule.log_gamma(np.array([*plan.times, recipe.grid[-1]]))
+    found = np.zeros((len(plan.times), 2 + memory))
+    for row, step in enumerate(plan.instructions):
+        if step.outputs > 1:
+            nodes = log_gamma[[row + 1, row, *(past.row for past in step.history)]]
+            found[row, 0], found[row, 1 : len(nodes)] = log_gamma[row], np.diff(nodes)
+    return found
+
+
+def _checked_recipe(plan: Plan, memory: int) -> Recipe:
+    recipe = plan.recipe
+    if recipe is None or recipe.options.get("variable") != "log_gamma" or plan.quantity != "epsilon":
+        found = f"{plan.quantity}, {recipe.options if recipe else 'without a recipe'}"
+        raise ValueError(f"plan: {found}; a head of corrections knows polynomials of epsilon in log gamma")
+    if plan.rising:
+        raise ValueError("plan: encodes; a head of corrections knows steps to smaller gamma, use derivative='exact'")
+    longest = max((len(step.history) for step in plan.instructions if step.outputs > 1), default=0)
+    if longest > memory or any(past.h for step in plan.instructions for past in step.history):
+        raise ValueError(
+            f"plan: reads {longest} earlier predictions, or earlier derivatives; the head knows {memory} predictions, "
+            "give smaller values= and derivatives=1"
+        )
+    return recipe

@@ -1,0 +1,250 @@
+"""Step-scale targets: what steps lack on fine trajectories, what that matters, and how they are drawn from a pool."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from genie_samplers.genie.distillation.lacks import Lack, lacks
+
+import genie_samplers as gs
+from genie_samplers import genie
+from genie_samplers.genie.distillation.trajectories import Trajectories, amplification, fine_trajectories, widest
+from genie_samplers.reconstruct import decoding_plan
+
+from .heads import SCHEDULE, correction_head, data, model
+
+pytest.importorskip("diffusers", reason="the network is a diffusers UNet2DModel")
+
+COUNT = 3
+C = 2.0
+
+
+def plan(solver: str = "genie_hermite3", nfe: int = 4, **options: Any) -> gs.Plan:
+    return gs.make_plan(solver, SCHEDULE, nfe, grid="karras", options=options)
+
+
+def coarser(fine: gs.Plan, stride: int) -> gs.Plan:
+    assert fine.recipe is not None
+    return gs.solvers.genie_hermite(SCHEDULE, fine.recipe.grid[::stride])
+
+
+def fine_of(made: gs.Plan, parts: int = 4) -> Trajectories:
+    return fine_trajectories(model(), made, data(), COUNT, parts, 0, first=6)
+
+
+def targets(*plans: gs.Plan, **options: Any) -> genie.StepTargets:
+    config = genie.CorrectionConfig.of(model().network)  # type: ignore[arg-type]
+    return genie.StepTargets(model(), config, data(), [plans], 8, 0, **{"trajectories": COUNT, **options})
+
+
+# --- trajectories
+
+
+def test_trajectories_are_the_flow_at_the_times_of_the_grid() -> None:
+    """From their first states a plan of many more steps passes through the same states."""
+    made = plan()
+    fine = fine_of(made, parts=12)
+    seen = [fine.states[0]]
+    assert made.recipe is not None
+    times = gs.grids.subdivided(SCHEDULE, made.recipe.grid, 40)
+    finer = gs.solvers.deis_tab(SCHEDULE, times, order=3)
+    start = fine.states[0] / finer.init.scale
+    kept: list[torch.Tensor] = []
+    gs.sample(model(), finer, x_init=start, cond=fine.cond, on_row=lambda event: kept.append(event.x))
+    seen += kept[39::40]
+    worst = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(fine.states, seen, strict=True))
+    assert len(fine.states) == 5 and worst < 1e-2
+
+
+def test_predictions_are_the_networks_at_the_states() -> None:
+    fine = fine_of(plan())
+    label = torch.full((COUNT,), fine.labels[2])
+    assert torch.equal(fine.predictions[2], model()(fine.states[2], label, **fine.cond))
+    assert fine.labels[2] == float(SCHEDULE.log_gamma(plan().times[2]))
+
+
+def test_trajectories_belong_to_their_numbers() -> None:
+    one, again, other = (fine_trajectories(model(), plan(), data(), 2, 2, 0, first=n) for n in (4, 4, 6))
+    assert torch.equal(one.states[-1], again.states[-1]) and not torch.equal(one.states[0], other.states[0])
+
+
+def test_disturbances_of_normal_data_grow_by_the_ratio_of_deviations() -> None:
+    """The flow of N(0, c^2) data is x = sqrt(alpha^2 c^2 + sigma^2) z, solved here with its exact epsilon."""
+    times = gs.grids.power_gamma(SCHEDULE, 400)
+
+    class Normal:
+        outputs, schedule = ("epsilon",), SCHEDULE
+
+        @staticmethod
+        def label(t: np.ndarray) -> np.ndarray:
+            return SCHEDULE.sigma(t) / (SCHEDULE.alpha(t) ** 2 * C**2 + SCHEDULE.sigma(t) ** 2)
+
+        def __call__(self, x: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
+            return rate[:, None] * x
+
+    made = gs.solvers.deis_tab(SCHEDULE, times, order=3)
+    ends = gs.sample(Normal(), made, x_init=torch.tensor([[1.0], [2.0]], dtype=torch.float64))
+    grown = float(ends[1] - ends[0]) / made.init.scale
+    assert grown == pytest.approx(amplification(SCHEDULE, times, C)[0], rel=1e-3)
+
+
+def test_the_widest_direction_is_the_first_principal_component() -> None:
+    images = data().images
+    centred = (images - images.mean(0)).flatten(1).double()
+    assert widest(images) == pytest.approx(float(torch.linalg.svdvals(centred)[0]) / len(images) ** 0.5, rel=1e-6)
+
+
+# --- what steps lack
+
+
+@pytest.mark.parametrize("solver", ["genie_ttm2", "genie_hermite3", "genie_hermite"])
+@pytest.mark.parametrize("options", [{}, {"derivative_below": 5.0}, {"afs": True}], ids=["all", "below", "afs"])
+def test_corrected_steps_stay_on_the_trajectory(solver: str, options: dict[str, Any]) -> None:
+    """By the engine: a model whose correction is the target ends every step on the next fine state."""
+    made = plan(solver, **options)
+    fine = fine_of(made)
+    found = lacks(made, fine, 2, C)
+    reading = [row for row, step in enumerate(made.instructions) if step.outputs > 1]
+    answers = dict(zip(reading, found, strict=True))
+    asked = iter([row for row, step in enumerate(made.instructions) if step.calls])
+
+    def answer(x: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        row = next(asked)
+        minus_c1 = -answers[row].target if row in answers else torch.zeros_like(x)
+        return fine.predictions[row], minus_c1, torch.zeros_like(x), torch.zeros_like(x)
+
+    states: list[torch.Tensor] = []
+    gs.sample(
+        answer, made, x_init=fine.states[0] / made.init.scale,
+        on_row=lambda event: (states.append(event.x), fine.states[event.row + 1])[1],
+    )  # fmt: skip
+    worst = max(float((states[row] - fine.states[row + 1]).abs().max()) for row in reading)
+    assert reading and worst <= 1e-4 * float(fine.states[1].abs().max())
+
+
+def test_the_head_is_shown_what_it_will_see_in_the_solver() -> None:
+    """x, epsilon, memory and step are those that the engine hands it on the same states."""
+    made = plan("genie_hermite", values=3)
+    fine, head = fine_of(made), correction_head()
+    seen: list[tuple[torch.Tensor, ...]] = []
+
+    def keep(_: torch.nn.Module, given: tuple[Any, ...]) -> None:
+        x, epsilon, past, _, step = given
+        past = [*past, *[torch.zeros_like(x)] * (2 - len(past))]
+        seen.append(tuple(v.clone() for v in (x, epsilon, step, *past)))
+
+    head.register_forward_pre_hook(keep)
+    gs.sample(
+        genie.with_head(model(), head), made, x_init=fine.states[0] / made.init.scale, cond=fine.cond,
+        on_row=lambda event: fine.states[event.row + 1],
+    )  # fmt: skip
+
+    def agree(shown: tuple[torch.Tensor, ...], lack: Lack) -> bool:
+        expected = (lack.x, lack.epsilon, lack.told.expand(COUNT, -1), *lack.past)
+        return all(torch.allclose(a, b, rtol=1e-4, atol=1e-3) for a, b in zip(shown, expected, strict=True))
+
+    assert [agree(*pair) for pair in zip(seen, lacks(made, fine, 2, C), strict=True)] == [True] * 4
+    assert seen[3][4].any()
+
+
+def test_an_effect_is_what_a_correction_makes_of_the_last_state() -> None:
+    made = plan()
+    (*_, first, last) = lacks(made, fine_of(made), 2, C)
+    weights = [step.x.y[1] for step in made.instructions]
+    assert made.recipe is not None
+    grown = amplification(SCHEDULE, np.array(made.recipe.grid[1:]), C)
+    assert last.effect == pytest.approx(weights[3] ** 2) and first.effect == pytest.approx((weights[2] * grown[2]) ** 2)
+    assert last.error == pytest.approx(last.effect * float(last.target.square().sum()) / COUNT, rel=1e-5)
+
+
+def test_short_steps_lack_the_derivative_itself() -> None:
+    times = gs.grids.given(SCHEDULE, [0.5, 0.499])
+    made = gs.solvers.genie_ttm2(SCHEDULE, times)
+    fine = fine_of(made)
+    (lack,) = lacks(made, fine, 2, C)
+    exact = genie.total_derivative(model(), lack.x, 0.5, cond=fine.cond).gamma_d_epsilon
+    assert float((lack.target - exact).norm() / exact.norm()) < 0.1  # a difference quotient of float32
+
+
+# --- the pool
+
+
+def test_a_chunk_is_a_function_of_its_number() -> None:
+    source = targets(plan(), lanes=2, draws=2)
+    chunks = [source.chunk(number) for number in (0, 1, 2, 4, 0)]
+    assert torch.equal(chunks[0].target, chunks[4].target)
+    assert torch.equal(chunks[3].target, targets(plan(), lanes=2, draws=2).chunk(4).target)
+    assert not torch.equal(chunks[0].target, chunks[1].target) and not torch.equal(chunks[0].target, chunks[2].target)
+
+
+def test_a_lane_keeps_its_pool_for_so_many_chunks_and_then_makes_a_new_one() -> None:
+    source = targets(plan(), lanes=2, draws=2)
+    first = [source.chunk(number).x for number in (0, 2)]
+    kept = source._pools[0][1]
+    assert source._pools.keys() == {0} and kept.lacks[0].x.shape[0] == COUNT and len(first) == 2
+    source.chunk(1)
+    assert source._pools[0][1] is kept
+    source.chunk(4)
+    assert source._pools[0][1] is not kept and not torch.equal(source._pools[0][1].lacks[0].x, kept.lacks[0].x)
+
+
+def test_the_features_are_those_of_the_state_and_its_class() -> None:
+    source = targets(plan())
+    at = source.chunk(0)
+    x, _, _, last, told = at.inputs
+    (pool,) = (pool for _, pool in source._pools.values())
+    row = next(n for n, lack in enumerate(pool.lacks) if torch.equal(lack.told, told[3]))
+    sample = next(n for n in range(COUNT) if torch.equal(pool.lacks[row].x[n], x[3]))
+    cond = {"class_labels": pool.cond[row]["class_labels"][sample : sample + 1]}
+    with source.head.captured(source.model.network) as features:
+        source.model(x[3:4], told[3:4, 0], **cond)
+    assert torch.allclose(last[3:4], features.last, atol=1e-4)
+
+
+def test_the_expected_loss_is_the_mean_over_plans_of_the_share_left() -> None:
+    """Of a head of zeros it is one: sum over rows of chance, weight and squared target."""
+    fine = plan(nfe=6)
+    source = targets(fine, coarser(fine, 2))
+    source.chunk(0)
+    (pool,) = (pool for _, pool in source._pools.values())
+    squares = np.array([float(lack.target.double().square().sum()) / COUNT for lack in pool.lacks])
+    of_plan = (pool.chance * pool.weight * squares).tolist()
+    assert len(of_plan) == 9 and pool.chance.sum() == pytest.approx(1.0)
+    assert sum(of_plan[:6]) == pytest.approx(0.5) and sum(of_plan[6:]) == pytest.approx(0.5)
+    errors = np.array([lack.error for lack in pool.lacks])
+    assert np.array(of_plan[:6]) == pytest.approx(0.5 * errors[:6] / errors[:6].sum())
+
+
+def test_steps_are_drawn_by_the_root_of_their_share() -> None:
+    source = replace(targets(plan(nfe=5)), size=4000)
+    told = source.chunk(0).inputs[-1]
+    (pool,) = (pool for _, pool in source._pools.values())
+    drawn = [int((told == lack.told).all(1).sum()) for lack in pool.lacks]
+    assert drawn == pytest.approx(4000 * pool.chance, abs=1.5)  # strata leave each count within one of its chance
+    assert (pool.chance**2 / pool.chance[0] ** 2) == pytest.approx([p.error / pool.lacks[0].error for p in pool.lacks])
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (plan(derivative="head"), "give a genie solver's with derivative='correction'"),
+        (gs.make_plan("ddim", SCHEDULE, 4), "give a genie solver's with derivative='correction'"),
+        (gs.make_plan("genie_hermite3", SCHEDULE, 4, denoise=True), "ends at gamma = 0"),
+        (plan(variable="t"), "knows polynomials of epsilon in log gamma"),
+        (plan(derivative_below=1e-3), "no step reads a correction; give more evaluations"),
+        (decoding_plan(plan()), "encodes"),
+    ],
+    ids=["head", "ddim", "zero", "variable", "below", "encodes"],
+)
+def test_plans_without_step_targets_are_named(made: gs.Plan, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        targets(made)
+
+
+def test_a_group_is_of_one_grid() -> None:
+    with pytest.raises(ValueError, match="not every k-th of the first one's"):
+        targets(plan(nfe=6), plan(nfe=4))
