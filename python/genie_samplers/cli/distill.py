@@ -95,7 +95,9 @@ def distill_command(
         if run.rank > 0:
             return
         head = run.averaged()
-        written = None if export_to is None else genie.save_head(head, export_to)  # before the report, which may fail
+        written = (
+            None if export_to is None else genie.save_head(head, export_to, model=model)
+        )  # before the report, which may fail
         found = _report(genie.with_head(model, head), held_out, options)
         found.save(run_folder / "report.png")
         click.echo(str(found))

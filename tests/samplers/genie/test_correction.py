@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from genie_samplers.genie.heads.step_rows import step_rows
 
 import genie_samplers as gs
 from genie_samplers import genie
 from genie_samplers.genie.heads.correction import divided_differences
+from genie_samplers.genie.heads.step_rows import step_rows
 from genie_samplers.models import WrappedModel
 from genie_samplers.reconstruct import decoding_plan
 

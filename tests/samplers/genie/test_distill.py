@@ -71,11 +71,10 @@ def test_a_chunk_is_a_function_of_its_number() -> None:
     assert not torch.equal(one.x, other.x)
 
 
-def test_the_times_of_a_chunk_fill_the_range() -> None:
-    at = pointwise(size=20).chunk(0)
-    times = np.sort(SCHEDULE.time_of_gamma(at.gamma.numpy()))
-    assert np.all((times >= SCHEDULE.t_end) & (times <= SCHEDULE.t_max))
-    assert np.all(np.floor((times - SCHEDULE.t_end) / (SCHEDULE.t_max - SCHEDULE.t_end) * 20) == np.arange(20))
+def test_the_times_of_a_chunk_fill_the_range_evenly_in_log_gamma() -> None:
+    place = np.sort(np.log(pointwise(size=20).chunk(0).gamma.numpy()))
+    low, high = SCHEDULE.log_gamma(np.array([SCHEDULE.t_end, SCHEDULE.t_max]))
+    assert np.all(np.floor((place - low) / (high - low) * 20) == np.arange(20))
 
 
 def test_some_samples_are_told_no_class() -> None:

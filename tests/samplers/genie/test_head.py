@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,24 @@ def test_saved_beside_the_network_and_loaded_again(tmp_path: Path) -> None:
     assert torch.allclose(loaded(*inputs), made(*inputs), atol=2e-2)  # float16 weights
     half = {name: value.half().float() for name, value in made.state_dict().items()}
     assert all(torch.equal(value, half[name]) for name, value in loaded.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (lambda: model("v"), "its prediction is v, but the head in .* with epsilon"),
+        (lambda: gs.models.wrap(network(), SCHEDULE), "its labels is"),
+        (lambda: gs.models.wrap(network(), gs.schedules.vp_cosine(), label=lambda t: t), "its schedule is"),
+    ],
+    ids=["prediction", "labels", "schedule"],
+)
+def test_a_network_wrapped_otherwise_than_in_the_distillation_is_named(
+    tmp_path: Path, other: Callable[[], gs.models.WrappedModel], named: str
+) -> None:
+    genie.save_head(head(), tmp_path, model=model())
+    assert genie.with_head(model(), tmp_path).outputs == ("epsilon", "k1", "k2", "k3")
+    with pytest.raises(ValueError, match=named):
+        genie.with_head(other(), tmp_path)
 
 
 def test_a_folder_without_a_head_is_named(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from genie_samplers.genie.distillation.lacks import Lack, lacks
 
 import genie_samplers as gs
 from genie_samplers import genie
+from genie_samplers.genie.distillation.lacks import Lack, lacks
 from genie_samplers.genie.distillation.trajectories import Trajectories, amplification, fine_trajectories, widest
 from genie_samplers.reconstruct import decoding_plan
 

@@ -48,7 +48,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class PointwiseTargets:
-    """The derivative at noised data, t uniform between the two times: one joint JVP for each chunk of ``size``."""
+    """The derivative at noised data, log gamma uniform between two times: one joint JVP for each chunk of ``size``."""
 
     model: WrappedModel
     head: HeadConfig
@@ -62,7 +62,9 @@ class PointwiseTargets:
     def chunk(self, number: int) -> Targets:
         rng = np.random.default_rng([self.seed, number])
         images, cond = self.data.draw(rng, self.size, self.model.device)
-        t = self.t_min + (self.t_max - self.t_min) * (np.arange(self.size) + rng.random(self.size)) / self.size
+        place = (np.arange(self.size) + rng.random(self.size)) / self.size
+        low, high = self.model.schedule.log_gamma(np.array([self.t_min, self.t_max]))
+        t = np.clip(self.model.schedule.time_of_gamma(np.exp(low + (high - low) * place)), self.t_min, self.t_max)
         noise = torch.from_numpy(rng.standard_normal(images.shape, dtype=np.float32)).to(images)
         schedule = self.model.schedule
         x = _column(schedule.alpha(t), images) * images + _column(schedule.sigma(t), images) * noise

@@ -7,17 +7,21 @@ import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
+from ...models import WrappedModel
 from .correction import CorrectionConfig, CorrectionHead
 from .head import GenieHead, HeadConfig
 
-__all__ = ["FOLDER", "Head", "load_head", "new_head", "save_head"]
+__all__ = ["FOLDER", "Head", "check_network", "load_head", "new_head", "save_head"]
 
 Head = GenieHead | CorrectionHead
 
 FOLDER = "genie_head"
+_NETWORK = "network"
 _CONFIG, _WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 _CONFIGS = {config.predicts: config for config in (HeadConfig, CorrectionConfig)}
 
@@ -27,8 +31,14 @@ def new_head(config: HeadConfig | CorrectionConfig) -> Head:
     return GenieHead(config) if isinstance(config, HeadConfig) else CorrectionHead(config)
 
 
-def save_head(head: Head, folder: Path | str, *, dtype: torch.dtype = torch.float16) -> Path:
-    """Write ``folder``/genie_head, beside the network's own files, in place of an older one; returns that path."""
+def save_head(
+    head: Head, folder: Path | str, *, model: WrappedModel | None = None, dtype: torch.dtype = torch.float16
+) -> Path:
+    """Write ``folder``/genie_head, beside the network's own files, in place of an older one; returns that path.
+
+    model: what the head was distilled from. Its prediction, schedule and labels are written, too, so that
+    :func:`check_network` tells a model that was wrapped otherwise.
+    """
     from safetensors.torch import save
 
     target = Path(folder) / FOLDER
@@ -37,7 +47,9 @@ def save_head(head: Head, folder: Path | str, *, dtype: torch.dtype = torch.floa
     partial.mkdir(parents=True)
     weights = {name: value.to(dtype).contiguous() for name, value in head.state_dict().items()}
     (partial / _WEIGHTS).write_bytes(save(weights))
-    config = {"predicts": head.config.predicts, **asdict(head.config)}
+    config: dict[str, object] = {"predicts": head.config.predicts, **asdict(head.config)}
+    if model is not None:
+        config[_NETWORK] = _description(model)
     (partial / _CONFIG).write_text(json.dumps(config, indent=2) + "\n")
     if target.is_dir():
         shutil.rmtree(target)
@@ -45,19 +57,46 @@ def save_head(head: Head, folder: Path | str, *, dtype: torch.dtype = torch.floa
     return target
 
 
+def check_network(folder: Path | str, model: WrappedModel) -> None:
+    """ValueError where the head in ``folder`` was distilled from a model of other prediction, schedule or labels."""
+    known = _config(_home(folder)).get(_NETWORK, {})
+    for name, value in json.loads(json.dumps(_description(model))).items():
+        if known.get(name, value) != value:
+            raise ValueError(
+                f"model: its {name} is {value}, but the head in {str(folder)!r} was distilled from a network with "
+                f"{known[name]}; wrap the model as it was then"
+            )
+
+
 def load_head(folder: Path | str) -> Head:
     """The head in ``folder``/genie_head or in ``folder`` itself, float32, in evaluation mode, without gradients."""
     from safetensors.torch import load_file
 
-    folder = Path(folder)
-    folder = folder / FOLDER if (folder / FOLDER).is_dir() else folder
+    home = _home(folder)
     try:
-        config = json.loads((folder / _CONFIG).read_text())
+        config = _config(home)
+        config.pop(_NETWORK, None)
         head = new_head(_CONFIGS[config.pop("predicts")](**config))
-        weights = load_file(folder / _WEIGHTS)
+        weights = load_file(home / _WEIGHTS)
     except (FileNotFoundError, KeyError, TypeError) as error:  # the files may be the network's own
         raise ValueError(
             f"folder={str(folder)!r}: holds no GENIE head ({_CONFIG}, {_WEIGHTS}); make one with genie-samplers distill"
         ) from error
     head.load_state_dict({name: value.float() for name, value in weights.items()})
     return head.eval().requires_grad_(False)
+
+
+def _home(folder: Path | str) -> Path:
+    folder = Path(folder)
+    return folder / FOLDER if (folder / FOLDER).is_dir() else folder
+
+
+def _config(home: Path) -> dict[str, Any]:
+    return json.loads((home / _CONFIG).read_text())
+
+
+def _description(model: WrappedModel) -> dict[str, object]:
+    """JSON, labels at five times."""
+    schedule = model.schedule
+    labels = model.label(np.linspace(schedule.t_end, schedule.t_max, 5)).tolist()
+    return {"prediction": model.outputs[0], "schedule": schedule.to_dict(), "labels": labels}

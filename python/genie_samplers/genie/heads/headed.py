@@ -20,7 +20,7 @@ from ...plan import Plan
 from ..extended import ExtendedModel
 from .correction import CorrectionHead
 from .features import Features
-from .files import Head, load_head
+from .files import Head, check_network, load_head
 from .head import GenieHead
 from .step_rows import step_rows
 
@@ -94,11 +94,13 @@ def with_head(model: WrappedModel, head: Head | Path | str) -> HeadedModel:
     """The model with its head: an instance, or the folder of one (``genie_head`` beside the network's files).
 
     Use it with a plan of derivative="correction" for a head of corrections, else "head": ``head.config.predicts``.
-    Raises ValueError where folder or layers are missing or sizes disagree.
+    Raises ValueError where folder or layers are missing, or sizes, prediction, schedule or labels disagree.
     """
     if not isinstance(model, WrappedModel) or not isinstance(model.network, nn.Module):
         raise TypeError(f"model: {type(model).__name__}; give models.wrap(network, ...) of a torch.nn.Module")
     loaded = head if isinstance(head, Head) else load_head(head)
+    if not isinstance(head, Head):
+        check_network(head, model)
     loaded.config.check_fits(model.network)
     kind = PointwiseModel if isinstance(loaded, GenieHead) else CorrectedModel
     return kind(model, 1 + len(loaded.config.outputs), loaded.to(model.device or "cpu"))  # type: ignore[arg-type]
