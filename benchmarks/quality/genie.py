@@ -1,9 +1,9 @@
 """python -m benchmarks.quality.genie [--out docs/images] [--count 20] [--seed 2] [--choose-seed 0]
 
 GENIE with exact derivatives and distilled corrections beside the solvers without, on the embedded network: RMSE to a
-fine solution from held-out latents (--seed), every solver on the standard grid that was best on others (--choose-seed), per number of
-evaluations and per cost in forward passes, which is measured in the same run: genie.csv, genie.md, genie.png. Cells are
-kept in the cache: a run that was stopped goes on where it was. It runs on one thread.
+fine solution from held-out latents (--seed), every solver on the standard grid that was best on others (--choose-seed),
+per number of evaluations and per cost in forward passes, which is measured in the same run: genie.csv, genie.md,
+genie.png. Cells are kept in the cache: a run that was stopped goes on where it was. It runs on one thread.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -70,7 +71,7 @@ _LATENTS = 20  # of the report
 def distill_command(
     folder: Path | None, schedule_name: str, prediction: str, label_name: str | None, root: str, file: Path | None,
     run_folder: Path, batch_size: int, chunk_size: int, memory: int, values: str, nfes: str, grids: str, device: str,
-    export_to: Path | None, **chosen: object,
+    export_to: Path | None, **chosen: Any,
 ) -> None:  # fmt: skip
     """Distill a head; stops and resumes at any time, alone or under torchrun. Ends with a report, PNG and CSV."""
     with _process(device) as device:
@@ -80,7 +81,7 @@ def distill_command(
         model = chosen_network(folder, schedule_name, prediction, label_name, device)
         training, held_out = (_images(model, root, file, split) for split in ("train", "test"))
         name = "embedded" if folder is None else folder.resolve().name  # no more: the card is published
-        options = genie.DistillOptions(  # type: ignore[arg-type]
+        options = genie.DistillOptions(
             batch_size=batch_size, chunk_size=min(chunk_size, batch_size),
             about=f"{name}, {model.schedule}, {prediction}, label {label_name or 'by default'}",
             values=tuple(integers("--values", values)), nfes=tuple(integers("--nfe", nfes)),
@@ -95,9 +96,8 @@ def distill_command(
         if run.rank > 0:
             return
         head = run.averaged()
-        written = (
-            None if export_to is None else genie.save_head(head, export_to, model=model)
-        )  # before the report, which may fail
+        # before the report, which may fail
+        written = None if export_to is None else genie.save_head(head, export_to, model=model)
         found = _report(genie.with_head(model, head), held_out, options)
         found.save(run_folder / "report.png")
         click.echo(str(found))
