@@ -70,8 +70,10 @@ def sample(
     """Run ``plan`` with ``model`` and return the final states, [B, ...] of ``dtype``.
 
     model(x, t, **cond) returns the plan's outputs in order, each of x's shape; t is float32 [b], the network's own
-    label (``model.label(times)`` where the model has one, else the schedule's default). x is in ``model.dtype`` where
-    the model has one, else in ``dtype``.
+    label (``model.label(times)`` where the model has one, else the schedule's default), or [b, m] where that returns
+    [rows, m]. A model that depends on more than the time has ``rows(plan)`` in its place; one that has ``looks_back``
+    = True is also given ``past``: the earlier converted outputs that the row reads, newest first, if any. x is in
+    ``model.dtype`` where the model has one, else in ``dtype``.
     shape: [B, ...] of the samples; or x_init: the starting states, in place of noise. start: image to image (SDEdit,
     arXiv 2108.01073): x_init is clean data, brought to the time plan.recipe.grid[start] as alpha x_init + sigma z, and
     plan.starting_at(start) runs from there. seed: 64 bits. cond: keyword arguments of the model; tensors whose first

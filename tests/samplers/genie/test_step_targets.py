@@ -60,10 +60,10 @@ def test_trajectories_are_the_flow_at_the_times_of_the_grid() -> None:
     assert len(fine.states) == 5 and worst < 1e-2
 
 
-def test_predictions_are_the_networks_at_the_states() -> None:
+def test_epsilons_are_the_networks_at_the_states() -> None:
     fine = fine_of(plan())
     label = torch.full((COUNT,), fine.labels[2])
-    assert torch.equal(fine.predictions[2], model()(fine.states[2], label, **fine.cond))
+    assert torch.equal(fine.epsilons[2], model()(fine.states[2], label, **fine.cond))
     assert fine.labels[2] == float(SCHEDULE.log_gamma(plan().times[2]))
 
 
@@ -114,8 +114,8 @@ def test_corrected_steps_stay_on_the_trajectory(solver: str, options: dict[str, 
 
     def answer(x: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, ...]:
         row = next(asked)
-        minus_c1 = -answers[row].target if row in answers else torch.zeros_like(x)
-        return fine.predictions[row], minus_c1, torch.zeros_like(x), torch.zeros_like(x)
+        minus_c1 = -answers[row].correction() if row in answers else torch.zeros_like(x)
+        return fine.epsilons[row], minus_c1, torch.zeros_like(x), torch.zeros_like(x)
 
     states: list[torch.Tensor] = []
     gs.sample(
@@ -144,7 +144,8 @@ def test_the_head_is_shown_what_it_will_see_in_the_solver() -> None:
     )  # fmt: skip
 
     def agree(shown: tuple[torch.Tensor, ...], lack: Lack) -> bool:
-        expected = (lack.x, lack.epsilon, lack.told.expand(COUNT, -1), *lack.past)
+        past = [torch.stack(v) for v in zip(*(lack.past(sample, 2) for sample in range(COUNT)), strict=True)]
+        expected = (lack.x, lack.epsilons[0], lack.told.expand(COUNT, -1), *past)
         return all(torch.allclose(a, b, rtol=1e-4, atol=1e-3) for a, b in zip(shown, expected, strict=True))
 
     assert [agree(*pair) for pair in zip(seen, lacks(made, fine, 2, C), strict=True)] == [True] * 4
@@ -158,7 +159,20 @@ def test_an_effect_is_what_a_correction_makes_of_the_last_state() -> None:
     assert made.recipe is not None
     grown = amplification(SCHEDULE, np.array(made.recipe.grid[1:]), C)
     assert last.effect == pytest.approx(weights[3] ** 2) and first.effect == pytest.approx((weights[2] * grown[2]) ** 2)
-    assert last.error == pytest.approx(last.effect * float(last.target.square().sum()) / COUNT, rel=1e-5)
+    assert last.error == pytest.approx(last.effect * float(last.correction().square().sum()) / COUNT, rel=1e-5)
+
+
+@pytest.mark.parametrize("sample", range(COUNT))
+def test_the_correction_of_a_trajectory_is_that_among_all(sample: int) -> None:
+    lack = lacks(plan(), fine_of(plan()), 2, C)[2]
+    assert torch.equal(lack.correction(sample), lack.correction()[sample])
+
+
+@pytest.mark.parametrize("prediction", ["x0", "v"])
+def test_epsilons_are_made_of_other_predictions(prediction: str) -> None:
+    fine = fine_trajectories(model(prediction), plan(), data(), COUNT, 2, 0, first=0)
+    exact = genie.total_derivative(model(prediction), fine.states[2], plan().times[2], cond=fine.cond).epsilon
+    assert torch.allclose(fine.epsilons[2], exact, rtol=1e-4, atol=1e-4 * float(exact.abs().max()))
 
 
 def test_short_steps_lack_the_derivative_itself() -> None:
@@ -167,7 +181,7 @@ def test_short_steps_lack_the_derivative_itself() -> None:
     fine = fine_of(made)
     (lack,) = lacks(made, fine, 2, C)
     exact = genie.total_derivative(model(), lack.x, 0.5, cond=fine.cond).gamma_d_epsilon
-    assert float((lack.target - exact).norm() / exact.norm()) < 0.1  # a difference quotient of float32
+    assert float((lack.correction() - exact).norm() / exact.norm()) < 0.1  # a difference quotient of float32
 
 
 # --- the pool
@@ -211,7 +225,7 @@ def test_the_expected_loss_is_the_mean_over_plans_of_the_share_left() -> None:
     source = targets(fine, coarser(fine, 2))
     source.chunk(0)
     (pool,) = (pool for _, pool in source._pools.values())
-    squares = np.array([float(lack.target.double().square().sum()) / COUNT for lack in pool.lacks])
+    squares = np.array([float(lack.correction().double().square().sum()) / COUNT for lack in pool.lacks])
     of_plan = (pool.chance * pool.weight * squares).tolist()
     assert len(of_plan) == 9 and pool.chance.sum() == pytest.approx(1.0)
     assert sum(of_plan[:6]) == pytest.approx(0.5) and sum(of_plan[6:]) == pytest.approx(0.5)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...plan import Plan
+from ...plan import Combination, Plan
 from ..heads.step_rows import step_rows
 from .trajectories import Trajectories, amplification
 
@@ -18,51 +18,55 @@ __all__ = ["Lack", "lacks"]
 
 @dataclass(frozen=True)
 class Lack:
-    """A step on trajectories: where it starts, the correction that it lacks to end on them, and what that matters.
+    """A step on trajectories, and what that it does not end on them matters.
 
-    x, epsilon, past, target: [B, ...]; past has one entry for each of the head's memory, zeros where the step has none.
-    told: the row of :func:`step_rows`. label: the network's own. effect: squared change that a correction of one makes
-    of the last state. error: that of the target, summed over elements, on average over trajectories.
+    x, end: where it starts and should end. epsilons: its own and the earlier ones that it reads, newest first; all
+    [B, ...]. row: the weights of these in the step, the head's among them. told: as of :func:`step_rows`. label: the
+    network's own. effect: squared change that a correction of one makes of the last state. error: that of the
+    correction which is lacking, summed over elements, on average over trajectories.
     """
 
     x: Tensor
-    epsilon: Tensor
-    past: Sequence[Tensor]
+    end: Tensor
+    epsilons: Sequence[Tensor]
+    row: Combination
     told: Tensor
     label: float
-    target: Tensor
     effect: float
+    error: float = 0.0
 
-    @property
-    def error(self) -> float:
-        return self.effect * float(self.target.double().square().sum()) / len(self.target)
+    def correction(self, sample: int | slice = slice(None)) -> Tensor:
+        """What would let the step end on the trajectories, or on that one."""
+        reached = self.row.x * self.x[sample]
+        for weight, epsilon in zip((self.row.y[0], *self.row.history), self.epsilons, strict=True):
+            reached = reached + weight * epsilon[sample]
+        return (self.end[sample] - reached) / self.row.y[1]
 
-    def of(self, sample: int) -> tuple[Tensor, ...]:
-        """x, epsilon, told, target and past of one trajectory."""
-        return (self.x[sample], self.epsilon[sample], self.told, self.target[sample], *(v[sample] for v in self.past))
+    def past(self, sample: int, memory: int) -> list[Tensor]:
+        """The earlier epsilons of a trajectory, and zeros up to ``memory`` of them."""
+        known = [epsilon[sample] for epsilon in self.epsilons[1:]]
+        return known + [torch.zeros_like(self.x[sample])] * (memory - len(known))
 
 
 def lacks(plan: Plan, fine: Trajectories, memory: int, deviation: float) -> list[Lack]:
-    """What the steps of ``plan`` that read a correction lack, on trajectories at its own times.
+    """The steps of ``plan`` that read a correction, on trajectories at its own times.
 
     deviation: of the data along their widest direction, by which disturbances grow (:func:`amplification`).
     """
     told = torch.from_numpy(step_rows(plan, memory)).to(fine.states[0])
     ends = np.array(plan.recipe.grid[1:])  # type: ignore[union-attr]
     grows = amplification(plan.schedule, ends, deviation)
-    converted: list[Tensor] = []
+    epsilons = [
+        epsilon if step.calls else step.converted[0].p * x  # the analytic first step
+        for step, x, epsilon in zip(plan.instructions, fine.states[:-1], fine.epsilons, strict=True)
+    ]
     found = []
     for row, step in enumerate(plan.instructions):
-        x, conversion = fine.states[row], step.converted[0]
-        converted.append(conversion.p * x + (conversion.q[0] * fine.predictions[row] if step.calls else 0.0))
         if step.outputs < len(plan.outputs):
             continue
-        past = [converted[earlier.row] for earlier in step.history]
-        reached = step.x.x * x + step.x.y[0] * converted[row]
-        for weight, value in zip(step.x.history, past, strict=True):
-            reached = reached + weight * value
-        target = (fine.states[row + 1] - reached) / step.x.y[1]
-        past += [torch.zeros_like(x)] * (memory - len(past))
+        read = [epsilons[row], *(epsilons[earlier.row] for earlier in step.history)]
         effect = float(step.x.y[1] * grows[row]) ** 2
-        found.append(Lack(x, converted[row], past, told[row], fine.labels[row], target, effect))
+        lack = Lack(fine.states[row], fine.states[row + 1], read, step.x, told[row], fine.labels[row], effect)
+        square = float(lack.correction().double().square().sum()) / len(lack.x)
+        found.append(replace(lack, error=effect * square))
     return found

@@ -17,7 +17,7 @@ from ..heads.step_rows import step_rows
 from .data import Data
 from .lacks import Lack, lacks
 from .targets import Targets
-from .trajectories import Trajectories, fine_trajectories, widest
+from .trajectories import fine_trajectories, widest
 
 __all__ = ["StepTargets"]
 
@@ -87,17 +87,22 @@ class StepTargets:
         strata = (np.arange(self.size) + rng.random(self.size)) / self.size
         rows = np.searchsorted(np.cumsum(pool.chance)[:-1], strata)
         samples = rng.integers(0, self.trajectories, self.size)
-        drawn = [pool.lacks[row].of(int(sample)) for row, sample in zip(rows, samples, strict=True)]
-        x, epsilon, told, target, *past = (torch.stack(values) for values in zip(*drawn, strict=True))
-        cond = {
-            name: torch.stack([pool.cond[row][name][sample] for row, sample in zip(rows, samples, strict=True)])
-            for name in self.data.cond
-        }
-        labels = torch.tensor([pool.lacks[row].label for row in rows], dtype=x.dtype, device=x.device)
+        drawn = [(pool.lacks[row], pool.cond[row], int(sample)) for row, sample in zip(rows, samples, strict=True)]
+        x, epsilon, told, target, *past = (
+            torch.stack(values)
+            for values in zip(*(self._shown(lack, sample) for lack, _, sample in drawn), strict=True)
+        )
+        cond = {name: torch.stack([known[name][sample] for _, known, sample in drawn]) for name in self.data.cond}
+        labels = torch.tensor([lack.label for lack, _, _ in drawn], dtype=x.dtype, device=x.device)
         with self.head.captured(self.model.network) as features:
             self.model(x, labels, **cond)
         weight = torch.from_numpy(pool.weight[rows]).to(x.device)
         return Targets((x, epsilon, past, features.last, told), target, torch.exp(told[:, 0].double()), weight)
+
+    def _shown(self, lack: Lack, sample: int) -> tuple[Tensor, ...]:
+        """x, epsilon, what the head is told, its target, and the memory."""
+        past = lack.past(sample, self.head.memory)
+        return lack.x[sample], lack.epsilons[0][sample], lack.told, lack.correction(sample), *past
 
     def _pool(self, index: int, lane: int) -> _Pool:
         """The pool of this number of a lane, which is kept until the next one is asked for."""
@@ -117,19 +122,16 @@ class StepTargets:
                 first=(number * len(self.plans) + place) * self.trajectories,
             )  # fmt: skip
             for plan in group:
-                ofplan = self._lacks(plan, fine.every(_stride(group[0], plan)))
-                errors = np.array([lack.error for lack in ofplan])
+                steps = lacks(plan, fine.every(_stride(group[0], plan)), self.head.memory, self.widest)
+                errors = np.array([lack.error for lack in steps])
                 shares.append(errors / errors.sum())
-                found += ofplan
-                cond += [fine.cond] * len(ofplan)
+                found += steps
+                cond += [fine.cond] * len(steps)
         share = np.concatenate(shares) / len(shares)
         chance = np.sqrt(share) / np.sqrt(share).sum()
         errors = np.array([lack.error for lack in found])
         effects = np.array([lack.effect for lack in found])
         return _Pool(found, cond, chance, effects * share / errors / chance)
-
-    def _lacks(self, plan: Plan, fine: Trajectories) -> list[Lack]:
-        return lacks(plan, fine, self.head.memory, self.widest)
 
 
 def _stride(finest: Plan, plan: Plan) -> int:

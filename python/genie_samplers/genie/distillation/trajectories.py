@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genie_ext import Noise, normal_fill
 
-from ... import grids
+from ... import grids, predictions
 from ..._inputs import signed_seed
 from ...engine import sample
 from ...models import WrappedModel
@@ -28,17 +28,17 @@ _IMAGES = 1000  # that the widest direction of the data is measured on
 
 @dataclass(frozen=True)
 class Trajectories:
-    """At the times of a grid: states (one more than) predictions, [B, ...] each, and what the network was told."""
+    """At the times of a grid: states (one more than) epsilons, [B, ...] each, and what the network was told."""
 
     states: Sequence[Tensor]
-    predictions: Sequence[Tensor]
+    epsilons: Sequence[Tensor]
     labels: Sequence[float]
     cond: Mapping[str, Tensor]
 
     def every(self, stride: int) -> Trajectories:
         """At every ``stride``-th time."""
         return replace(
-            self, states=self.states[::stride], predictions=self.predictions[::stride], labels=self.labels[::stride]
+            self, states=self.states[::stride], epsilons=self.epsilons[::stride], labels=self.labels[::stride]
         )
 
 
@@ -58,7 +58,11 @@ def fine_trajectories(
     fine = deis_tab(model.schedule, grids.subdivided(model.schedule, times, parts), prediction=model.outputs[0])
     seen = _Seen(model, parts)
     end = sample(seen, fine, x_init=x.mul_(plan.init.scale), cond=cond, progress=False)
-    return Trajectories([*seen.states, end], seen.predictions, model.label(times[:-1]).tolist(), cond)
+    columns = zip(*predictions.to_epsilon(model.outputs[0], model.schedule, times[:-1]), strict=True)
+    epsilons = [
+        float(p) * state + float(q) * said for (p, q), state, said in zip(columns, seen.states, seen.said, strict=True)
+    ]
+    return Trajectories([*seen.states, end], epsilons, model.label(times[:-1]).tolist(), cond)
 
 
 def widest(images: Tensor) -> float:
@@ -84,12 +88,12 @@ class _Seen:
         self.model, self.parts, self.calls = model, parts, 0
         self.schedule, self.label, self.dtype, self.device = model.schedule, model.label, model.dtype, model.device
         self.states: list[Tensor] = []
-        self.predictions: list[Tensor] = []
+        self.said: list[Tensor] = []
 
     def __call__(self, x: Tensor, t: Tensor, **cond: object) -> Tensor:
         output = self.model(x, t, **cond)
         if self.calls % self.parts == 0:
             self.states.append(x.clone())
-            self.predictions.append(output)
+            self.said.append(output)
         self.calls += 1
         return output
