@@ -16,6 +16,7 @@ __all__ = ["check_outputs", "first_outputs", "fitted_model"]
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _DERIVATIVES = {"gamma_d_epsilon", "gamma2_d2_epsilon", "k1", "k2", "k3", "c1", "c2", "c3"}
+_HEADS = {"k1": "head", "c1": "correction"}  # a head's first output -> the plans that read it
 _SOURCES = (
     "a plan of a genie solver reads the derivative of epsilon: give the network a distilled head (genie-samplers "
     "distill, genie.with_head), take derivative='exact' and genie.exact(model), or a solver that needs none "
@@ -82,6 +83,11 @@ def fitted_model(model: Any, plan: Plan) -> Any:
             f"plan: made for {_short(plan.schedule)}, but the model was wrapped for {_short(schedule)}; "
             "make both with the same schedule"
         )
+    if plan.guidance is not None and "c1" in plan.outputs:
+        raise ValueError(
+            "plan: guided, but a head of corrections knows the past of the unguided flow; take derivative='exact', "
+            "'head', or a solver that needs none (deis_tab, deis_log_ab, ipndm)"
+        )
     if _begins_with(getattr(model, "outputs", None), plan):
         model = first_outputs(model, getattr(model, "outputs", ()), len(plan.outputs))[0]
     names = getattr(model, "outputs", None)
@@ -91,13 +97,10 @@ def fitted_model(model: Any, plan: Plan) -> Any:
             "build the plan with prediction=..., and guide both the model (guidance.classifier_free) and the plan "
             "(plan.guided) or neither"
         )
-        fix = _SOURCES if _lacks_derivative(plan.output_names, names) else fix
+        other = next((kind for first, kind in _HEADS.items() if first in (names or ())), None)
+        if _lacks_derivative(plan.output_names, names):
+            fix = _SOURCES if other is None else f"its head is for plans of options={{'derivative': {other!r}}}"
         raise ValueError(f"plan: reads {plan.output_names}, but the model returns {names}; {fix}")
-    if plan.guidance is not None and "c1" in plan.outputs:
-        raise ValueError(
-            "plan: guided, but a head of corrections knows the past of the unguided flow; take derivative='exact', "
-            "'head', or a solver that needs none (deis_tab, deis_log_ab, ipndm)"
-        )
     conditional_rows = plan.guidance is not None and any(step.calls == 1 for step in plan.instructions)
     if conditional_rows and not callable(getattr(model, "conditional", None)):
         raise TypeError(

@@ -53,8 +53,9 @@ _LATENTS = 20  # of the report
     "--nfe", "nfes", default="15,20,24", show_default=True, help="Of the steps, and their divisors from 5 on."
 )
 @click.option("--grid", "grids", default="karras,uniform_t", show_default=True, help="With --target step.")
+@click.option("--trajectories", default=64, show_default=True, help="In a pool, for every --nfe and --grid.")
 @click.option(
-    "--trajectories", default=16, show_default=True, help="In a pool, for every chunk of a step, --nfe and --grid."
+    "--forced-steps", default=1000, show_default=True, help="Then the head learns from solvers that it leads itself."
 )
 @click.option("--pool-steps", default=500, show_default=True, help="Steps until the pool is made anew.")
 @click.option("--gamma-max", type=float, help="Largest gamma of --target pointwise; the schedule's by default.")

@@ -47,6 +47,12 @@ def changed(change: Callable[[Any], object]) -> gs.models.WrappedModel:
         ({"target": "global"}, ValueError, "target='global'"),
         ({"nfes": ()}, ValueError, "nfes=()"),
         ({"values": 2}, ValueError, "values=2"),
+        ({"values": (5,)}, ValueError, "values=5"),
+        ({"values": ("2",)}, TypeError, "values='2'"),
+        ({"nfes": (0,)}, ValueError, "nfes=0: give 1 or more"),
+        ({"grids": ("even",)}, ValueError, "grids='even'"),
+        ({"weighting": "none at all"}, ValueError, "weighting='none at all'"),
+        ({"target": "step", "gamma_max": 3.0}, ValueError, "gamma_max=3.0: has no part in target='step'"),
     ],
 )
 def test_options_that_make_no_run_are_named(options, error, message):
@@ -129,7 +135,7 @@ def test_chunks_are_made_smaller_to_fit_and_still_fill_the_batch(batch_size, lar
 @pytest.mark.parametrize(("target", "made"), [("pointwise", head), ("step", correction_head)])
 def test_the_card_says_what_the_target_was_made_of(target, made):
     head = made()
-    options = replace(OPTIONS, target=target, nfes=(4,), gamma_max=9.0)
+    options = replace(OPTIONS, target=target, nfes=(4,), gamma_max=9.0 if target == "pointwise" else None)
     source = genie.targets_of(model(), head.config, data(), options, 1)
     found = genie.report(
         genie.with_head(model(), head), source, shape=(2, 2, 8, 8), chunks=1, solvers=["ddim"], nfes=[3]

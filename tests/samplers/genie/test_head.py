@@ -88,9 +88,9 @@ def test_saved_beside_the_network_and_loaded_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("other", "named"),
     [
-        (lambda: model("v"), "its prediction is v, but the head in .* with epsilon"),
-        (lambda: gs.models.wrap(network(), SCHEDULE), "its labels is"),
-        (lambda: gs.models.wrap(network(), gs.schedules.vp_cosine(), label=lambda t: t), "its schedule is"),
+        (lambda: model("v"), "has prediction 'v', but the head in .* with 'epsilon'"),
+        (lambda: gs.models.wrap(network(), SCHEDULE), "has labels"),
+        (lambda: gs.models.wrap(network(), gs.schedules.vp_cosine(), label=lambda t: t), "has schedule"),
     ],
     ids=["prediction", "labels", "schedule"],
 )
@@ -101,6 +101,29 @@ def test_a_network_wrapped_otherwise_than_in_the_distillation_is_named(
     assert genie.with_head(model(), tmp_path).outputs == ("epsilon", "k1", "k2", "k3")
     with pytest.raises(ValueError, match=named):
         genie.with_head(other(), tmp_path)
+
+
+def test_labels_that_differ_in_the_last_bit_are_the_same(tmp_path: Path) -> None:
+    """As logarithms do from processor to processor."""
+    genie.save_head(head(), tmp_path, model=model())
+    nearly = gs.models.wrap(network(), SCHEDULE, label=lambda t: np.nextafter(SCHEDULE.log_gamma(t), np.inf))
+    assert genie.with_head(nearly, tmp_path).outputs == ("epsilon", "k1", "k2", "k3")
+
+
+def test_a_head_is_replaced_behind_a_link(tmp_path: Path) -> None:
+    genie.save_head(head(), tmp_path / "real")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "genie_head").symlink_to(tmp_path / "real" / "genie_head")
+    genie.save_head(head(width=12), tmp_path / "linked")
+    assert genie.load_head(tmp_path / "real").config.width == 12
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_dir()) == ["genie_head", "genie_head", "linked", "real"]
+
+
+def test_weights_that_float16_cannot_hold_are_named(tmp_path: Path) -> None:
+    made = head()
+    made.conv_in.weight.fill_(1e5)
+    with pytest.raises(ValueError, match=r"conv_in\.weight is not finite in torch\.float16"):
+        genie.save_head(made, tmp_path)
 
 
 def test_a_folder_without_a_head_is_named(tmp_path: Path) -> None:

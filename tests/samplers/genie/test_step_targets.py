@@ -11,16 +11,19 @@ import torch
 
 import genie_samplers as gs
 from genie_samplers import genie
-from genie_samplers.genie.distillation.lacks import Lack, lacks
+from genie_samplers.genie.distillation.lacks import Lack, lacks, uncorrected
+from genie_samplers.genie.distillation.rollout import roll_out
 from genie_samplers.genie.distillation.trajectories import Trajectories, amplification, fine_trajectories, widest
+from genie_samplers.genie.heads.step_rows import step_rows
 from genie_samplers.reconstruct import decoding_plan
 
-from .heads import SCHEDULE, correction_head, data, model
+from .heads import SCHEDULE, correction_head, data, model, network
 
 pytest.importorskip("diffusers", reason="the network is a diffusers UNet2DModel")
 
 COUNT = 3
 C = 2.0
+NEW = genie.CorrectionHead(genie.CorrectionConfig.of(network())).eval()
 
 
 def plan(solver: str = "genie_hermite3", nfe: int = 4, **options: Any) -> gs.Plan:
@@ -33,7 +36,7 @@ def coarser(fine: gs.Plan, stride: int) -> gs.Plan:
 
 
 def fine_of(made: gs.Plan, parts: int = 4) -> Trajectories:
-    return fine_trajectories(model(), made, data(), COUNT, parts, 0, first=6)
+    return fine_trajectories(model(), made, data(), COUNT, 0, first=6, parts=parts)
 
 
 def targets(*plans: gs.Plan, **options: Any) -> genie.StepTargets:
@@ -68,7 +71,7 @@ def test_epsilons_are_the_networks_at_the_states() -> None:
 
 
 def test_trajectories_belong_to_their_numbers() -> None:
-    one, again, other = (fine_trajectories(model(), plan(), data(), 2, 2, 0, first=n) for n in (4, 4, 6))
+    one, again, other = (fine_trajectories(model(), plan(), data(), 2, 0, first=n) for n in (4, 4, 6))
     assert torch.equal(one.states[-1], again.states[-1]) and not torch.equal(one.states[0], other.states[0])
 
 
@@ -152,14 +155,13 @@ def test_the_head_is_shown_what_it_will_see_in_the_solver() -> None:
     assert seen[3][4].any()
 
 
-def test_an_effect_is_what_a_correction_makes_of_the_last_state() -> None:
+def test_a_gain_is_what_a_correction_makes_of_the_last_state() -> None:
     made = plan()
     (*_, first, last) = lacks(made, fine_of(made), 2, C)
     weights = [step.x.y[1] for step in made.instructions]
     assert made.recipe is not None
     grown = amplification(SCHEDULE, np.array(made.recipe.grid[1:]), C)
-    assert last.effect == pytest.approx(weights[3] ** 2) and first.effect == pytest.approx((weights[2] * grown[2]) ** 2)
-    assert last.error == pytest.approx(last.effect * float(last.correction().square().sum()) / COUNT, rel=1e-5)
+    assert (first.gain, last.gain) == pytest.approx((weights[2] * grown[2], weights[3]))
 
 
 @pytest.mark.parametrize("sample", range(COUNT))
@@ -170,7 +172,7 @@ def test_the_correction_of_a_trajectory_is_that_among_all(sample: int) -> None:
 
 @pytest.mark.parametrize("prediction", ["x0", "v"])
 def test_epsilons_are_made_of_other_predictions(prediction: str) -> None:
-    fine = fine_trajectories(model(prediction), plan(), data(), COUNT, 2, 0, first=0)
+    fine = fine_trajectories(model(prediction), plan(), data(), COUNT, 0, first=0)
     exact = genie.total_derivative(model(prediction), fine.states[2], plan().times[2], cond=fine.cond).epsilon
     assert torch.allclose(fine.epsilons[2], exact, rtol=1e-4, atol=1e-4 * float(exact.abs().max()))
 
@@ -188,32 +190,43 @@ def test_short_steps_lack_the_derivative_itself() -> None:
 
 
 def test_a_chunk_is_a_function_of_its_number() -> None:
-    source = targets(plan(), lanes=2, draws=2)
-    chunks = [source.chunk(number) for number in (0, 1, 2, 4, 0)]
+    source = targets(plan(), pool_chunks=2)
+    chunks = [source.chunk(number, NEW) for number in (0, 1, 2, 3, 0)]
     assert torch.equal(chunks[0].target, chunks[4].target)
-    assert torch.equal(chunks[3].target, targets(plan(), lanes=2, draws=2).chunk(4).target)
+    assert torch.equal(chunks[3].target, targets(plan(), pool_chunks=2).chunk(3, NEW).target)
     assert not torch.equal(chunks[0].target, chunks[1].target) and not torch.equal(chunks[0].target, chunks[2].target)
 
 
-def test_a_lane_keeps_its_pool_for_so_many_chunks_and_then_makes_a_new_one() -> None:
-    source = targets(plan(), lanes=2, draws=2)
-    first = [source.chunk(number).x for number in (0, 2)]
-    kept = source._pools[0][1]
-    assert source._pools.keys() == {0} and kept.lacks[0].x.shape[0] == COUNT and len(first) == 2
-    source.chunk(1)
-    assert source._pools[0][1] is kept
-    source.chunk(4)
-    assert source._pools[0][1] is not kept and not torch.equal(source._pools[0][1].lacks[0].x, kept.lacks[0].x)
+def test_a_pool_is_kept_for_so_many_chunks_and_then_makes_way_for_a_new_one() -> None:
+    source = targets(plan(), pool_chunks=2)
+    pools = []
+    for number in range(3):
+        source.chunk(number, NEW)
+        (pool,) = source._pool.values()
+        pools.append(pool)
+    first, second, third = pools
+    assert first is second and first is not third
+    assert not torch.equal(first.solved[0].fine.states[0], third.solved[0].fine.states[0])
+
+
+def test_fine_trajectories_are_far_finer_than_what_steps_lack() -> None:
+    """Beside ten times as many steps, in what corrections make of the last state."""
+    made = plan("genie_hermite3", nfe=6)
+    usual, finer = (fine_trajectories(model(), made, data(), COUNT, 0, first=0, parts=n) for n in (None, 120))
+    of_usual, of_finer = (
+        torch.cat([lack.gain * lack.correction() for lack in lacks(made, fine, 2, C)]) for fine in (usual, finer)
+    )
+    assert float((of_usual - of_finer).norm() / of_finer.norm()) < 0.03
 
 
 def test_the_features_are_those_of_the_state_and_its_class() -> None:
     source = targets(plan())
-    at = source.chunk(0)
+    at = source.chunk(0, NEW)
     x, _, _, last, told = at.inputs
-    (pool,) = (pool for _, pool in source._pools.values())
-    row = next(n for n, lack in enumerate(pool.lacks) if torch.equal(lack.told, told[3]))
-    sample = next(n for n in range(COUNT) if torch.equal(pool.lacks[row].x[n], x[3]))
-    cond = {"class_labels": pool.cond[row]["class_labels"][sample : sample + 1]}
+    (pool,) = source._pool.values()
+    row = next(n for n, lack in enumerate([lack for lack, _ in pool.steps]) if torch.equal(lack.told, told[3]))
+    sample = next(n for n in range(COUNT) if torch.equal(pool.steps[row][0].x[n], x[3]))
+    cond = {"class_labels": pool.steps[row][1]["class_labels"][sample : sample + 1]}
     with source.head.captured(source.model.network) as features:
         source.model(x[3:4], told[3:4, 0], **cond)
     assert torch.allclose(last[3:4], features.last, atol=1e-4)
@@ -223,23 +236,79 @@ def test_the_expected_loss_is_the_mean_over_plans_of_the_share_left() -> None:
     """Of a head of zeros it is one: sum over rows of chance, weight and squared target."""
     fine = plan(nfe=6)
     source = targets(fine, coarser(fine, 2))
-    source.chunk(0)
-    (pool,) = (pool for _, pool in source._pools.values())
-    squares = np.array([float(lack.correction().double().square().sum()) / COUNT for lack in pool.lacks])
+    source.chunk(0, NEW)
+    (pool,) = source._pool.values()
+    squares = np.array([float(lack.correction().double().square().sum()) / COUNT for lack, _ in pool.steps])
     of_plan = (pool.chance * pool.weight * squares).tolist()
     assert len(of_plan) == 9 and pool.chance.sum() == pytest.approx(1.0)
     assert sum(of_plan[:6]) == pytest.approx(0.5) and sum(of_plan[6:]) == pytest.approx(0.5)
-    errors = np.array([lack.error for lack in pool.lacks])
-    assert np.array(of_plan[:6]) == pytest.approx(0.5 * errors[:6] / errors[:6].sum())
+    errors = pool.solved[0].errors
+    assert np.array(of_plan[:6]) == pytest.approx(0.5 * errors / errors.sum())
 
 
 def test_steps_are_drawn_by_the_root_of_their_share() -> None:
     source = replace(targets(plan(nfe=5)), size=4000)
-    told = source.chunk(0).inputs[-1]
-    (pool,) = (pool for _, pool in source._pools.values())
-    drawn = [int((told == lack.told).all(1).sum()) for lack in pool.lacks]
+    told = source.chunk(0, NEW).inputs[-1]
+    (pool,) = source._pool.values()
+    drawn = [int((told == lack.told).all(1).sum()) for lack in [lack for lack, _ in pool.steps]]
     assert drawn == pytest.approx(4000 * pool.chance, abs=1.5)  # strata leave each count within one of its chance
-    assert (pool.chance**2 / pool.chance[0] ** 2) == pytest.approx([p.error / pool.lacks[0].error for p in pool.lacks])
+    assert (pool.chance**2 / pool.chance[0] ** 2) == pytest.approx(pool.solved[0].errors / pool.solved[0].errors[0])
+
+
+# --- the solver's own steps
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("head", [NEW, correction_head()], ids=["zero", "other"])
+@pytest.mark.parametrize("options", [{}, {"derivative_below": 5.0}, {"afs": True}], ids=["all", "below", "afs"])
+def test_steps_that_a_head_leads_are_those_of_the_engine(head: genie.CorrectionHead, options: dict[str, Any]) -> None:
+    made = plan("genie_hermite", values=3, **options)
+    fine = fine_of(made)
+    states: list[torch.Tensor] = [fine.states[0]]
+    gs.sample(
+        genie.with_head(model(), head), made, x_init=fine.states[0] / made.init.scale, cond=fine.cond,
+        on_row=lambda event: states.append(event.x),
+    )  # fmt: skip
+    reading = [row for row, step in enumerate(made.instructions) if step.outputs > 1]
+    rolled = roll_out(model(), head, made, fine, torch.arange(COUNT))
+    assert [r.row for r in rolled] == reading
+    worst = [float((r.x - states[r.row]).abs().max() / states[r.row].abs().max()) for r in rolled]
+    assert max(worst) < 1e-4
+
+
+@torch.no_grad()
+def test_a_step_that_is_led_should_end_on_the_fine_trajectory() -> None:
+    made, samples = plan("genie_hermite", values=3), torch.tensor([2, 0])
+    fine = fine_of(made)
+    for rolled in roll_out(model(), correction_head(), made, fine, samples)[2:]:
+        step = made.instructions[rolled.row]
+        reached = uncorrected(step.x, rolled.x, [rolled.epsilon, *rolled.past])
+        assert torch.allclose(reached + step.x.y[1] * rolled.target, fine.states[rolled.row + 1][samples], atol=1e-4)
+        assert torch.equal(rolled.told, torch.from_numpy(step_rows(made, 2))[rolled.row].float().expand(2, -1))
+
+
+def test_after_the_forced_chunks_the_head_leads() -> None:
+    source = targets(plan("genie_hermite", values=3), forced_chunks=2)
+    other = correction_head()
+    drawn, led, led_otherwise = source.chunk(1, NEW), source.chunk(2, NEW), source.chunk(2, other)
+    assert torch.equal(drawn.target, targets(plan("genie_hermite", values=3)).chunk(1, other).target)
+    assert len(led.x) == 2 * 4 and torch.equal(led.x[:2], led_otherwise.x[:2])
+    assert not torch.equal(led.target[2:], led_otherwise.target[2:])
+
+
+def test_the_loss_of_led_steps_is_in_units_of_what_errors_carried_on_amount_to() -> None:
+    """Of the squared deviation, carried on to the last state, after every step."""
+    made = plan()
+    source = targets(made, forced_chunks=0)
+    source.chunk(0, NEW)
+    (pool,) = source._pool.values()
+    (solved,) = pool.solved
+    changes = torch.stack([lack.gain * lack.correction() for lack in solved.lacks]).double()
+    carried = float(changes.cumsum(0).square().sum()) / COUNT
+    at = source.chunk(0, NEW)
+    assert at.weight is not None and len(at.weight) == 2 * 4
+    expected = np.repeat([lack.gain**2 * 4 / carried for lack in solved.lacks], 2)
+    assert at.weight.numpy() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -249,16 +318,34 @@ def test_steps_are_drawn_by_the_root_of_their_share() -> None:
         (gs.make_plan("ddim", SCHEDULE, 4), "give a genie solver's with derivative='correction'"),
         (gs.make_plan("genie_hermite3", SCHEDULE, 4, denoise=True), "ends at gamma = 0"),
         (plan(variable="t"), "knows polynomials of epsilon in log gamma"),
+        (plan().guided(2.0), "guided, or of another schedule"),
+        (gs.make_plan("genie_hermite3", gs.schedules.vp_cosine(), 4), "guided, or of another schedule"),
         (plan(derivative_below=1e-3), "no step reads a correction; give more evaluations"),
         (decoding_plan(plan()), "encodes"),
     ],
-    ids=["head", "ddim", "zero", "variable", "below", "encodes"],
+    ids=["head", "ddim", "zero", "variable", "guided", "schedule", "below", "encodes"],
 )
 def test_plans_without_step_targets_are_named(made: gs.Plan, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         targets(made)
 
 
-def test_a_group_is_of_one_grid() -> None:
-    with pytest.raises(ValueError, match="not every k-th of the first one's"):
-        targets(plan(nfe=6), plan(nfe=4))
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ([[plan(nfe=6), plan(nfe=4)]], "not every k-th of the first one's"),
+        ([[coarser(plan(nfe=6), 2), plan(nfe=6)]], "not every k-th of the first one's"),
+        ([], "give one or more groups of one or more plans"),
+        ([[]], "give one or more groups of one or more plans"),
+    ],
+    ids=["other grid", "finest last", "none", "empty"],
+)
+def test_groups_are_of_one_grid_the_finest_first(groups: list[list[gs.Plan]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(targets(plan()), plans=groups)
+
+
+@pytest.mark.parametrize("name", ["size", "trajectories", "pool_chunks"])
+def test_numbers_that_make_no_targets_are_named(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}=0: give 1 or more"):
+        replace(targets(plan()), **{name: 0})

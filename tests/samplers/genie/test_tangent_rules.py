@@ -27,6 +27,7 @@ X, Y = normals(2, 6, 4), normals(2, 6, 4, seed=1)
 IMAGE = normals(2, 8, 4, 4)
 QUERY, KEY, VALUE = normals(2, 3, 5, 8), normals(2, 3, 7, 8, seed=1), normals(2, 3, 7, 6, seed=2)
 MASK = torch.arange(35).reshape(5, 7) % 3 > 0
+HIDDEN = MASK & (torch.arange(5) != 2)[:, None]
 ROWS = torch.tensor([1, 0, 1])
 
 # name -> what moves, then what does not; for torch's function, the method and torch.nn.functional's
@@ -157,6 +158,9 @@ WITH_RULES: dict[str, tuple[Function, tuple[Tensor, ...]]] = {
     "stacked": (lambda x, y: torch.stack([x, Y, y], dim=1), (X, Y)),
     "chosen by a mask": (lambda x: torch.where(x > 0, x, Y), (X,)),
     "a number chosen by a mask": (lambda x: torch.where(x > 0, 0.5, x), (X,)),
+    "an infinite number chosen by a mask": (
+        lambda x: torch.softmax(torch.where((X > -0.5) | (torch.arange(4) == 0), x, -torch.inf), -1), (X,),
+    ),
     "einsum": (lambda x, y: torch.einsum("bij,bkj->bik", x, y), (X, Y)),
     "a layer without bias": (lambda x: functional.linear(x, Y[0, :3]), (X,)),
     "a layer with its bias by name": (lambda x: functional.linear(x, Y[0, :3], bias=Y[0, :3, 0]), (X,)),
@@ -173,6 +177,9 @@ WITH_RULES: dict[str, tuple[Function, tuple[Tensor, ...]]] = {
     "attention to moving values": (lambda v: functional.scaled_dot_product_attention(QUERY, KEY, v), (VALUE,)),
     "attention with a bool mask": (
         lambda q, k: functional.scaled_dot_product_attention(q, k, VALUE, attn_mask=MASK), (QUERY, KEY),
+    ),
+    "attention with a row masked altogether": (
+        lambda q, k, v: functional.scaled_dot_product_attention(q, k, v, attn_mask=HIDDEN), (QUERY, KEY, VALUE),
     ),
     "attention with a float mask": (
         lambda q, k: functional.scaled_dot_product_attention(q, k, VALUE, attn_mask=normals(5, 7)), (QUERY, KEY),

@@ -14,15 +14,19 @@ __all__ = ["card"]
 def card(head: Head, options: DistillOptions, found: HeadReport) -> str:
     """Markdown: what the head is, how it was made and how good it is on held-out data."""
     pointwise = options.target == "pointwise"
-    target = "gamma d epsilon/d gamma" if pointwise else "the correction that steps need"
+    target = "gamma d epsilon/d gamma" if pointwise else "what steps of genie_hermite lack"
     kind = "head" if pointwise else "correction"
-    unused = {"values", "nfes", "grids"} if pointwise else {"gamma_max", "weighting"}
+    unused = (
+        {"values", "nfes", "grids", "trajectories", "pool_steps", "forced_steps"}
+        if pointwise
+        else {"gamma_max", "weighting"}
+    )
     used = {name: value for name, value in asdict(options).items() if name not in unused}
     parameters = sum(p.numel() for p in head.parameters())
     lines = [
         "# A GENIE head",
         "",
-        "Predicts the derivative of epsilon along the probability flow, from the last feature map of the network that",
+        f"Predicts {target}, from the last feature map of the network that",
         f'lies beside it: `genie_samplers.genie.with_head(model, folder)`, for plans with derivative="{kind}" such as',
         "those of `genie_ttm2` and `genie_hermite3`. Dockhorn, Vahdat and Kreis, arXiv 2210.05475.",
         "",

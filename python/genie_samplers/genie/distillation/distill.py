@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from genie_ext import jvp_distill_loss
+from genie_ext.ops.jvp_distill_loss import WEIGHTINGS
 
 from ..._arguments import choice, integer, real
 from ..._training import RunOptions, TrainingRun
@@ -29,6 +30,8 @@ from .targets import PointwiseTargets, Source, Targets
 
 __all__ = ["DistillOptions", "Distiller", "fitting_config", "targets_of"]
 
+_MOST_VALUES = 4
+_LEAST_MEMORY = 2  # what plans of genie_hermite read
 _FEWEST_STEPS = 5  # of the coarser plans that share the trajectories of a finer one
 
 
@@ -39,9 +42,10 @@ class DistillOptions(RunOptions):
     target: "step", the corrections that the steps of genie_hermite need, through every number of ``values``, at every
     one of ``nfes`` and its divisors from 5 on, on every one of ``grids``; "pointwise", the derivative where gamma <=
     gamma_max, with the ``weighting`` of ``genie_ext.jvp_distill_loss``. batch_size: samples of a step, made in chunks
-    of chunk_size; those of corrections are drawn from a pool of fine trajectories, ``trajectories`` for every chunk of
-    a step, nfe and grid, that is made anew every pool_steps steps. width: channels of the head. about: the network, in
-    words. ValueError or TypeError for numbers that make no run.
+    of chunk_size; those of corrections are drawn from a pool of fine trajectories, ``trajectories`` for every nfe and
+    grid, that every process makes anew every pool_steps steps. After forced_steps they are those of solvers that
+    the head itself has led. width: channels of the head. about: the network, in words. ValueError or TypeError for
+    numbers that make no run.
     """
 
     steps: int = 2000
@@ -55,22 +59,30 @@ class DistillOptions(RunOptions):
     values: tuple[int, ...] = (1, 2, 3)
     nfes: tuple[int, ...] = (15, 20, 24)
     grids: tuple[str, ...] = ("karras", "uniform_t")
-    trajectories: int = 16
+    trajectories: int = 64
     pool_steps: int = 500
+    forced_steps: int = 1000
     weighting: str = "one_plus_gamma2"
     gamma_max: float | None = None
     width: int | None = None
     about: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "seed"):
+        for name in ("steps", "seed", "forced_steps"):
             integer(getattr(self, name), name, least=0)
         for name in ("batch_size", "chunk_size", "warmup_steps", "save_every", "trajectories", "pool_steps"):
             integer(getattr(self, name), name, least=1)
         choice(self.target, "target", ("step", "pointwise"))
+        choice(self.weighting, "weighting", WEIGHTINGS)
         for name in ("values", "nfes", "grids"):
             if not isinstance(getattr(self, name), tuple) or not getattr(self, name):
                 raise ValueError(f"{name}={getattr(self, name)!r}: give a tuple of one or more")
+        for values, nfe, grid in itertools.product(self.values, self.nfes, self.grids):
+            choice(integer(values, "values"), "values", range(1, _MOST_VALUES + 1))
+            integer(nfe, "nfes", least=1)
+            choice(grid, "grids", GRIDS)
+        if self.target == "step" and self.gamma_max is not None:
+            raise ValueError(f"gamma_max={self.gamma_max}: has no part in target='step'; leave it out")
         if not 0.0 < real(self.learning_rate, "learning_rate") < math.inf:
             raise ValueError(f"learning_rate={self.learning_rate}: give a finite number > 0")
         if self.batch_size % self.chunk_size:
@@ -126,7 +138,7 @@ class Distiller(TrainingRun):
     def _chunk(self, number: int) -> Tensor:
         """The loss of a chunk, per sample, and its gradient, as one flat tensor."""
         parameters = list(self.network.parameters())
-        loss = self._loss(self.source.chunk(number))
+        loss = self._loss(self.source.chunk(number, self.network))
         gradients = torch.autograd.grad(loss, parameters)
         return torch.cat([loss.detach().reshape(1), *(g.reshape(-1) for g in gradients)])
 
@@ -153,7 +165,8 @@ def targets_of(
         plans = [_plans(model, nfe, grid, options.values) for nfe in options.nfes for grid in options.grids]
         return StepTargets(
             model, config, data, plans, options.chunk_size, seed,
-            trajectories=options.trajectories, draws=options.pool_steps, lanes=options.chunks,
+            trajectories=options.trajectories, pool_chunks=options.pool_steps * options.chunks,
+            forced_chunks=options.forced_steps * options.chunks,
         )  # fmt: skip
     t_max = schedule.t_max if options.gamma_max is None else float(schedule.time_of_gamma(options.gamma_max))
     if not t_max > schedule.t_end:
@@ -164,7 +177,7 @@ def targets_of(
 
 def _plans(model: WrappedModel, nfe: int, grid: str, values: Sequence[int]) -> list[Plan]:
     """Those on this grid, and those on every k-th of its times that still have enough steps."""
-    times = GRIDS[choice(grid, "grids", GRIDS)](model.schedule, nfe)
+    times = GRIDS[grid](model.schedule, nfe)
     strides = [k for k in range(1, max(1, nfe // _FEWEST_STEPS) + 1) if nfe % k == 0]
     return [
         genie_hermite(
@@ -185,7 +198,7 @@ def fitting_config(model: WrappedModel, data: Data, options: DistillOptions) -> 
     if model.dtype != torch.float32:
         raise ValueError(f"model: its weights are {model.dtype}; load it in float32, the head may serve others then")
     if options.target == "step":
-        memory = max(1, max(options.values) - 1)
+        memory = max(_LEAST_MEMORY, max(options.values) - 1)
         config = CorrectionConfig.of(network, width=options.width, memory=memory)
     else:
         config = HeadConfig.of(network, width=options.width)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from ...plan import Combination, Plan
 from ..heads.step_rows import step_rows
 from .trajectories import Trajectories, amplification
 
-__all__ = ["Lack", "lacks"]
+__all__ = ["Lack", "lacks", "uncorrected"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,7 @@ class Lack:
 
     x, end: where it starts and should end. epsilons: its own and the earlier ones that it reads, newest first; all
     [B, ...]. row: the weights of these in the step, the head's among them. told: as of :func:`step_rows`. label: the
-    network's own. effect: squared change that a correction of one makes of the last state. error: that of the
-    correction which is lacking, summed over elements, on average over trajectories.
+    network's own. gain: change that a correction of one makes of the last state.
     """
 
     x: Tensor
@@ -32,20 +31,25 @@ class Lack:
     row: Combination
     told: Tensor
     label: float
-    effect: float
-    error: float = 0.0
+    gain: float
 
     def correction(self, sample: int | slice = slice(None)) -> Tensor:
         """What would let the step end on the trajectories, or on that one."""
-        reached = self.row.x * self.x[sample]
-        for weight, epsilon in zip((self.row.y[0], *self.row.history), self.epsilons, strict=True):
-            reached = reached + weight * epsilon[sample]
+        reached = uncorrected(self.row, self.x[sample], [epsilon[sample] for epsilon in self.epsilons])
         return (self.end[sample] - reached) / self.row.y[1]
 
     def past(self, sample: int, memory: int) -> list[Tensor]:
         """The earlier epsilons of a trajectory, and zeros up to ``memory`` of them."""
         known = [epsilon[sample] for epsilon in self.epsilons[1:]]
         return known + [torch.zeros_like(self.x[sample])] * (memory - len(known))
+
+
+def uncorrected(row: Combination, x: Tensor, epsilons: Sequence[Tensor]) -> Tensor:
+    """Where the multistep method ends; ``epsilons``: the row's own, then the earlier ones that it reads."""
+    reached = row.x * x
+    for weight, epsilon in zip((row.y[0], *row.history), epsilons, strict=True):
+        reached = reached + weight * epsilon
+    return reached
 
 
 def lacks(plan: Plan, fine: Trajectories, memory: int, deviation: float) -> list[Lack]:
@@ -65,8 +69,6 @@ def lacks(plan: Plan, fine: Trajectories, memory: int, deviation: float) -> list
         if step.outputs < len(plan.outputs):
             continue
         read = [epsilons[row], *(epsilons[earlier.row] for earlier in step.history)]
-        effect = float(step.x.y[1] * grows[row]) ** 2
-        lack = Lack(fine.states[row], fine.states[row + 1], read, step.x, told[row], fine.labels[row], effect)
-        square = float(lack.correction().double().square().sum()) / len(lack.x)
-        found.append(replace(lack, error=effect * square))
+        gain = float(step.x.y[1] * grows[row])
+        found.append(Lack(fine.states[row], fine.states[row + 1], read, step.x, told[row], fine.labels[row], gain))
     return found

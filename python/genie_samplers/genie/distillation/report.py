@@ -28,7 +28,7 @@ NFES = (5, 8, 10, 15, 20)
 
 @dataclass(frozen=True)
 class Band:
-    """gamma in [low, high): rms of the target (gamma times the derivative) and of the head's error, per pixel."""
+    """gamma in [low, high): rms of the target and of the head's error, per pixel, weighted as in the loss."""
 
     low: float
     high: float
@@ -52,8 +52,7 @@ class HeadReport:
             writer = csv.writer(file)
             writer.writerow(("kind", "solver", "nfe", "gamma_low", "gamma_high", "samples", "target_rms", "error"))
             writer.writerows(
-                ("derivative", "", "", b.low, b.high, b.samples, f"{b.target:.6f}", f"{b.error:.6f}")
-                for b in self.bands
+                ("head", "", "", b.low, b.high, b.samples, f"{b.target:.6f}", f"{b.error:.6f}") for b in self.bands
             )
             writer.writerows(
                 ("rmse", c.solver, c.nfe, "", "", len(c.samples), "", f"{c.rmse:.6f}") for c in self.comparison.cells
@@ -79,7 +78,7 @@ class HeadReport:
         middle = [np.sqrt(max(b.low, 0.01) * min(b.high, 150.0)) for b in self.bands]
         left.plot(middle, [b.relative for b in self.bands], "o-")
         left.axhline(1.0, color="grey", linewidth=0.8)
-        left.set(xscale="log", xlabel="gamma", ylabel="error of the derivative / its rms", ylim=(0.0, None))
+        left.set(xscale="log", xlabel="gamma", ylabel="error of what the head predicts / its rms", ylim=(0.0, None))
         cells = self.comparison.cells
         for solver in dict.fromkeys(c.solver for c in cells):
             right.plot(*zip(*((c.nfe, c.rmse) for c in cells if c.solver == solver), strict=True), "o-", label=solver)
@@ -96,14 +95,17 @@ def derivative_errors(head: Head, chunks: Iterable[Targets], edges: Sequence[flo
         error = jvp_distill_loss(
             head(*at.inputs), at.target.contiguous(), at.gamma, weighting=torch.ones_like(at.gamma), reduction="none"
         )
+        weight = torch.ones_like(at.gamma) if at.weight is None else at.weight
+        columns = (weight, weight * at.target.square().flatten(1).mean(1), weight * error / at.target[0].numel())
         gammas.append(at.gamma)
-        squares.append(torch.stack([at.target.square().flatten(1).mean(1), error / at.target[0].numel()], dim=1))
+        squares.append(torch.stack(columns, dim=1))
     gamma, square = torch.cat(gammas), torch.cat(squares).double()
     found = []
     for low, high in pairwise(edges):
         inside = square[(gamma >= low) & (gamma < high)]
         if len(inside):
-            target, error = inside.mean(0).sqrt().tolist()
+            weight, *means = inside.mean(0)
+            target, error = (float((mean / weight).sqrt()) for mean in means)
             found.append(Band(low, high, len(inside), target, error))
     return found
 
@@ -124,7 +126,7 @@ def report(
 
     The genie solvers among ``solvers`` take the head as what it predicts.
     """
-    bands = derivative_errors(model.head, (held_out.chunk(number) for number in range(chunks)))
+    bands = derivative_errors(model.head, (held_out.chunk(number, model.head) for number in range(chunks)))
     kind = "head" if model.head.config.predicts == "derivative" else "correction"
     options = {name: {"derivative": kind} for name in solvers if name.startswith("genie_")}
     compared = compare(

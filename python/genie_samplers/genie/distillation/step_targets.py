@@ -8,29 +8,58 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..._arguments import integer
 from ...models import WrappedModel
 from ...plan import Plan
 from ..heads.correction import CorrectionConfig
 from ..heads.step_rows import step_rows
 from .data import Data
 from .lacks import Lack, lacks
+from .rollout import roll_out
 from .targets import Targets
-from .trajectories import fine_trajectories, widest
+from .trajectories import Trajectories, fine_trajectories, widest
 
 __all__ = ["StepTargets"]
+
+_DRAWS = 1  # of the generators that belong to a seed; trajectories have another
+
+
+@dataclass(frozen=True)
+class _Solved:
+    """A plan and trajectories at its times; errors are squares summed over elements, on average over trajectories.
+
+    errors: of the last state, by each step alone. carried: of the last state, by the steps up to each, summed over
+    these.
+    """
+
+    plan: Plan
+    fine: Trajectories
+    lacks: Sequence[Lack]
+    errors: np.ndarray
+    carried: float
+
+    @staticmethod
+    def of(plan: Plan, fine: Trajectories, steps: Sequence[Lack]) -> _Solved:
+        errors, carried, deviation = [], 0.0, torch.zeros_like(fine.states[0], dtype=torch.float64)
+        for step in steps:
+            change = step.gain * step.correction().double()
+            deviation += change
+            errors.append(float(change.square().sum()) / len(change))
+            carried += float(deviation.square().sum()) / len(change)
+        return _Solved(plan, fine, steps, np.array(errors), carried)
 
 
 @dataclass(frozen=True)
 class _Pool:
-    """lacks: of every row of every plan, on the trajectories that it belongs to. chance: of drawing each, their sum 1.
+    """The steps of all plans. chance: of drawing each, their sum 1.
 
     weight: of each in the loss, so that its mean over draws is the mean over plans of the share left unexplained.
     """
 
-    lacks: Sequence[Lack]
-    cond: Sequence[Mapping[str, Tensor]]
+    solved: Sequence[_Solved]
+    steps: Sequence[tuple[Lack, Mapping[str, Tensor]]]
     chance: np.ndarray
     weight: np.ndarray
 
@@ -40,11 +69,12 @@ class StepTargets:
     """The corrections that would let steps of some plans end on the network's own fine trajectory.
 
     plans: groups of plans of derivative="correction" with one step per evaluation, those of a group on the same grid or
-    on every k-th time of it, the finest first. A pool holds ``trajectories`` solutions from noise for every group, by
-    tAB-DEIS-3 in ``parts`` steps for each of the finest plan's. A chunk is ``size`` steps drawn from a pool, by the
+    on every k-th time of it, the finest first. A pool holds ``trajectories`` fine solutions from noise for every
+    group. A chunk is ``size`` steps drawn from a pool, by the
     square root of their share in the plan's error: the squared change that the missing correction makes of the last
     state, were the data normal and the direction their widest. The weights make the loss the share of that error which
-    is left unexplained. Chunk n is of lane n modulo ``lanes``; a lane makes a new pool every ``draws`` of its chunks.
+    is left unexplained. A new pool is made every ``pool_chunks`` chunks. From chunk ``forced_chunks`` on the steps are
+    those of a plan that the head has led so far (:func:`roll_out`).
     """
 
     model: WrappedModel
@@ -53,13 +83,16 @@ class StepTargets:
     plans: Sequence[Sequence[Plan]]
     size: int
     seed: int
-    trajectories: int = 48
-    draws: int = 500
-    lanes: int = 1
-    parts: int = 3
-    _pools: dict[int, tuple[int, _Pool]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    trajectories: int = 64
+    pool_chunks: int = 2000
+    forced_chunks: int = 4000
+    _pool: dict[int, _Pool] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for name in ("size", "trajectories", "pool_chunks"):
+            integer(getattr(self, name), name, least=1)
+        if not self.plans or not all(self.plans):
+            raise ValueError(f"plans={self.plans!r}: give one or more groups of one or more plans")
         for finest, *coarser in self.plans:
             for plan in (finest, *coarser):
                 self._check(plan)
@@ -68,6 +101,8 @@ class StepTargets:
     def _check(self, plan: Plan) -> None:
         if plan.outputs != (*self.model.outputs, *self.head.outputs) or plan.recipe is None:
             raise ValueError(f"plan: reads {plan.outputs}; give a genie solver's with derivative='correction'")
+        if plan.schedule != self.model.schedule or plan.guidance is not None:
+            raise ValueError("plan: guided, or of another schedule than the model's; give an unguided plan of that")
         if plan.recipe.grid[-1] == plan.schedule.t_zero:
             raise ValueError("plan: ends at gamma = 0; give one that ends before, its last step has no correction")
         step_rows(plan, self.head.memory)  # or why the head is not for this plan
@@ -80,14 +115,16 @@ class StepTargets:
         return widest(self.data.images)
 
     @torch.no_grad()
-    def chunk(self, number: int) -> Targets:
-        turn, lane = divmod(number, self.lanes)
-        pool = self._pool(turn // self.draws, lane)
-        rng = np.random.default_rng([self.seed, number])
+    def chunk(self, number: int, head: nn.Module) -> Targets:
+        pool, rng = self._pool_of(number // self.pool_chunks), np.random.default_rng([self.seed, _DRAWS, number])
+        return self._drawn(pool, rng) if number < self.forced_chunks else self._rolled(pool, rng, head)
+
+    def _drawn(self, pool: _Pool, rng: np.random.Generator) -> Targets:
+        """Steps from the fine trajectories."""
         strata = (np.arange(self.size) + rng.random(self.size)) / self.size
         rows = np.searchsorted(np.cumsum(pool.chance)[:-1], strata)
         samples = rng.integers(0, self.trajectories, self.size)
-        drawn = [(pool.lacks[row], pool.cond[row], int(sample)) for row, sample in zip(rows, samples, strict=True)]
+        drawn = [(*pool.steps[row], int(sample)) for row, sample in zip(rows, samples, strict=True)]
         x, epsilon, told, target, *past = (
             torch.stack(values)
             for values in zip(*(self._shown(lack, sample) for lack, _, sample in drawn), strict=True)
@@ -99,46 +136,54 @@ class StepTargets:
         weight = torch.from_numpy(pool.weight[rows]).to(x.device)
         return Targets((x, epsilon, past, features.last, told), target, torch.exp(told[:, 0].double()), weight)
 
+    def _rolled(self, pool: _Pool, rng: np.random.Generator, head: nn.Module) -> Targets:
+        """Steps of a plan that the head itself has led, as many as there are of some trajectories."""
+        solved = pool.solved[int(rng.integers(len(pool.solved)))]
+        count = min(self.trajectories, -(-self.size // len(solved.lacks)))
+        samples = torch.from_numpy(rng.choice(self.trajectories, count, replace=False))
+        rolled = roll_out(self.model, head, solved.plan, solved.fine, samples)  # type: ignore[arg-type]
+        columns = zip(*((r.x, r.epsilon, r.last, r.told, r.target, *r.past) for r in rolled), strict=True)
+        x, epsilon, last, told, target, *past = (torch.cat(values) for values in columns)
+        effects = np.array([lack.gain for lack in solved.lacks]) ** 2 * len(rolled) / solved.carried
+        weight = torch.from_numpy(np.repeat(effects, count)).to(x.device)
+        return Targets((x, epsilon, past, last, told), target, torch.exp(told[:, 0].double()), weight)
+
     def _shown(self, lack: Lack, sample: int) -> tuple[Tensor, ...]:
         """x, epsilon, what the head is told, its target, and the memory."""
         past = lack.past(sample, self.head.memory)
         return lack.x[sample], lack.epsilons[0][sample], lack.told, lack.correction(sample), *past
 
-    def _pool(self, index: int, lane: int) -> _Pool:
-        """The pool of this number of a lane, which is kept until the next one is asked for."""
-        kept = self._pools.get(lane)
-        if kept is None or kept[0] != index:
-            self._pools.pop(lane, None)  # before the next one takes memory
-            self._pools[lane] = kept = (index, self._make_pool(index * self.lanes + lane))
-        return kept[1]
+    def _pool_of(self, index: int) -> _Pool:
+        """The pool of this number, which is kept until another one is asked for."""
+        if index not in self._pool:
+            self._pool.clear()  # before the next one takes memory
+            self._pool[index] = self._make_pool(index)
+        return self._pool[index]
 
     def _make_pool(self, number: int) -> _Pool:
-        found: list[Lack] = []
-        cond: list[Mapping[str, Tensor]] = []
-        shares: list[np.ndarray] = []
+        solved: list[_Solved] = []
         for place, group in enumerate(self.plans):
             fine = fine_trajectories(
-                self.model, group[0], self.data, self.trajectories, self.parts, self.seed,
+                self.model, group[0], self.data, self.trajectories, self.seed,
                 first=(number * len(self.plans) + place) * self.trajectories,
             )  # fmt: skip
             for plan in group:
-                steps = lacks(plan, fine.every(_stride(group[0], plan)), self.head.memory, self.widest)
-                errors = np.array([lack.error for lack in steps])
-                shares.append(errors / errors.sum())
-                found += steps
-                cond += [fine.cond] * len(steps)
-        share = np.concatenate(shares) / len(shares)
+                mine = fine.every(_stride(group[0], plan))
+                solved.append(_Solved.of(plan, mine, lacks(plan, mine, self.head.memory, self.widest)))
+        steps = [(lack, each.fine.cond) for each in solved for lack in each.lacks]
+        if not all(each.errors.sum() > 0.0 for each in solved):
+            raise ValueError("model: some plans end on its trajectories without corrections; there is nothing to learn")
+        share = np.concatenate([each.errors / each.errors.sum() for each in solved])
         chance = np.sqrt(share) / np.sqrt(share).sum()
-        errors = np.array([lack.error for lack in found])
-        effects = np.array([lack.effect for lack in found])
-        return _Pool(found, cond, chance, effects * share / errors / chance)
+        effects = [lack.gain**2 / each.errors.sum() for each in solved for lack in each.lacks]
+        return _Pool(solved, steps, chance, np.array(effects) / len(solved) / chance)
 
 
 def _stride(finest: Plan, plan: Plan) -> int:
     """k where the plan's grid is every k-th time of the finest one's."""
     fine, coarse = (p.recipe.grid if p.recipe else () for p in (finest, plan))
     stride = (len(fine) - 1) // (len(coarse) - 1)
-    if fine[::stride] != coarse:
+    if stride < 1 or fine[::stride] != coarse:
         raise ValueError(
             "plans: a group holds a plan whose times are not every k-th of the first one's; make it a group"
         )

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...models import WrappedModel
 from ..derivative import differentiate, path_on
@@ -41,9 +41,9 @@ class Targets:
 
 
 class Source(Protocol):
-    """Chunks of targets, each a function of its number alone."""
+    """Chunks of targets, each a function of its number, and of the head as it is where that leads to them."""
 
-    def chunk(self, number: int) -> Targets: ...
+    def chunk(self, number: int, head: nn.Module) -> Targets: ...
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class PointwiseTargets:
     seed: int
 
     @torch.no_grad()
-    def chunk(self, number: int) -> Targets:
+    def chunk(self, number: int, head: nn.Module | None = None) -> Targets:
         rng = np.random.default_rng([self.seed, number])
         images, cond = self.data.draw(rng, self.size, self.model.device)
         place = (np.arange(self.size) + rng.random(self.size)) / self.size

@@ -23,7 +23,10 @@ from .data import Data
 __all__ = ["Trajectories", "amplification", "fine_trajectories", "widest"]
 
 _STREAM = 2  # of training noise; plans draw from others
-_IMAGES = 1000  # that the widest direction of the data is measured on
+_CONDITIONING = 2  # of the generators that belong to a seed; draws from a pool have another
+_IMAGES = 500  # that the widest direction of the data is measured on
+_FINE_STEPS = 72
+_FEWEST_PARTS = 4
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,15 @@ class Trajectories:
 
 
 def fine_trajectories(
-    model: WrappedModel, plan: Plan, data: Data, count: int, parts: int, seed: int, *, first: int
+    model: WrappedModel, plan: Plan, data: Data, count: int, seed: int, *, first: int, parts: int | None = None
 ) -> Trajectories:
     """``count`` solutions on the plan's grid by tAB-DEIS-3 with ``parts`` steps in each of its own.
 
-    Their noise has the numbers ``first``, ``first + 1``, ..; their conditioning is drawn from the data by ``first``.
+    By default at least four, and as many as make 72 in all. Their noise has the numbers ``first``, ``first + 1``, ..;
+    their conditioning is drawn from the data by ``first``.
     """
-    images, cond = data.draw(np.random.default_rng([seed, first]), count, model.device)
+    parts = parts or max(_FEWEST_PARTS, -(-_FINE_STEPS // len(plan.times)))
+    images, cond = data.draw(np.random.default_rng([seed, _CONDITIONING, first]), count, model.device)
     x = torch.empty_like(images)
     ids = torch.arange(first, first + count) % 2**32
     noise = Noise(torch.tensor([signed_seed(seed)]).to(x.device), ids.to(x.device), _STREAM)
@@ -66,10 +71,10 @@ def fine_trajectories(
 
 
 def widest(images: Tensor) -> float:
-    """The largest standard deviation along a direction, of the first thousand images [N, ...]."""
-    rows = images[:_IMAGES].flatten(1).double()
+    """The largest standard deviation along a direction, of five hundred evenly spaced images among [N, ...]."""
+    rows = images[:: -(-len(images) // _IMAGES)].flatten(1)
     centred = rows - rows.mean(0)
-    return float(torch.linalg.eigvalsh(centred @ centred.T / len(rows))[-1].sqrt())
+    return float(torch.linalg.eigvalsh((centred @ centred.T).double() / len(rows))[-1].sqrt())
 
 
 def amplification(schedule: Schedule, times: np.ndarray, deviation: float) -> np.ndarray:

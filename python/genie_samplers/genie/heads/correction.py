@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..._arguments import integer
 from .features import LAST_LAYER, Features, captured
 from .sizes import check_sizes, groups, sizes, width_of
 
@@ -37,6 +38,9 @@ class CorrectionConfig:
 
     predicts: ClassVar[str] = "correction"
     outputs: ClassVar[tuple[str, ...]] = ("c1", "c2", "c3")
+
+    def __post_init__(self) -> None:
+        integer(self.memory, "memory", least=0)
 
     @staticmethod
     def of(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import reprlib
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -46,14 +48,20 @@ def save_head(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     weights = {name: value.to(dtype).contiguous() for name, value in head.state_dict().items()}
+    if bad := [name for name, value in weights.items() if not bool(value.isfinite().all())]:
+        raise ValueError(f"head: {bad[0]} is not finite in {dtype}; save it with dtype=torch.float32")
     (partial / _WEIGHTS).write_bytes(save(weights))
     config: dict[str, object] = {"predicts": head.config.predicts, **asdict(head.config)}
     if model is not None:
         config[_NETWORK] = _description(model)
     (partial / _CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-    if target.is_dir():
-        shutil.rmtree(target)
-    os.replace(partial, target)
+    place = target.resolve()  # of a link what it leads to
+    old = place.with_name(place.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.is_dir():
+        os.replace(place, old)
+    os.replace(partial, place)
+    shutil.rmtree(old, ignore_errors=True)
     return target
 
 
@@ -61,11 +69,22 @@ def check_network(folder: Path | str, model: WrappedModel) -> None:
     """ValueError where the head in ``folder`` was distilled from a model of other prediction, schedule or labels."""
     known = _config(_home(folder)).get(_NETWORK, {})
     for name, value in json.loads(json.dumps(_description(model))).items():
-        if known.get(name, value) != value:
+        if name in known and not _alike(value, known[name]):
             raise ValueError(
-                f"model: its {name} is {value}, but the head in {str(folder)!r} was distilled from a network with "
-                f"{known[name]}; wrap the model as it was then"
+                f"model: has {name} {reprlib.repr(value)}, but the head in {str(folder)!r} was distilled from a "
+                f"network with {reprlib.repr(known[name])}; wrap the model as it was then"
             )
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Equal, numbers up to what processors differ in."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_alike(value, b[name]) for name, value in a.items())
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_alike, a, b))
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-12)
+    return a == b
 
 
 def load_head(folder: Path | str) -> Head:

@@ -31,8 +31,11 @@ def step_rows(plan: Plan, memory: int) -> Array:
 def _checked_recipe(plan: Plan, memory: int) -> Recipe:
     recipe = plan.recipe
     if recipe is None or recipe.options.get("variable") != "log_gamma" or plan.quantity != "epsilon":
-        found = f"{plan.quantity}, {recipe.options if recipe else 'without a recipe'}"
-        raise ValueError(f"plan: {found}; a head of corrections knows polynomials of epsilon in log gamma")
+        found = f"variable={recipe.options.get('variable')!r}" if recipe else "without a recipe"
+        raise ValueError(
+            f"plan: {found}, of {plan.quantity}; a head of corrections knows polynomials of epsilon in log gamma, make "
+            "the plan with make_plan and variable='log_gamma', quantity='epsilon'"
+        )
     if plan.rising:
         raise ValueError("plan: encodes; a head of corrections knows steps to smaller gamma, use derivative='exact'")
     longest = max((len(step.history) for step in plan.instructions if step.outputs > 1), default=0)

@@ -78,7 +78,7 @@ def _zero(value: Any) -> Any:
         return [_zero(v) for v in value]
     if isinstance(value, Tensor):
         return value.new_zeros(()).expand(value.shape)
-    return value and 0 * value
+    return type(value)() if isinstance(value, int | float | complex) else value  # 0 * inf is NaN
 
 
 def _divided(call: Call, moving: tuple[Tensor, ...], value: Any) -> Push | None:
@@ -122,6 +122,8 @@ def _attention(call: Call, moving: tuple[Tensor, ...], _: Any) -> Push | None:
     def push(*tangents: Tensor) -> Tensor:
         d_query, d_key, d_value = _put((None, None, None), positions, tangents)
         share = torch.softmax(_masked((query * by) @ key.mT, mask), -1)
+        if mask is not None:
+            share = share.nan_to_num_(0.0)  # of a row that is masked altogether, which torch answers with zeros
         factors = ((d_query, key), (query, d_key))
         terms = [] if d_value is None else [share @ d_value]
         if d_query is not None or d_key is not None:
