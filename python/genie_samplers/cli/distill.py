@@ -27,7 +27,7 @@ from .options import FILE, check_device, data_option, device_option, integers, s
 
 __all__ = ["distill_command"]
 
-_LATENTS = 20  # of the report
+_LATENTS, _TRAJECTORIES = 20, 8  # of the report
 
 
 @click.command("distill")
@@ -110,7 +110,8 @@ def distill_command(
 def _report(headed: genie.HeadedModel, held_out: Data, options: genie.DistillOptions) -> genie.HeadReport:
     count = min(_LATENTS, 4 * options.chunk_size)  # four plain passes take no more memory than one with derivatives
     cond = {name: torch.arange(count) % int(null) for name, null in held_out.null.items()}
-    targets = genie.targets_of(headed.model, headed.head.config, held_out, options, options.seed + 1)
+    few = replace(options, trajectories=min(_TRAJECTORIES, options.trajectories))
+    targets = genie.targets_of(headed.model, headed.head.config, held_out, few, options.seed + 1)
     shape = (count, *held_out.images.shape[1:])
     return genie.report(headed, targets, shape=shape, cond=cond)
 

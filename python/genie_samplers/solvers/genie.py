@@ -185,7 +185,7 @@ register(
     ),
     Solver(
         "genie_hermite", genie_hermite, order=4, options={"derivatives": 1},
-        budget=best_measured({1: (2, "uniform_t"), 9: (3, "karras")}, "values"),
+        budget=best_measured({1: (2, "uniform_t"), 9: (3, "uniform_t"), 13: (3, "karras")}, "values"),
         summary="GENIE with memory and one derivative, values and grid by the number of evaluations",
     ),
 )  # fmt: skip
