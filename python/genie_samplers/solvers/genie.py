@@ -184,8 +184,10 @@ register(
         summary="GENIE with memory, two predictions and their exact derivatives; options as genie_ttm2",
     ),
     Solver(
-        "genie_hermite", genie_hermite, order=4, options={"derivatives": 1},
-        budget=best_measured({1: (2, "uniform_t"), 9: (3, "uniform_t"), 13: (3, "karras")}, "values"),
+        "genie_hermite", genie_hermite, order=3, options={"derivatives": 1},
+        budget=best_measured(
+            {1: (2, "uniform_t"), 9: (3, "uniform_t"), 13: (3, "log_snr"), 18: (2, "quadratic_t")}, "values"
+        ),
         summary="GENIE with memory and one derivative, values and grid by the number of evaluations",
     ),
 )  # fmt: skip
