@@ -47,7 +47,7 @@ def per_step(evaluations: int) -> Callable[[int], Budget]:
 
 def best_measured(choices: Mapping[int, tuple[int, str]], option: str = "order") -> Callable[[int], Budget]:
     """The budget of a multistep family: from each number of evaluations on, the order (or other option) and the grid
-    that did best.
+    that did best. A caller's own value of the option leaves the grid as it is.
     """
 
     def budget(nfe: int) -> Budget:

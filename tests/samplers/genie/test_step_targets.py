@@ -75,6 +75,17 @@ def test_trajectories_belong_to_their_numbers() -> None:
     assert torch.equal(one.states[-1], again.states[-1]) and not torch.equal(one.states[0], other.states[0])
 
 
+def test_trajectories_may_be_solved_a_few_at_a_time() -> None:
+    together, apart = (
+        fine_trajectories(model(), plan(), data(), 3, 0, first=4, parts=4, batch_size=size) for size in (None, 2)
+    )
+    assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in zip(together.states, apart.states, strict=True))
+    assert all(
+        torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in zip(together.epsilons, apart.epsilons, strict=True)
+    )
+    assert together.labels == apart.labels and len(together.states) == 5
+
+
 def test_disturbances_of_normal_data_grow_by_the_ratio_of_deviations() -> None:
     """The flow of N(0, c^2) data is x = sqrt(alpha^2 c^2 + sigma^2) z, solved here with its exact epsilon."""
     times = gs.grids.power_gamma(SCHEDULE, 400)

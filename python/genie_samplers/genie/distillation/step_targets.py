@@ -69,12 +69,12 @@ class StepTargets:
     """The corrections that would let steps of some plans end on the network's own fine trajectory.
 
     plans: groups of plans of derivative="correction" with one step per evaluation, those of a group on the same grid or
-    on every k-th time of it, the finest first. A pool holds ``trajectories`` fine solutions from noise for every
-    group. A chunk is ``size`` steps drawn from a pool, by the
-    square root of their share in the plan's error: the squared change that the missing correction makes of the last
-    state, were the data normal and the direction their widest. The weights make the loss the share of that error which
-    is left unexplained. A new pool is made every ``pool_chunks`` chunks. From chunk ``forced_chunks`` on the steps are
-    those of a plan that the head has led so far (:func:`roll_out`).
+    on every k-th time of it, the finest first. A pool holds ``trajectories`` fine solutions from noise for every group,
+    made ``size`` at a time. A chunk is ``size`` steps drawn from a pool, by the square root of their share in the
+    plan's error: the squared change that the missing correction makes of the last state, were the data normal and the
+    direction their widest. The weights make the loss the share of that error which is left unexplained. A new pool is
+    made every ``pool_chunks`` chunks. From chunk ``forced_chunks`` on the steps are those of a plan that the head has
+    led so far (:func:`roll_out`).
     """
 
     model: WrappedModel
@@ -164,7 +164,7 @@ class StepTargets:
         solved: list[_Solved] = []
         for place, group in enumerate(self.plans):
             fine = fine_trajectories(
-                self.model, group[0], self.data, self.trajectories, self.seed,
+                self.model, group[0], self.data, self.trajectories, self.seed, batch_size=self.size,
                 first=(number * len(self.plans) + place) * self.trajectories,
             )  # fmt: skip
             for plan in group:

@@ -46,28 +46,40 @@ class Trajectories:
 
 
 def fine_trajectories(
-    model: WrappedModel, plan: Plan, data: Data, count: int, seed: int, *, first: int, parts: int | None = None
-) -> Trajectories:
+    model: WrappedModel, plan: Plan, data: Data, count: int, seed: int, *,
+    first: int, parts: int | None = None, batch_size: int | None = None,
+) -> Trajectories:  # fmt: skip
     """``count`` solutions on the plan's grid by tAB-DEIS-3 with ``parts`` steps in each of its own.
 
     By default at least four, and as many as make 72 in all. Their noise has the numbers ``first``, ``first + 1``, ..;
-    their conditioning is drawn from the data by ``first``.
+    their conditioning is drawn from the data by ``first``. batch_size: of the network, ``count`` by default.
     """
-    parts = parts or max(_FEWEST_PARTS, -(-_FINE_STEPS // len(plan.times)))
     images, cond = data.draw(np.random.default_rng([seed, _CONDITIONING, first]), count, model.device)
     x = torch.empty_like(images)
     ids = torch.arange(first, first + count) % 2**32
     noise = Noise(torch.tensor([signed_seed(seed)]).to(x.device), ids.to(x.device), _STREAM)
     normal_fill(x, noise=noise)
+    x.mul_(plan.init.scale)
     times = np.array(plan.recipe.grid)  # type: ignore[union-attr]
+    parts = parts or max(_FEWEST_PARTS, -(-_FINE_STEPS // len(plan.times)))
     fine = deis_tab(model.schedule, grids.subdivided(model.schedule, times, parts), prediction=model.outputs[0])
-    seen = _Seen(model, parts)
-    end = sample(seen, fine, x_init=x.mul_(plan.init.scale), cond=cond, progress=False)
+    solved = []
+    for start in range(0, count, batch_size or count):
+        chosen = slice(start, start + (batch_size or count))
+        solved.append(_solve(model, fine, parts, x[chosen], {name: value[chosen] for name, value in cond.items()}))
+    states, said = (list(map(torch.cat, zip(*parts_of, strict=True))) for parts_of in zip(*solved, strict=True))
     columns = zip(*predictions.to_epsilon(model.outputs[0], model.schedule, times[:-1]), strict=True)
-    epsilons = [
-        float(p) * state + float(q) * said for (p, q), state, said in zip(columns, seen.states, seen.said, strict=True)
-    ]
-    return Trajectories([*seen.states, end], epsilons, model.label(times[:-1]).tolist(), cond)
+    epsilons = [float(p) * at + float(q) * out for (p, q), at, out in zip(columns, states[:-1], said, strict=True)]
+    return Trajectories(states, epsilons, model.label(times[:-1]).tolist(), cond)
+
+
+def _solve(
+    model: WrappedModel, fine: Plan, parts: int, x: Tensor, cond: Mapping[str, Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """States at every ``parts``-th time of the fine plan, and what the network said at all but the last of them."""
+    seen = _Seen(model, parts)
+    end = sample(seen, fine, x_init=x, cond=cond, progress=False)
+    return [*seen.states, end], seen.said
 
 
 def widest(images: Tensor) -> float:
