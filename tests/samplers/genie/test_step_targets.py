@@ -11,7 +11,7 @@ import torch
 
 import genie_samplers as gs
 from genie_samplers import genie
-from genie_samplers.genie.distillation.lacks import Lack, lacks, uncorrected
+from genie_samplers.genie.distillation.lacks import Lack, lacks
 from genie_samplers.genie.distillation.rollout import roll_out
 from genie_samplers.genie.distillation.trajectories import Trajectories, amplification, fine_trajectories, widest
 from genie_samplers.genie.heads.step_rows import step_rows
@@ -293,7 +293,8 @@ def test_a_step_that_is_led_should_end_on_the_fine_trajectory() -> None:
     fine = fine_of(made)
     for rolled in roll_out(model(), correction_head(), made, fine, samples)[2:]:
         step = made.instructions[rolled.row]
-        reached = uncorrected(step.x, rolled.x, [rolled.epsilon, *rolled.past])
+        reached = step.x.x * rolled.x + step.x.y[0] * rolled.epsilon
+        reached = reached + sum(w * v for w, v in zip(step.x.history, rolled.past, strict=True))
         assert torch.allclose(reached + step.x.y[1] * rolled.target, fine.states[rolled.row + 1][samples], atol=1e-4)
         assert torch.equal(rolled.told, torch.from_numpy(step_rows(made, 2))[rolled.row].float().expand(2, -1))
 

@@ -14,8 +14,8 @@ __all__ = ["card"]
 def card(head: Head, options: DistillOptions, found: HeadReport) -> str:
     """Markdown: what the head is, how it was made and how good it is on held-out data."""
     pointwise = options.target == "pointwise"
+    derivative = head.config.derivative
     target = "gamma d epsilon/d gamma" if pointwise else "what steps of genie_hermite lack"
-    kind = "head" if pointwise else "correction"
     unused = (
         {"values", "nfes", "grids", "trajectories", "pool_steps", "forced_steps"}
         if pointwise
@@ -27,7 +27,8 @@ def card(head: Head, options: DistillOptions, found: HeadReport) -> str:
         "# A GENIE head",
         "",
         f"Predicts {target}, from the last feature map of the network that",
-        f'lies beside it: `genie_samplers.genie.with_head(model, folder)`, for plans with derivative="{kind}" such as',
+        "lies beside it: `genie_samplers.genie.with_head(model, folder)`, for plans with",
+        f'derivative="{derivative}" such as '
         "those of `genie_ttm2` and `genie_hermite3`. Dockhorn, Vahdat and Kreis, arXiv 2210.05475.",
         "",
         "| | |",

@@ -13,7 +13,7 @@ from ...plan import Combination, Plan
 from ..heads.step_rows import step_rows
 from .trajectories import Trajectories, amplification
 
-__all__ = ["Lack", "lacks", "uncorrected"]
+__all__ = ["Lack", "lacks"]
 
 
 @dataclass(frozen=True)
@@ -35,21 +35,15 @@ class Lack:
 
     def correction(self, sample: int | slice = slice(None)) -> Tensor:
         """What would let the step end on the trajectories, or on that one."""
-        reached = uncorrected(self.row, self.x[sample], [epsilon[sample] for epsilon in self.epsilons])
+        reached = self.row.x * self.x[sample]
+        for weight, epsilon in zip((self.row.y[0], *self.row.history), self.epsilons, strict=True):
+            reached = reached + weight * epsilon[sample]
         return (self.end[sample] - reached) / self.row.y[1]
 
     def past(self, sample: int, memory: int) -> list[Tensor]:
         """The earlier epsilons of a trajectory, and zeros up to ``memory`` of them."""
         known = [epsilon[sample] for epsilon in self.epsilons[1:]]
         return known + [torch.zeros_like(self.x[sample])] * (memory - len(known))
-
-
-def uncorrected(row: Combination, x: Tensor, epsilons: Sequence[Tensor]) -> Tensor:
-    """Where the multistep method ends; ``epsilons``: the row's own, then the earlier ones that it reads."""
-    reached = row.x * x
-    for weight, epsilon in zip((row.y[0], *row.history), epsilons, strict=True):
-        reached = reached + weight * epsilon
-    return reached
 
 
 def lacks(plan: Plan, fine: Trajectories, memory: int, deviation: float) -> list[Lack]:

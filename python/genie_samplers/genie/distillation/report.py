@@ -127,8 +127,7 @@ def report(
     The genie solvers among ``solvers`` take the head as what it predicts.
     """
     bands = derivative_errors(model.head, (held_out.chunk(number, model.head) for number in range(chunks)))
-    kind = "head" if model.head.config.predicts == "derivative" else "correction"
-    options = {name: {"derivative": kind} for name in solvers if name.startswith("genie_")}
+    options = {name: {"derivative": model.head.config.derivative} for name in solvers if name.startswith("genie_")}
     compared = compare(
         model, model.schedule, solvers, nfes, shape=shape, seed=seed, cond=cond, grid=grid, options=options
     )

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ... import predictions
+from ...engine import sample
 from ...models import WrappedModel
-from ...plan import Plan
+from ...plan import Plan, Step
 from ..heads.correction import CorrectionHead
-from ..heads.step_rows import step_rows
-from .lacks import uncorrected
+from ..heads.headed import with_head
 from .trajectories import Trajectories
 
 __all__ = ["Rolled", "roll_out"]
@@ -40,30 +40,35 @@ def roll_out(
     Each starts where the corrected steps before it have led, and should end on the fine trajectory all the same: so a
     head learns to mend what is left of the errors of earlier steps, which show in the predictions since.
     """
-    config = head.config
-    told = torch.from_numpy(step_rows(plan, config.memory)).to(fine.states[0])
-    cond: Mapping[str, Tensor] = {name: value[samples] for name, value in fine.cond.items()}
-    x = fine.states[0][samples]
-    epsilons: list[Tensor] = []
-    found: list[Rolled] = []
-    for row, step in enumerate(plan.instructions):
-        if step.calls == 0:  # the analytic first step
-            epsilons.append(step.converted[0].p * x)
-            x = uncorrected(step.x, x, [epsilons[-1]])
-            continue
-        label = torch.full((len(x),), fine.labels[row], dtype=x.dtype, device=x.device)
-        with config.captured(model.network) as features:
-            said = model(x, label, **cond)
-        p, q = predictions.to_epsilon(model.outputs[0], model.schedule, step.time)
-        epsilons.append(float(p) * x + float(q) * said)
-        past = [epsilons[earlier.row] for earlier in step.history]
-        reached = uncorrected(step.x, x, [epsilons[-1], *past])
-        if step.outputs == len(plan.outputs):
-            past += [torch.zeros_like(x)] * (config.memory - len(past))
-            shown = (x, epsilons[-1], past, features.last, told[row].expand(len(x), -1))
-            weight, (_, *mixed) = step.x.y[1], step.converted[1].q
-            found.append(Rolled(*shown, (fine.states[row + 1][samples] - reached) / weight, row))
-            maps = head(*shown).chunk(len(mixed), dim=1)
-            reached = reached + weight * sum(w * c for w, c in zip(mixed, maps, strict=True))
-        x = reached
+    seen: list[tuple[Tensor, Tensor, list[Tensor], Tensor, Tensor, Tensor]] = []
+    ends: list[Tensor] = []
+
+    def keep(_: nn.Module, given: tuple[Any, ...], maps: Tensor) -> None:
+        x, epsilon, past, last, told = given
+        memory = [value.clone() for value in past]  # the engine's own, as x is
+        memory += [torch.zeros_like(x)] * (head.config.memory - len(memory))
+        seen.append((x.clone(), epsilon, memory, last, told, maps))
+
+    hook = head.register_forward_hook(keep)
+    try:
+        sample(
+            with_head(model, head), plan, x_init=fine.states[0][samples] / plan.init.scale, progress=False,
+            cond={name: value[samples] for name, value in fine.cond.items()},
+            on_row=lambda event: ends.append(event.x),
+        )  # fmt: skip
+    finally:
+        hook.remove()
+    reading = [row for row, step in enumerate(plan.instructions) if step.outputs == len(plan.outputs)]
+    found = []
+    for row, (x, epsilon, past, last, told, maps) in zip(reading, seen, strict=True):
+        step = plan.instructions[row]
+        missed = (fine.states[row + 1][samples] - ends[row]) / step.x.y[1]
+        found.append(Rolled(x, epsilon, past, last, told, _said(step, maps) + missed, row))
     return found
+
+
+def _said(step: Step, maps: Tensor) -> Tensor:
+    """The correction that the step made of the head's maps."""
+    _, *weights = step.converted[1].q
+    parts = maps.chunk(len(weights), dim=1)
+    return torch.stack([w * part for w, part in zip(weights, parts, strict=True)]).sum(0)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...models import WrappedModel
+from ..beside import beside
 from ..derivative import differentiate, path_on
 from ..heads.head import HeadConfig
 from ..tangents.linearize import linearize
@@ -67,7 +68,8 @@ class PointwiseTargets:
         t = np.clip(self.model.schedule.time_of_gamma(np.exp(low + (high - low) * place)), self.t_min, self.t_max)
         noise = torch.from_numpy(rng.standard_normal(images.shape, dtype=np.float32)).to(images)
         schedule = self.model.schedule
-        x = _column(schedule.alpha(t), images) * images + _column(schedule.sigma(t), images) * noise
+        alpha, sigma = (beside(torch.from_numpy(f(t)).to(images), images) for f in (schedule.alpha, schedule.sigma))
+        x = alpha * images + sigma * noise
         path = path_on(self.model, x, torch.from_numpy(t))
 
         def network(x: Tensor, label: Tensor) -> Tensor:
@@ -79,7 +81,3 @@ class PointwiseTargets:
         gamma = torch.from_numpy(schedule.gamma(t)).to(x.device)
         inputs = (x, found.epsilon, features.last, features.embedding, gamma.to(x))
         return Targets(inputs, found.gamma_d_epsilon, gamma)
-
-
-def _column(values: np.ndarray | Tensor, like: Tensor) -> Tensor:
-    return torch.as_tensor(values).to(like).reshape(-1, *(1,) * (like.ndim - 1))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..._arguments import integer
+from ..beside import beside
 from .features import LAST_LAYER, Features, captured
 from .sizes import check_sizes, groups, sizes, width_of
 
@@ -37,6 +38,7 @@ class CorrectionConfig:
     last_layer: str = LAST_LAYER
 
     predicts: ClassVar[str] = "correction"
+    derivative: ClassVar[str] = "correction"  # the option of the plans that read it
     outputs: ClassVar[tuple[str, ...]] = ("c1", "c2", "c3")
 
     def __post_init__(self) -> None:
@@ -99,17 +101,17 @@ class CorrectionHead(nn.Module):
         log_gamma, widths = step[:, 0], step[:, 1:]
         size = torch.sqrt(1.0 + torch.exp(2.0 * log_gamma))
         differences = divided_differences((epsilon, *past[: self.config.memory]), widths[:, 1:])
-        scaled = [_beside(size, d) * d for d in differences]
+        scaled = [beside(size, d) * d for d in differences]
         *modulation, gain = self.conditioning(_waves(step)).split([*[2 * self.config.width] * 3, 1], dim=1)
         h = self.conv_in(torch.cat([x, epsilon, *scaled, last], dim=1))
         inner = self.conv1(self._activated(0, h, modulation))
         inner = self.conv2(self._activated(1, inner, modulation))
         h = (h + inner) / math.sqrt(2.0)
         maps = self.conv_out(self._activated(2, h, modulation))
-        return maps * _beside(torch.exp(gain[:, 0]) * _interpolation_error(widths) / size, maps)
+        return maps * beside(torch.exp(gain[:, 0]) * _interpolation_error(widths) / size, maps)
 
     def _activated(self, place: int, h: Tensor, modulation: Sequence[Tensor]) -> Tensor:
-        scale, shift = (_beside(v, h) for v in modulation[place].chunk(2, dim=1))
+        scale, shift = (beside(v, h) for v in modulation[place].chunk(2, dim=1))
         return functional.silu(self.norms[place](h) * (1.0 + scale) + shift)
 
 
@@ -124,7 +126,7 @@ def divided_differences(values: Sequence[Tensor], widths: Tensor) -> list[Tensor
     for order in range(1, widths.shape[1] + 1):
         spans = [ends[:, order + j] - ends[:, j] for j in range(len(row) - 1)]
         row = [
-            (a - b) * _beside(torch.where(widths[:, order + j - 1] > 0, 1.0 / span, 0.0), a)
+            (a - b) * beside(torch.where(widths[:, order + j - 1] > 0, 1.0 / span, 0.0), a)
             for j, ((a, b), span) in enumerate(zip(pairwise(row), spans, strict=True))
         ]
         found.append(row[0] if row else torch.zeros_like(values[0]))
@@ -144,7 +146,3 @@ def _interpolation_error(widths: Tensor) -> Tensor:
 def _waves(step: Tensor) -> Tensor:
     angles = (step[:, :, None] * torch.tensor(_FREQUENCIES).to(step)).flatten(1)
     return torch.cat([angles.sin(), angles.cos()], dim=1)
-
-
-def _beside(values: Tensor, like: Tensor) -> Tensor:
-    return values.reshape(*values.shape, *(1,) * (like.ndim - values.ndim))

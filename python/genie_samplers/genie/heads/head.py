@@ -37,6 +37,7 @@ class HeadConfig:
     embedding_layer: str = EMBEDDING_LAYER
 
     predicts: ClassVar[str] = "derivative"
+    derivative: ClassVar[str] = "head"  # the option of the plans that read it
     outputs: ClassVar[tuple[str, ...]] = ("k1", "k2", "k3")
 
     @staticmethod

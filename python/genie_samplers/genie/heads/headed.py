@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ... import models, predictions
 from ...models import WrappedModel
 from ...plan import Plan
+from ..beside import beside
 from ..extended import ExtendedModel
 from .correction import CorrectionHead
 from .features import Features
@@ -53,7 +54,7 @@ class HeadedModel(ExtendedModel):
             return (self.model(x, label, **cond),)
         with self.head.config.captured(self.model.network) as features:
             output = self.model(x, label, **cond)
-        epsilon = _column(p, x) * x + _column(q, x) * output  # float32 where x is less: p and q may be large
+        epsilon = beside(p, x) * x + beside(q, x) * output  # float32 where x is less: p and q may be large
         maps = self._maps(x, epsilon, features, t[:, 3:], past)
         return (output, *maps.chunk(3, dim=1))[: self.count]
 
@@ -102,8 +103,10 @@ def with_head(model: WrappedModel, head: Head | Path | str) -> HeadedModel:
     if not isinstance(head, Head):
         check_network(head, model)
     loaded.config.check_fits(model.network)
-    kind = PointwiseModel if isinstance(loaded, GenieHead) else CorrectedModel
-    return kind(model, 1 + len(loaded.config.outputs), loaded.to(model.device or "cpu"))  # type: ignore[arg-type]
+    count, where = 1 + len(loaded.config.outputs), model.device or "cpu"
+    if isinstance(loaded, GenieHead):
+        return PointwiseModel(model, count, loaded.to(where))
+    return CorrectedModel(model, count, loaded.to(where))
 
 
 def embedded(
@@ -112,7 +115,3 @@ def embedded(
     """The network of :func:`genie_samplers.models.embedded`, ``network`` if it is loaded already, with its own head."""
     with as_file(files("genie_samplers") / "assets") as folder:
         return with_head(network or models.embedded(device, dtype), folder)
-
-
-def _column(values: Tensor, like: Tensor) -> Tensor:
-    return values.reshape(-1, *(1,) * (like.ndim - 1))
