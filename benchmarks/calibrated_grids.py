@@ -80,7 +80,7 @@ def _cell(row: Row | None) -> str:
 
 def _record(seed: int, count: int) -> Reference:
     return Reference.record(
-        gs.models.embedded(), gs.schedules.vp_linear(), shape=(count, 1, 28, 28), seed=seed,
+        gs.demo.embedded(), gs.schedules.vp_linear(), shape=(count, 1, 28, 28), seed=seed,
         cond={"class_labels": torch.arange(count) % 10},
     )  # fmt: skip
 

@@ -69,7 +69,7 @@ class Loop:
 def cases(settings: Settings, batches: Sequence[int]) -> Iterator[Case]:
     schedule = gs.schedules.vp_linear()
     plan = gs.make_plan(_SOLVER, schedule, nfe=_NFE)
-    model = gs.models.embedded(settings.device)
+    model = gs.demo.embedded(settings.device)
     times = model.label(np.asarray(plan.times))
     for batch in batches:
         labels = torch.tensor(times, dtype=torch.float32, device=settings.device)[:, None].repeat(1, batch)

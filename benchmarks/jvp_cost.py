@@ -29,10 +29,10 @@ Run = Callable[[], Tensor]
 
 def competitors(batch: int, device: str, dtype: torch.dtype) -> dict[str, Run]:
     """Name -> what it computes: the forward pass, then gamma_d_epsilon in every way."""
-    model = gs.models.embedded(device, dtype)
+    model = gs.demo.embedded(device, dtype)
     times = np.linspace(model.schedule.t_end, model.schedule.t_max, batch)
     x = torch.randn(batch, 1, 28, 28, generator=torch.Generator().manual_seed(0)).to(device, dtype)
-    path = genie.path_on(model, x, torch.from_numpy(times))
+    path = genie.coefficients_at(model, x, torch.from_numpy(times))
 
     def derivative(order: int, method: str) -> Run:
         def run() -> Tensor:

@@ -58,13 +58,13 @@ def mixture_table() -> None:
     for tol in (1e-3, 1e-5):
         cells = []
         for variable in ("log_gamma", "gamma", "t"):
-            result = gs.rk45(mixture, SCHEDULE, x_init=start, rtol=tol, atol=tol, variable=variable)
+            result = gs.rk45(mixture, SCHEDULE, state=start, rtol=tol, atol=tol, variable=variable)
             cells.append(f"{result.nfe[0]} / {rmse(result.x, exact):.1e}")
         print(f"| {tol:.0e} | {' | '.join(cells)} |")
 
 
 def network_table() -> None:
-    model = gs.models.embedded()
+    model = gs.demo.embedded()
     common = {"shape": (10, 1, 28, 28), "cond": {"class_labels": torch.arange(10)}}
     fine = gs.rk45(model, SCHEDULE, **common, rtol=1e-6, atol=1e-6).x
     print("\n| embedded network | mean NFE | least and most | RMSE |\n|---|---|---|---|")

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 import genie_samplers as gs
-from genie_samplers import data, images
-from genie_samplers.reconstruct import decoding_plan
+from genie_samplers.cli import images
+from genie_samplers.demo import data
+from genie_samplers.uses.reconstruct import decoding_plan
 
 ROOT = Path(__file__).resolve().parents[1]
 COLUMNS = 8
@@ -31,18 +32,18 @@ PAIRS = ((0, 1), (2, 6))  # of the first test images: boot and pullover, trouser
 def main(nfe: int, root: str, out: Path) -> None:
     """One row of the picture for each use of the ODE."""
     images.check_target(out)
-    model, schedule = gs.models.embedded(), gs.schedules.vp_linear()
+    model, schedule = gs.demo.embedded(), gs.schedules.vp_linear()
     up = gs.make_plan("dpmpp_2m", schedule, nfe, direction="encode")
     down = decoding_plan(up)
     test = data.fashion_mnist("test", root)
     real = torch.from_numpy(test.images[:COLUMNS])
 
     latents = gs.encode(model, up, real, seed=0)
-    back = gs.sample(model, down, x_init=latents)
+    back = gs.sample(model, down, state=latents)
     rows = {"test images": real, "encoded and decoded": back}
     for a, b in PAIRS:
         path = gs.interpolate(latents[a], latents[b], COLUMNS)
-        rows[f"from image {a + 1} to image {b + 1}"] = gs.sample(model, down, x_init=path)
+        rows[f"from image {a + 1} to image {b + 1}"] = gs.sample(model, down, state=path)
     rows["image 1 from start=0, .., last"] = image_to_image(model, down, nfe, real[0], int(test.labels[0]))
     rows["lower half painted anew"] = lower_half_anew(model, schedule, nfe, real)
 
@@ -57,7 +58,7 @@ def image_to_image(model: gs.models.WrappedModel, plan: gs.Plan, steps: int, ima
     """The image noised to ever later times of the grid: from all new to hardly changed."""
     starts = [round((steps - 1) * i / (COLUMNS - 1)) for i in range(COLUMNS)]
     cond = {"class_labels": torch.tensor([label])}
-    return torch.cat([gs.sample(model, plan, x_init=image[None], start=k, cond=cond) for k in starts])
+    return torch.cat([gs.sample(model, plan, state=image[None], start=k, cond=cond) for k in starts])
 
 
 def lower_half_anew(model: gs.models.WrappedModel, schedule: gs.schedules.Schedule, nfe: int, real: Tensor) -> Tensor:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 import genie_samplers as gs
-from genie_samplers import genie, images
-from genie_samplers.compare import fine_plan, rmse
+from genie_samplers import genie
+from genie_samplers.cli import images
+from genie_samplers.uses.compare import fine_plan, rmse
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNT = 10  # samples, one of each class
@@ -30,7 +31,7 @@ COUNT = 10  # samples, one of each class
 def main(scale: float, nfes: str, fine: int, out: Path) -> None:
     """One row of the picture for each method and number of evaluations."""
     images.check_target(out)
-    pair = gs.guidance.classifier_free(gs.models.embedded(), null={"class_labels": gs.models.NULL_CLASS})
+    pair = gs.guidance.classifier_free(gs.demo.embedded(), null={"class_labels": gs.demo.NULL_CLASS})
     schedule = pair.schedule
 
     def run(model: object, plan: gs.Plan) -> Tensor:

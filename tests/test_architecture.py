@@ -88,7 +88,7 @@ every_module = pytest.mark.parametrize("name", sorted(SOURCES))
         ),
         (
             "genie_samplers.solvers.ddim",
-            "from ..plan.rows import Step",
+            "from ..plan.rows import Row",
             {"genie_samplers.plan.rows"},
         ),
         ("genie_samplers.engine", "def f():\n    import torch", {"torch"}),

@@ -94,8 +94,8 @@ def test_a_pure_python_wheel_needs_neither_compiler_nor_torch(pure_wheel):
 
 
 def test_a_wheel_holds_every_asset(pure_wheel):
-    assets = ROOT / "python" / "genie_samplers" / "assets"
-    expected = {f"genie_samplers/assets/{p.relative_to(assets)}" for p in assets.rglob("*") if p.is_file()}
+    assets = ROOT / "python" / "genie_samplers" / "demo" / "assets"
+    expected = {f"genie_samplers/demo/assets/{p.relative_to(assets)}" for p in assets.rglob("*") if p.is_file()}
     assert {name for name in zipfile.ZipFile(pure_wheel).namelist() if "/assets/" in name} == expected
 
 

@@ -79,7 +79,7 @@ class _Row:
     """One row on one set of tensors: the op, the same as a person writes it, and the truth."""
 
     def __init__(self, plan: Plan, tensors: _Tensors) -> None:
-        self.t, self.layout, self.weights = tensors, plan.layout[_ROW], plan.instructions[_ROW].x
+        self.t, self.layout, self.weights = tensors, plan.layout[_ROW], plan.rows[_ROW].x
         device = tensors.x.device
         table = torch.from_numpy(plan.table[_ROW, : self.layout.columns].copy())
         self.coefficients = table.to(device, torch.float32)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from genie_samplers.classifier import Classifier
-from genie_samplers.data import LabelledImages
-from genie_samplers.images import to_pixels
+from genie_samplers.cli.images import to_pixels
+from genie_samplers.demo.classifier import Classifier
+from genie_samplers.demo.data import LabelledImages
 
 from .sample import SampleSet
 

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genie_samplers import genie, models, schedules
-from genie_samplers.registry import make_plan
+from genie_samplers import demo, genie, schedules
+from genie_samplers.solvers.registry import make_plan
 
 from ..case import Competitor, Settings
 from ..timing import interleave
@@ -74,8 +74,8 @@ def cells(options: argparse.Namespace, seed: int) -> Iterator[Cell]:
 
 def costs(rounds: int) -> dict[str, float]:
     """What the derivative costs beside the evaluation, in forward passes: by its kind, ratio of medians of one run."""
-    plain, x = models.embedded(), torch.randn(_BATCH, 1, 28, 28)
-    exact, corrected = genie.exact(plain), genie.embedded(network=plain)
+    plain, x = demo.embedded(), torch.randn(_BATCH, 1, 28, 28)
+    exact, corrected = genie.exact(plain), demo.embedded_with_head(network=plain)
     plan = make_plan("genie_hermite", plain.schedule, 5, options={"values": 3})
     last = np.array(plan.times[-1:])
 
@@ -99,7 +99,7 @@ def forwards(solver: str, nfe: int, grid: str, price: dict[str, float]) -> float
         return float(nfe)
     name, chosen = WITH_DERIVATIVE[solver]
     plan = make_plan(name, schedules.vp_linear(), nfe, grid=grid, options=chosen)
-    return nfe + price[str(chosen["derivative"])] * sum(step.outputs > 1 for step in plan.instructions)
+    return nfe + price[str(chosen["derivative"])] * sum(step.outputs > 1 for step in plan.rows)
 
 
 def lines(options: argparse.Namespace, price: dict[str, float]) -> list[Line]:

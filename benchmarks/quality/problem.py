@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 import genie_samplers as gs
-from genie_samplers import genie, grids
-from genie_samplers.data import CLASS_NAMES
+from genie_samplers import demo, genie, grids
+from genie_samplers.demo.data import CLASS_NAMES
 from genie_samplers.plan import Plan
 from genie_samplers.schedules import Schedule
 from genie_samplers.solvers import deis_tab
@@ -82,12 +82,12 @@ def classes(ids: Sequence[int]) -> torch.Tensor:
 
 def embedded_problem(seed: int = 0, derivative: str | None = None) -> Problem:
     """derivative: of what the model returns besides epsilon, None, "exact" or "correction"."""
-    model = gs.models.embedded()
+    model = gs.demo.embedded()
     network: Any = model.network
     network.to(memory_format=torch.channels_last)  # a tenth faster on one thread
     if derivative == "exact":
         return Problem(genie.exact(model), (network,), seed=seed)
     if derivative == "correction":
-        headed = genie.embedded(network=model)
+        headed = demo.embedded_with_head(network=model)
         return Problem(headed, (network, headed.head), seed=seed)
     return Problem(model, (network,), seed=seed)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import torch
 
-from genie_samplers.classifier import fashion_classifier
-from genie_samplers.data import fashion_mnist
+from genie_samplers.demo.classifier import fashion_classifier
+from genie_samplers.demo.data import fashion_mnist
 
 from .cells import GRIDS, NFES, Cell, Table, deterministic_solvers
 from .frechet import Distance, FrechetDistance, PixelFeatures, distances, floor, mirrored, write_distances

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genie_samplers.images import to_pixels
+from genie_samplers.cli.images import to_pixels
 from genie_samplers.plan import Plan
-from genie_samplers.registry import UnreachableNFE, make_plan
+from genie_samplers.solvers.registry import UnreachableNFE, make_plan
 
 from .options import add_cache, integers, names
 from .problem import Problem, embedded_problem

@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genie_samplers.classifier import Classifier
-from genie_samplers.data import DEFAULT_ROOT, LabelledImages, fashion_mnist
+from genie_samplers.demo.classifier import Classifier
+from genie_samplers.demo.data import DEFAULT_ROOT, LabelledImages, fashion_mnist
 
 __all__ = ["Options", "Trainer", "accuracy", "export", "main"]
 
-_ASSETS = Path(__file__).parents[2] / "python" / "genie_samplers" / "assets"
+_ASSETS = Path(__file__).parents[2] / "python" / "genie_samplers" / "demo" / "assets"
 
 
 @dataclass(frozen=True)

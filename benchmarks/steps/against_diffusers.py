@@ -78,8 +78,8 @@ def _cases(settings: Settings) -> Iterator[Case]:
 
 
 def _case(name: str, plan: Plan, scheduler: Any, start: Tensor, outputs: list[Tensor]) -> Case:
-    model, steps = _Replay(outputs), len(plan.instructions)
-    ours = partial(gs.sample, model, plan, x_init=start, progress=False)
+    model, steps = _Replay(outputs), len(plan.rows)
+    ours = partial(gs.sample, model, plan, state=start, progress=False)
     theirs = partial(_run_scheduler, scheduler, model, start)
     restart = partial(_restart, scheduler, model, steps, start.device)
     # their schedulers count steps, so each run needs a restart

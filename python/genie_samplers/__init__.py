@@ -1,20 +1,24 @@
 """genie_samplers: sample from diffusion models in 5-20 network evaluations. Solvers are tables; one engine runs any."""
 
-from . import calibrate, genie, grids, guidance, models, schedules, solvers
+from . import calibrate, demo, genie, grids, models, run, schedules, solvers
 from .adaptive import AdaptiveResult, rk45
-from .encode import encode
-from .engine import RowEvent, sample
-from .inpaint import inpaint
-from .interpolate import interpolate, slerp_grid
+from .models import guidance
 from .plan import Plan
-from .registry import SOLVERS, make_plan
+from .run import NonFiniteError, PlanState, Program, RowEvent, sample
+from .solvers.registry import SOLVERS, make_plan, starting_at
+from .uses import compare, encode, inpaint, interpolate, reconstruct, slerp_grid
 
 __all__ = [
     "SOLVERS",
     "AdaptiveResult",
+    "NonFiniteError",
     "Plan",
+    "PlanState",
+    "Program",
     "RowEvent",
     "calibrate",
+    "compare",
+    "demo",
     "encode",
     "genie",
     "grids",
@@ -23,9 +27,12 @@ __all__ = [
     "interpolate",
     "make_plan",
     "models",
+    "reconstruct",
     "rk45",
+    "run",
     "sample",
     "schedules",
     "slerp_grid",
     "solvers",
+    "starting_at",
 ]

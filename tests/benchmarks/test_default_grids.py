@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import genie_samplers as gs
-from genie_samplers.registry import Solver, find
+from genie_samplers.solvers.registry import Solver, find
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 NEAR = 1.05  # of the best: grids change at few numbers of evaluations, and forty latents are a sample

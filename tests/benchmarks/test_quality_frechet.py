@@ -16,10 +16,10 @@ pytest.importorskip("diffusers", reason="the weights are a safetensors file")
 import genie_samplers as gs
 from benchmarks.quality.frechet import FrechetDistance, PixelFeatures, mirrored
 from benchmarks.quality.train_classifier import Options, Trainer, accuracy
-from genie_samplers.classifier import fashion_classifier
-from genie_samplers.data import DEFAULT_ROOT, LabelledImages, fashion_mnist
+from genie_samplers.demo.classifier import fashion_classifier
+from genie_samplers.demo.data import DEFAULT_ROOT, LabelledImages, fashion_mnist
 
-ASSETS = Path(gs.__file__).parent / "assets"
+ASSETS = Path(gs.__file__).parent / "demo" / "assets"
 needs_data = pytest.mark.skipif(not DEFAULT_ROOT.exists(), reason="Fashion-MNIST is not installed")
 
 

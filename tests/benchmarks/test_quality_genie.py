@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.quality import genie
-from genie_samplers.registry import make_plan
 from genie_samplers.schedules import vp_linear
+from genie_samplers.solvers.registry import make_plan
 
 pytest.importorskip("diffusers", reason="the embedded network is a diffusers UNet2DModel")
 
@@ -36,7 +36,7 @@ def test_the_cost_counts_the_rows_that_read_a_derivative(monkeypatch: pytest.Mon
     below = {"derivative": "exact", "derivative_below": 10.0}
     monkeypatch.setattr(genie, "WITH_DERIVATIVE", {**genie.WITH_DERIVATIVE, "below": ("genie_ttm2", below)})
     plan = make_plan("genie_ttm2", vp_linear(), 5, grid="karras", options=below)
-    reading = sum(step.outputs > 1 for step in plan.instructions)
+    reading = sum(step.outputs > 1 for step in plan.rows)
     assert 0 < reading < 5
     assert genie.forwards("ddim", 5, "karras", price) == 5.0
     assert genie.forwards("below", 5, "karras", price) == 5.0 + 3.0 * reading

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 import genie_samplers as gs
-from genie_samplers import Plan, registry
+from genie_samplers import Plan
+from genie_samplers.solvers import registry
 
 from .isotropic_mixture import THREE, TOY64, IsotropicMixture
 from .oracle import execute

@@ -33,7 +33,7 @@ def execute(
     network(row, network input) -> outputs. replace(row, new state) -> the state to go on with.
     """
     states, aux, slots = [x], np.full_like(x, np.nan), [np.full_like(x, np.nan)] * plan.slots
-    x_in = plan.instructions[0].input_scale * x
+    x_in = plan.rows[0].input_scale * x
     for row, layout in enumerate(plan.layout):
         column = iter((plan.table if table is None else table)[row])
         outputs = network(row, x_in)[: layout.outputs] if layout.calls else ()
@@ -64,7 +64,7 @@ def _weighted(column: Iterator[float], values: Sequence[Array]) -> Array:
 
 def impulse_responses(plan: Plan, table: Array | None = None) -> list[Array]:
     """Every state's coefficients of [x_T, outputs of row 0, of row 1, ..., draws]."""
-    count, rows = len(plan.output_names), len(plan.instructions)
+    count, rows = len(plan.output_names), len(plan.rows)
     draws = sum(len(row.draws) for row in plan.layout)
     basis = np.eye(1 + rows * count + draws)
 

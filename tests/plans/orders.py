@@ -12,8 +12,9 @@ from functools import cache
 import numpy as np
 
 import genie_samplers as gs
-from genie_samplers import Plan, grids, registry
+from genie_samplers import Plan, grids
 from genie_samplers.schedules import Schedule
+from genie_samplers.solvers import registry
 
 from .oracle import Array, execute
 from .problems import GOLDEN_MIXTURE, VP, X_T, network_of
@@ -111,7 +112,7 @@ def _states_before_full_history(plan: Plan) -> int:
     """
     if any(row.reads_aux for row in plan.layout):
         return 0
-    history = [len(step.history) for step in plan.instructions]
+    history = [len(step.history) for step in plan.rows]
     return history.index(max(history))
 
 

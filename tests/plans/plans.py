@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import genie_samplers as gs
-from genie_samplers.plan import Combination, Conversion, Init, Past, Plan, Recipe, Step
+from genie_samplers.plan import Combination, Conversion, HistoryEntry, Init, Plan, Recipe, Row
 
 SCHEDULE = gs.schedules.vp_linear()
 NFE = 13  # with a last step to gamma = 0 the one number that every solver can make
@@ -17,19 +17,19 @@ every_solver = pytest.mark.parametrize("name", sorted(gs.SOLVERS))
 
 EPSILON = Conversion(0.0, (1.0,))
 EULER = Combination(x=1.0, y=(-0.5,))
-STEP = Step(1.0, EULER, converted=(EPSILON,))
+STEP = Row(1.0, EULER, converted=(EPSILON,))
 TWO = Combination(x=1.0, y=(1.0, 1.0))
-AB2 = Step(0.5, Combination(x=1.0, y=(-1.5,), history=(0.5,)), converted=(EPSILON,), history=(Past(0),))
+AB2 = Row(0.5, Combination(x=1.0, y=(-1.5,), history=(0.5,)), converted=(EPSILON,), history=(HistoryEntry(0),))
 
 
-def with_step(**changes: Any) -> Step:
+def with_step(**changes: Any) -> Row:
     """``STEP`` with other fields."""
     return dataclasses.replace(STEP, **changes)
 
 
-def plan_of(*steps: Step, **fields: Any) -> Plan:
+def plan_of(*steps: Row, **fields: Any) -> Plan:
     defaults: dict[str, Any] = {"init": Init(1.0), "outputs": ("epsilon",), "quantity": "epsilon"}
-    return Plan(instructions=steps, **(defaults | fields))
+    return Plan(rows=steps, **(defaults | fields))
 
 
 def recipe_of(plan: Plan) -> Recipe:

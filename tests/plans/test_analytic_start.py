@@ -30,7 +30,7 @@ def with_start(name: str, nfe: int, schedule: Schedule = VP, *, denoise: bool = 
 def test_the_step_saved_is_made_at_the_end_of_the_budget(name: str, denoise: bool, nfe: int) -> None:
     """NFE = steps - 1, and the step to gamma = 0 costs one."""
     plan = with_start(name, nfe, denoise=denoise)
-    assert [step.calls for step in plan.instructions] == [0, *[1] * nfe]
+    assert [step.calls for step in plan.rows] == [0, *[1] * nfe]
     assert plan.nfe == nfe
     assert len(recipe_of(plan).grid) == nfe + 2
 
@@ -52,8 +52,8 @@ def test_the_first_step_takes_the_normalised_state_for_its_noise(schedule: Sched
 @every_name
 def test_a_plan_that_starts_later_asks_the_network(name: str) -> None:
     plan = with_start(name, 6)
-    later = plan.starting_at(1)
-    assert (recipe_of(later).options["afs"], later.instructions[0].calls) == (True, 1)
+    later = gs.starting_at(plan, 1)
+    assert (recipe_of(later).options["afs"], later.rows[0].calls) == (True, 1)
     assert later.nfe == 6
 
 
@@ -61,7 +61,7 @@ def test_a_plan_that_starts_later_asks_the_network(name: str) -> None:
 @pytest.mark.parametrize("prediction", predictions.PREDICTIONS)
 def test_the_recipe_holds_the_analytic_start(name: str, prediction: str) -> None:
     plan = gs.make_plan(name, VP, 6, prediction=prediction, options={"afs": True})
-    assert Plan.from_json(plan.to_json()).starting_at(0) == plan
+    assert gs.starting_at(Plan.from_json(plan.to_json()), 0) == plan
 
 
 @every_name
@@ -72,8 +72,8 @@ def test_a_guided_plan_starts_alike(name: str) -> None:
 
 def test_the_first_step_has_no_derivative_for_those_after_it() -> None:
     plan = with_start("genie_hermite4", 6, derivative_below=None)
-    assert [len(step.converted) for step in plan.instructions] == [1, *[2] * 6]
-    assert [past.h for past in plan.instructions[1].history] == [0]
+    assert [len(step.converted) for step in plan.rows] == [1, *[2] * 6]
+    assert [past.h for past in plan.rows[1].history] == [0]
 
 
 @every_name

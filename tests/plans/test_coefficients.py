@@ -14,8 +14,9 @@ from mpmath import mp, mpf
 from numpy.typing import NDArray
 
 import genie_samplers as gs
-from genie_samplers import Plan, grids, predictions, registry
+from genie_samplers import Plan, grids, predictions
 from genie_samplers.schedules import AlphasCumprod, Schedule
+from genie_samplers.solvers import registry
 
 from .textbook.cases import GRIDS, SCHEDULES, STEPS, GridOf
 from .textbook.run import Run
@@ -166,7 +167,7 @@ def run_textbook(
     plan: Plan, textbook: Callable[..., Any], schedule: Schedule, times: Array, options: Mapping[str, Any]
 ) -> Run:
     """The finished run; the last state stands behind those that the network was asked."""
-    draws = sum(len(step.draws) for step in plan.instructions)
+    draws = sum(len(step.draws) for step in plan.rows)
     exact_times = [mpf(t) for t in times.tolist()]
     prediction, *others = plan.outputs
     run = Run(
@@ -180,14 +181,14 @@ def run_textbook(
 
 def states_of(plan: Plan) -> Array:
     """[states, coefficients of x_T, of the outputs in the order of the calls, of the draws]"""
-    calls = [row for row, step in enumerate(plan.instructions) if step.calls]
+    calls = [row for row, step in enumerate(plan.rows) if step.calls]
     linear = plan.unrolled()
     count, read = len(linear.state), linear.output.shape[-1]
     of_outputs = np.pad(linear.output[:, calls], ((0, 0), (0, 0), (0, len(plan.outputs) - read)))
     states = np.hstack([linear.state[:, None], of_outputs.reshape(count, -1), linear.draw])
-    scales = np.array([plan.instructions[row].input_scale for row in calls])
+    scales = np.array([plan.rows[row].input_scale for row in calls])
     return np.vstack([scales[:, None] * states[calls], states[-1]])
 
 
 def times_asked(plan: Plan) -> list[float]:
-    return [step.time for step in plan.instructions if step.calls]
+    return [step.time for step in plan.rows if step.calls]

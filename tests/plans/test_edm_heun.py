@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import genie_samplers as gs
 from genie_samplers import grids, solvers
-from genie_samplers.plan import Past, Step
+from genie_samplers.plan import HistoryEntry, Row
 from genie_samplers.schedules import Schedule
 
 from .oracle import Array, execute
@@ -95,10 +96,14 @@ def test_churn_numbers_its_draws_in_the_order_of_the_rows() -> None:
     assert [row.calls for row in plan.layout] == [0, *[1] * 8]
 
 
-def renumbered(steps: tuple[Step, ...], rows: int, draws: int) -> list[Step]:
+def renumbered(steps: tuple[Row, ...], rows: int, draws: int) -> list[Row]:
     """The steps as rows of a plan that has ``rows`` rows and ``draws`` draws less before them."""
     return [
-        replace(s, history=tuple(Past(p.row - rows, p.h) for p in s.history), draws=tuple(d - draws for d in s.draws))
+        replace(
+            s,
+            history=tuple(HistoryEntry(p.row - rows, p.h) for p in s.history),
+            draws=tuple(d - draws for d in s.draws),
+        )
         for s in steps
     ]
 
@@ -109,11 +114,11 @@ def test_a_churned_plan_that_starts_later_has_the_rows_of_the_full_one(start: in
     times = grids.power_gamma(VP, 9)
     times = grids.with_zero(VP, times) if to_zero else times
     plan = solvers.edm_heun(VP, times, s_churn=2.0)
-    later = plan.starting_at(start)
-    churn, *rest = later.instructions  # the full plan churns in the row that ends the step before
-    rows = len(plan.instructions) - len(rest)
-    before = plan.instructions[rows - 1]
-    assert renumbered(plan.instructions[rows:], rows - 1, before.draws[0]) == rest
+    later = gs.starting_at(plan, start)
+    churn, *rest = later.rows  # the full plan churns in the row that ends the step before
+    rows = len(plan.rows) - len(rest)
+    before = plan.rows[rows - 1]
+    assert renumbered(plan.rows[rows:], rows - 1, before.draws[0]) == rest
     assert churn.x.draws == before.x.draws
 
 
@@ -121,4 +126,4 @@ def test_the_recipe_holds_the_number_of_steps_that_churn_is_divided_by() -> None
     times = grids.power_gamma(VP, 8)
     whole, half = solvers.edm_heun(VP, times, s_churn=2.0), solvers.edm_heun(VP, times, s_churn=1.0, churn_steps=4)
     assert (recipe_of(whole).options["churn_steps"], recipe_of(half).options["churn_steps"]) == (8, 4)
-    assert half.instructions == whole.instructions
+    assert half.rows == whole.rows

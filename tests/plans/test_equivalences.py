@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 import genie_samplers as gs
-from genie_samplers import Plan, grids, numerics, predictions, registry, solvers
+from genie_samplers import Plan, grids, numerics, predictions, solvers
 from genie_samplers.schedules import Schedule
+from genie_samplers.solvers import registry
 
 from .problems import EDM, GOLDEN_GRID, VP
 from .textbook.cases import GRIDS, SCHEDULES, STEPS
@@ -92,7 +93,7 @@ def test_tab_is_log_ab_where_time_is_log_gamma(order: int, grid: str) -> None:
 
 def weights(plan: Plan) -> list[tuple[float, tuple[float, ...]]]:
     """Of every row: of the state, and of the outputs, newest first."""
-    return [(step.x.x, (*step.x.y, *step.x.history)) for step in plan.instructions]
+    return [(step.x.x, (*step.x.y, *step.x.history)) for step in plan.rows]
 
 
 @pytest.mark.parametrize(("build", "start", "order"), [(solvers.s_pndm, 1, 2), (solvers.f_pndm, 3, 4)])

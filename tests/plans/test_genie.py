@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import genie_samplers as gs
 from genie_samplers import Plan, grids, predictions, solvers
-from genie_samplers.plan import Past
+from genie_samplers.plan import HistoryEntry
 from genie_samplers.schedules import Schedule
 
 from .oracle import execute
@@ -19,7 +19,7 @@ from .problems import GOLDEN_MIXTURE, VP, X_T, network_of
 from .textbook.cases import GRIDS, SCHEDULES, STEPS
 
 Array = NDArray[np.float64]
-Weights = dict[Past, float]
+Weights = dict[HistoryEntry, float]
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES.keys())
 every_grid = pytest.mark.parametrize("grid", ["quadratic_t", "karras", "rising"])
 
@@ -32,8 +32,8 @@ def everywhere(build: Callable[..., Plan], schedule: Schedule, times: Array, **o
 
 def weights(plan: Plan, row: int) -> Weights:
     """Of every converted output that the row combines: value (h = 0) and gamma_d_epsilon (h = 1)."""
-    step = plan.instructions[row]
-    own = {Past(row, h): weight for h, weight in enumerate(step.x.y)}
+    step = plan.rows[row]
+    own = {HistoryEntry(row, h): weight for h, weight in enumerate(step.x.y)}
     return {**own, **dict(zip(step.history, step.x.history, strict=True))}
 
 
@@ -58,9 +58,9 @@ def test_ttm2_is_the_papers_step(schedule: Schedule, grid: str) -> None:
     alpha, gamma, h = schedule.alpha(times), schedule.gamma(times), schedule.gamma_change(times[:-1], times[1:])
     c_e, c_k = alpha[1:] * h, alpha[1:] * h**2 / 2
     rows = [weights(plan, n) for n in range(STEPS)]
-    assert [step.x.x for step in plan.instructions] == pytest.approx(alpha[1:] / alpha[:-1], rel=1e-13, abs=0)
-    assert [row[Past(n, 0)] for n, row in enumerate(rows)] == c_e.tolist()
-    assert [row[Past(n, 1)] for n, row in enumerate(rows)] == pytest.approx(c_k / gamma[:-1], rel=1e-12, abs=0)
+    assert [step.x.x for step in plan.rows] == pytest.approx(alpha[1:] / alpha[:-1], rel=1e-13, abs=0)
+    assert [row[HistoryEntry(n, 0)] for n, row in enumerate(rows)] == c_e.tolist()
+    assert [row[HistoryEntry(n, 1)] for n, row in enumerate(rows)] == pytest.approx(c_k / gamma[:-1], rel=1e-12, abs=0)
 
 
 @pytest.mark.parametrize("prediction", predictions.PREDICTIONS)
@@ -77,7 +77,7 @@ def test_ttm2_without_a_derivative_is_ddim(schedule: Schedule, prediction: str) 
 def test_far_from_the_data_a_step_of_one_value_is_ddim(build: Callable[..., Plan]) -> None:
     times = [1.0, 0.9]
     plan, ddim = build(VP, times, derivative_below=10.0), solvers.ddim(VP, times)
-    assert [step.x for step in plan.instructions] == [step.x for step in ddim.instructions]
+    assert [step.x for step in plan.rows] == [step.x for step in ddim.rows]
     assert plan.layout == ddim.layout
 
 
@@ -94,8 +94,8 @@ def test_ttm2_with_the_secant_for_its_derivative_is_adams_bashforth(schedule: Sc
 
 def with_secant(schedule: Schedule, times: Array, row: Weights, n: int) -> Weights:
     change = float(schedule.gamma_change(times[n - 1], times[n]))
-    of_secant = float(schedule.gamma(times[n])) / change * row[Past(n, 1)]
-    return {Past(n, 0): row[Past(n, 0)] + of_secant, Past(n - 1, 0): -of_secant}
+    of_secant = float(schedule.gamma(times[n])) / change * row[HistoryEntry(n, 1)]
+    return {HistoryEntry(n, 0): row[HistoryEntry(n, 0)] + of_secant, HistoryEntry(n - 1, 0): -of_secant}
 
 
 # --- memory
@@ -171,7 +171,12 @@ def row_in_gamma(
     before, h = schedule.gamma_change(times[n - 1 : n + 1], times[n : n + 2]).tolist()
     past, gamma = schedule.gamma(times[n - 1 : n + 1]).tolist()
     e, k, e_past, k_past = (float(schedule.alpha(times[n + 1])) * weight for weight in formula(h, before))
-    return {Past(n, 0): e, Past(n, 1): k / gamma, Past(n - 1, 0): e_past, Past(n - 1, 1): k_past / past}
+    return {
+        HistoryEntry(n, 0): e,
+        HistoryEntry(n, 1): k / gamma,
+        HistoryEntry(n - 1, 0): e_past,
+        HistoryEntry(n - 1, 1): k_past / past,
+    }
 
 
 @every_schedule
@@ -182,7 +187,7 @@ def test_ttm2_of_x0_in_log_gamma_is_the_exponential_step(schedule: Schedule, gri
     plan = everywhere(solvers.genie_ttm2, schedule, times, variable="log_gamma", quantity="x0")
     gamma, alpha, r = schedule.gamma(times[:-1]), schedule.alpha(times[1:]), -np.diff(schedule.log_gamma(times))
     of_d, of_slope = -alpha * np.expm1(-r), alpha * (np.expm1(-r) + r) * gamma
-    expected = [{Past(n, 0): of_d[n], Past(n, 1): of_slope[n]} for n in range(STEPS)]
+    expected = [{HistoryEntry(n, 0): of_d[n], HistoryEntry(n, 1): of_slope[n]} for n in range(STEPS)]
     assert worst([weights(plan, n) for n in range(STEPS)], expected) <= 1e-12
 
 
@@ -201,8 +206,12 @@ def test_memory_of_x0_in_log_gamma_adds_the_second_difference(schedule: Schedule
 def with_second_difference(schedule: Schedule, times: Array, row: Weights, n: int) -> Weights:
     m, r = (-np.diff(schedule.log_gamma(times[n - 1 : n + 2]))).tolist()
     of_c = float(schedule.alpha(times[n + 1]) * (r**2 - 2 * r - 2 * np.expm1(-r))) / m**2
-    of_slope = row[Past(n, 1)] + of_c * m * float(schedule.gamma(times[n]))
-    return {Past(n, 0): row[Past(n, 0)] - of_c, Past(n, 1): of_slope, Past(n - 1, 0): of_c}
+    of_slope = row[HistoryEntry(n, 1)] + of_c * m * float(schedule.gamma(times[n]))
+    return {
+        HistoryEntry(n, 0): row[HistoryEntry(n, 0)] - of_c,
+        HistoryEntry(n, 1): of_slope,
+        HistoryEntry(n - 1, 0): of_c,
+    }
 
 
 # --- what the network returns
@@ -213,10 +222,10 @@ def test_a_heads_outputs_combine_to_the_exact_derivative() -> None:
     times = GRIDS["quadratic_t"](VP, STEPS)
     head, exact = (everywhere(solvers.genie_ttm2, VP, times, derivative=kind) for kind in ("head", "exact"))
     assert head.outputs == ("epsilon", "k1", "k2", "k3")
-    mixed = np.array([step.converted[1].q[1:] for step in head.instructions])
+    mixed = np.array([step.converted[1].q[1:] for step in head.rows])
     squares = VP.sigma(times[:-1]) ** 2, VP.alpha(times[:-1]) ** 2
     assert mixed == pytest.approx(np.stack([np.full(STEPS, -1.0), *squares], axis=1), rel=1e-14, abs=0)
-    assert [step.x for step in head.instructions] == [step.x for step in exact.instructions]
+    assert [step.x for step in head.rows] == [step.x for step in exact.rows]
 
 
 @pytest.mark.parametrize("order", range(3))
@@ -247,9 +256,12 @@ def test_a_correction_is_the_derivative_beyond_the_slope_of_the_memory(schedule:
     def with_slope(n: int) -> Weights:
         """The correction as gamma_d_epsilon - (e_n - e_{n-1}) / (s_n - s_{n-1}), s = log gamma."""
         row = weights(corrected, n)
-        of_slope = row[Past(n, 1)] / float(schedule.log_gamma(times[n]) - schedule.log_gamma(times[n - 1]))
-        values = {Past(n, 0): row[Past(n, 0)] - of_slope, Past(n - 1, 0): row[Past(n - 1, 0)] + of_slope}
-        return {**values, Past(n, 1): row[Past(n, 1)]}
+        of_slope = row[HistoryEntry(n, 1)] / float(schedule.log_gamma(times[n]) - schedule.log_gamma(times[n - 1]))
+        values = {
+            HistoryEntry(n, 0): row[HistoryEntry(n, 0)] - of_slope,
+            HistoryEntry(n - 1, 0): row[HistoryEntry(n - 1, 0)] + of_slope,
+        }
+        return {**values, HistoryEntry(n, 1): row[HistoryEntry(n, 1)]}
 
     actual = [with_slope(n) for n in range(1, STEPS)]
     assert worst(actual, [weights(hermite, n) for n in range(1, STEPS)]) <= 1e-12
@@ -260,7 +272,7 @@ def test_rows_beyond_the_threshold_read_the_prediction_only(way: int) -> None:
     """The threshold is the gamma of a node, which is on the near side."""
     times = grids.power_gamma(VP, 8)[::way]
     plan = solvers.genie_hermite(VP, times, derivative_below=float(VP.gamma(times)[4]))
-    used = [len(step.converted) == 2 for step in plan.instructions]
+    used = [len(step.converted) == 2 for step in plan.rows]
     assert used == ([False] * 4 + [True] * 4 if way == 1 else [True] * 5 + [False] * 3)
 
 
@@ -268,7 +280,7 @@ def test_rows_beyond_the_threshold_read_the_prediction_only(way: int) -> None:
 def test_no_threshold_is_written_as_none(threshold: float | None) -> None:
     plan = solvers.genie_ttm3(VP, GRIDS["karras"](VP, STEPS), derivative_below=threshold)
     assert plan.recipe is not None and plan.recipe.options["derivative_below"] is None
-    assert Plan.from_json(plan.to_json()).starting_at(0) == plan
+    assert gs.starting_at(Plan.from_json(plan.to_json()), 0) == plan
 
 
 @pytest.mark.parametrize("name", ["genie_ttm2", "genie_ttm3", "genie_hermite3", "genie_hermite4"])
@@ -282,7 +294,7 @@ def test_a_guided_plan_asks_for_every_output_twice(name: str, derivative: str) -
 @pytest.mark.parametrize(("values", "derivatives"), [(1, 0), (1, 1), (3, 2), (4, 4), (2, 1), (2, 2)])
 def test_any_number_of_values_and_derivatives_is_rebuilt_from_its_recipe(values: int, derivatives: int) -> None:
     plan = solvers.genie_hermite(VP, GRIDS["karras"](VP, STEPS), values=values, derivatives=derivatives)
-    assert plan.starting_at(0) == plan
+    assert gs.starting_at(plan, 0) == plan
 
 
 # --- there and back

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import genie_samplers as gs
-from genie_samplers.plan import Combination, Conversion, Init, Past, Plan, Recipe, RowLayout, Step
+from genie_samplers.plan import Combination, Conversion, HistoryEntry, Init, Plan, Recipe, Row, RowLayout
 
 from .oracle import impulse_responses, roundings
 from .plans import (
@@ -36,22 +36,22 @@ from .plans import (
 def plan_with_everything() -> Plan:
     """Two conversions of two outputs, history of both, a second state, draws, a free row."""
     converted = (Conversion(0.5, (2.0, -1.0), scale=3.0), Conversion(-0.25, (0.5, 4.0), scale=0.5))
-    start = Step(
+    start = Row(
         1.0,
         Combination(1.5, y=(0.5, -2.0), draws=(0.75,)),
         aux=Combination(0.25, y=(1.0, 3.0), draws=(-1.0,)),
         converted=converted,
         draws=(1,),
     )
-    free = Step(0.7, Combination(2.0, aux=-0.5, draws=(0.3, 0.6)), draws=(0, 2), calls=0)
-    end = Step(
+    free = Row(0.7, Combination(2.0, aux=-0.5, draws=(0.3, 0.6)), draws=(0, 2), calls=0)
+    end = Row(
         0.5,
         Combination(1.0, aux=0.5, y=(1.0, 2.0), history=(-3.0, 0.125)),
         converted=converted[::-1],
         aux=Combination(-1.0, aux=2.0, y=(0.0, 1.0), history=(0.0, 1.0)),
-        history=(Past(0, 1), Past(0, 0)),
+        history=(HistoryEntry(0, 1), HistoryEntry(0, 0)),
     )
-    last = Step(0.2, Combination(aux=1.0, y=(0.5, 0.5)), converted=converted)
+    last = Row(0.2, Combination(aux=1.0, y=(0.5, 0.5)), converted=converted)
     return plan_of(start, free, end, last, outputs=("epsilon", "k1"))
 
 
@@ -59,7 +59,7 @@ def plan_with_everything() -> Plan:
 def test_unrolled_is_what_basis_vectors_sent_through_the_rows_become(plan: Plan) -> None:
     unrolled = plan.unrolled()
     states = np.stack(impulse_responses(plan))
-    rows, outputs = len(plan.instructions), len(plan.outputs)
+    rows, outputs = len(plan.rows), len(plan.outputs)
     bound = 2 * roundings(plan) * 2.0**-53 * np.stack(impulse_responses(plan, np.abs(plan.table)))
     together = np.concatenate(
         [unrolled.state[:, None], unrolled.output.reshape(rows + 1, rows * outputs), unrolled.draw],
@@ -83,9 +83,9 @@ def test_a_clamped_row_is_not_linear() -> None:
 
 @every_variant
 def test_a_plan_is_close_to_itself_and_not_to_one_with_a_changed_weight(plan: Plan) -> None:
-    last = plan.instructions[-1]
+    last = plan.rows[-1]
     changed = dataclasses.replace(last, x=dataclasses.replace(last.x, y=(last.x.y[0] * 1.001, *last.x.y[1:])))
-    other = dataclasses.replace(plan, instructions=(*plan.instructions[:-1], changed))
+    other = dataclasses.replace(plan, rows=(*plan.rows[:-1], changed))
     assert plan.allclose(plan)
     assert not plan.allclose(other)
 
@@ -149,7 +149,7 @@ def test_guidance_doubles_the_network_calls_and_not_the_nfe() -> None:
 
 
 def test_rows_without_a_network_call_stay_without_one_when_guided() -> None:
-    free = Step(1.0, Combination(x=2.0), calls=0)
+    free = Row(1.0, Combination(x=2.0), calls=0)
     assert [row.calls for row in plan_of(free, STEP).guided(2.0).layout] == [0, 2]
 
 
@@ -171,26 +171,26 @@ def test_a_guided_plan_is_not_guided_again() -> None:
 @pytest.mark.parametrize("k", [0, 1, 2])
 def test_starting_at_k_is_the_solver_on_the_rest_of_the_grid(plan: Plan, k: int) -> None:
     recipe = recipe_of(plan)
-    expected = gs.registry.rebuild(recipe.solver, SCHEDULE, recipe.grid[k:], recipe.options)
-    assert plan.starting_at(k) == expected
+    expected = gs.solvers.registry.rebuild(recipe.solver, SCHEDULE, recipe.grid[k:], recipe.options)
+    assert gs.starting_at(plan, k) == expected
     assert expected.init.scale == SCHEDULE.sigma(recipe.grid[k])
 
 
 def test_starting_at_the_first_time_rebuilds_the_plan() -> None:
-    assert CHURNED.starting_at(0) == CHURNED
+    assert gs.starting_at(CHURNED, 0) == CHURNED
 
 
 def test_a_restarted_plan_keeps_its_guidance() -> None:
-    assert solver_plan("deis_tab2").guided([2.0, 3.0]).starting_at(3).guidance == (2.0, 3.0)
+    assert gs.starting_at(solver_plan("deis_tab2").guided([2.0, 3.0]), 3).guidance == (2.0, 3.0)
 
 
 @pytest.mark.parametrize("k", [-1, NFE])
 def test_a_restart_lies_within_the_grid(k: int) -> None:
     with pytest.raises(ValueError, match=rf"k={k}; the grid has {NFE} steps, so k is 0..{NFE - 1}"):
-        solver_plan("ddim").starting_at(k)
+        gs.starting_at(solver_plan("ddim"), k)
 
 
-@pytest.mark.parametrize("use", [lambda p: p.starting_at(0), lambda p: p.schedule], ids=["starting_at", "schedule"])
+@pytest.mark.parametrize("use", [lambda p: gs.starting_at(p, 0), lambda p: p.schedule], ids=["starting_at", "schedule"])
 def test_a_plan_without_recipe_says_what_needs_one(use: Any) -> None:
     with pytest.raises(ValueError, match=r"recipe is None, .* needs one; build the plan with make_plan"):
         use(plan_of(STEP))
@@ -199,7 +199,7 @@ def test_a_plan_without_recipe_says_what_needs_one(use: Any) -> None:
 def test_a_recipe_names_a_registered_solver() -> None:
     recipe = Recipe("mine", SCHEDULE.to_dict(), (1.0, 0.5))
     with pytest.raises(ValueError, match="solver='mine'; choose one of"):
-        plan_of(STEP, recipe=recipe).starting_at(0)
+        gs.starting_at(plan_of(STEP, recipe=recipe), 0)
 
 
 # --- printing
@@ -208,7 +208,7 @@ def test_a_recipe_names_a_registered_solver() -> None:
 @every_variant
 def test_a_printed_plan_shows_its_name_its_cost_its_formula_and_every_row(plan: Plan) -> None:
     title, convert, combine, header, *lines = str(plan).splitlines()
-    assert title.startswith(f"{recipe_of(plan).solver}: {len(plan.instructions)} rows, nfe {plan.nfe}, ")
+    assert title.startswith(f"{recipe_of(plan).solver}: {len(plan.rows)} rows, nfe {plan.nfe}, ")
     assert f"history slots {plan.slots}, x_T = {plan.init.scale:.6g} z" in title
     assert convert.split() == [
         "y",
@@ -240,10 +240,10 @@ def test_a_printed_plan_shows_its_name_its_cost_its_formula_and_every_row(plan: 
         "history",
         "C",
     ]
-    assert len(lines) == len(plan.instructions) + sum(row.writes_aux for row in plan.layout)
+    assert len(lines) == len(plan.rows) + sum(row.writes_aux for row in plan.layout)
     missing = [
         (row, value)
-        for row, step in enumerate(plan.instructions)
+        for row, step in enumerate(plan.rows)
         for value in (step.time, *(v for v in step.x.flat(with_aux=True) if v))
         if f"{value:.6g}" not in str(plan).split(f"\n  {row} ", 1)[1]
     ]
@@ -278,19 +278,19 @@ def test_guidance_must_be_a_number() -> None:
 
 
 def slowed(plan: Plan) -> Plan:
-    return with_steps(plan, [dataclasses.replace(step, time=0.9 * step.time) for step in plan.instructions])
+    return with_steps(plan, [dataclasses.replace(step, time=0.9 * step.time) for step in plan.rows])
 
 
 def scaled(plan: Plan) -> Plan:
-    return with_steps(plan, [dataclasses.replace(step, input_scale=0.5) for step in plan.instructions])
+    return with_steps(plan, [dataclasses.replace(step, input_scale=0.5) for step in plan.rows])
 
 
 def of_v(plan: Plan) -> Plan:
     return dataclasses.replace(plan, outputs=("v",))
 
 
-def with_steps(plan: Plan, steps: list[Step]) -> Plan:
-    return dataclasses.replace(plan, instructions=tuple(steps))
+def with_steps(plan: Plan, steps: list[Row]) -> Plan:
+    return dataclasses.replace(plan, rows=tuple(steps))
 
 
 @pytest.mark.parametrize("change", [slowed, scaled, of_v])

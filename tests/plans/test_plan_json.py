@@ -81,23 +81,23 @@ STEP_JSON = json.loads(plan_of(STEP).to_json())["instructions"][0]
         (edited(note="mine"), r"plan: unknown keys \['note'\], missing keys \[\]"),
         (without("outputs"), r"plan: unknown keys \[\], missing keys \['outputs'\]"),
         (
-            edited(instructions=[STEP_JSON | {"extra": 1}]),
-            r"plan.instructions\[0\]: unknown keys \['extra'\]",
+            edited(rows=[STEP_JSON | {"extra": 1}]),
+            r"plan.rows\[0\]: unknown keys \['extra'\]",
         ),
         (
-            edited(instructions=[STEP_JSON | {"calls": 1.0}]),
-            r"plan.instructions\[0\].calls: 1.0; need int",
+            edited(rows=[STEP_JSON | {"calls": 1.0}]),
+            r"plan.rows\[0\].calls: 1.0; need int",
         ),
         (
-            edited(instructions=[STEP_JSON | {"time": "1"}]),
-            r"plan.instructions\[0\].time: '1'; need float",
+            edited(rows=[STEP_JSON | {"time": "1"}]),
+            r"plan.rows\[0\].time: '1'; need float",
         ),
-        (edited(instructions=[STEP_JSON | {"time": None}]), "row 0: a coefficient is inf or NaN"),
+        (edited(rows=[STEP_JSON | {"time": None}]), "row 0: a coefficient is inf or NaN"),
         (
-            edited(instructions=[STEP_JSON | {"history": [[0]]}]),
+            edited(rows=[STEP_JSON | {"history": [[0]]}]),
             r"history\[0\]: \[0\]; need \['row', 'h'\]",
         ),
-        (edited(instructions=[]), "instructions: .*at least one row"),
+        (edited(rows=[]), "rows: .*at least one row"),
         (edited(guidance=[None]), r"guidance=\(inf,\).*finite"),
         (edited(outputs="epsilon"), "plan.outputs: 'epsilon'; need a list"),
         (

@@ -7,7 +7,7 @@ import math
 import pytest
 
 import genie_ext
-from genie_samplers.plan import Combination, Conversion, Past, Plan, RowLayout, Step
+from genie_samplers.plan import Combination, Conversion, HistoryEntry, Plan, Row, RowLayout
 
 from .plans import (
     EPSILON,
@@ -46,9 +46,9 @@ def read_at(plan: Plan, row: int) -> list[int]:
 def test_history_is_found_in_the_slot_it_was_stored_in_and_not_overwritten_since(
     plan: Plan,
 ) -> None:
-    written: dict[int, list[tuple[int, Past]]] = {}  # slot -> (row, what) in order of writing
+    written: dict[int, list[tuple[int, HistoryEntry]]] = {}  # slot -> (row, what) in order of writing
     stored = [
-        (row, slot, Past(row, h))
+        (row, slot, HistoryEntry(row, h))
         for row, layout in enumerate(plan.layout)
         for h, slot in enumerate(layout.store)
         if slot is not None
@@ -57,7 +57,7 @@ def test_history_is_found_in_the_slot_it_was_stored_in_and_not_overwritten_since
         written.setdefault(slot, []).append((row, what))
     reads = [
         (row, slot, past)
-        for row, (layout, step) in enumerate(zip(plan.layout, plan.instructions, strict=True))
+        for row, (layout, step) in enumerate(zip(plan.layout, plan.rows, strict=True))
         for slot, past in zip(layout.history, step.history, strict=True)
     ]
     found = [[w for when, w in written[slot] if when < row][-1] for row, slot, _ in reads]
@@ -68,9 +68,9 @@ def test_history_is_found_in_the_slot_it_was_stored_in_and_not_overwritten_since
 
 @every_variant
 def test_only_what_a_later_row_reads_is_stored(plan: Plan) -> None:
-    read = {past for step in plan.instructions for past in step.history}
+    read = {past for step in plan.rows for past in step.history}
     stored = {
-        Past(row, h)
+        HistoryEntry(row, h)
         for row, layout in enumerate(plan.layout)
         for h, slot in enumerate(layout.store)
         if slot is not None
@@ -79,16 +79,18 @@ def test_only_what_a_later_row_reads_is_stored(plan: Plan) -> None:
 
 
 def test_a_long_lived_output_keeps_its_slot_while_short_lived_ones_share_another() -> None:
-    def reading(*past: Past) -> Step:
+    def reading(*past: HistoryEntry) -> Row:
         return with_step(x=Combination(1.0, y=(1.0,), history=(1.0,) * len(past)), history=past)
 
-    plan = plan_of(STEP, STEP, reading(Past(1)), STEP, reading(Past(3)), reading(Past(0)))
+    plan = plan_of(STEP, STEP, reading(HistoryEntry(1)), STEP, reading(HistoryEntry(3)), reading(HistoryEntry(0)))
     assert [row.store for row in plan.layout] == [(0,), (1,), (None,), (1,), (None,), (None,)]
 
 
 def test_two_outputs_of_one_row_get_two_slots() -> None:
     both = with_step(converted=(EPSILON, EPSILON), x=TWO)
-    reader = with_step(x=Combination(1.0, y=(1.0,), history=(1.0, 1.0)), history=(Past(0, 0), Past(0, 1)))
+    reader = with_step(
+        x=Combination(1.0, y=(1.0,), history=(1.0, 1.0)), history=(HistoryEntry(0, 0), HistoryEntry(0, 1))
+    )
     assert plan_of(both, reader).layout[0].store == (0, 1)
 
 
@@ -122,12 +124,12 @@ def test_the_table_lists_conversions_then_states_then_the_next_input_scale() -> 
         x=Combination(x=9.0, y=(10.0, 11.0)),
         aux=Combination(x=12.0, y=(13.0, 14.0)),
     )
-    second = Step(
+    second = Row(
         0.5,
         Combination(x=1.0, aux=2.0, y=(3.0,), history=(4.0,), draws=(5.0,)),
         aux=Combination(x=6.0, aux=7.0, y=(8.0,), history=(9.0,), draws=(10.0,)),
         converted=(Conversion(0.0, (1.0, 0.0)),),
-        history=(Past(0, 1),),
+        history=(HistoryEntry(0, 1),),
         draws=(0,),
         input_scale=0.25,
     )

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from genie_ext.ops.fused_step import contract
-from genie_samplers.plan import Combination, Conversion, Init, Past, Step
+from genie_samplers.plan import Combination, Conversion, HistoryEntry, Init, Row
 from genie_samplers.plan import check as plan_check
 
 from .plans import (
@@ -26,8 +26,8 @@ def test_a_well_formed_plan_is_accepted() -> None:
     assert plan_of(STEP, AB2).times == (1.0, 0.5)
 
 
-MALFORMED: dict[str, tuple[tuple[Step, ...], dict[str, object], str]] = {
-    "no rows": ((), {}, "instructions: .*at least one row"),
+MALFORMED: dict[str, tuple[tuple[Row, ...], dict[str, object], str]] = {
+    "no rows": ((), {}, "rows: .*at least one row"),
     "negative init scale": ((STEP,), {"init": Init(-3.0)}, "init: .*finite scale >= 0"),
     "outputs twice": ((STEP,), {"outputs": ("epsilon", "epsilon")}, "outputs=.*distinct names"),
     "uncond output": ((STEP,), {"outputs": ("uncond.v",)}, "outputs=.*without the prefix"),
@@ -67,7 +67,7 @@ MALFORMED: dict[str, tuple[tuple[Step, ...], dict[str, object], str]] = {
         (
             *(STEP,) * 17,
             with_step(
-                history=tuple(Past(16 - k) for k in range(17)),
+                history=tuple(HistoryEntry(16 - k) for k in range(17)),
                 x=Combination(1.0, y=(1.0,), history=(1.0,) * 17),
             ),
         ),
@@ -148,24 +148,24 @@ MALFORMED: dict[str, tuple[tuple[Step, ...], dict[str, object], str]] = {
         "row 0: bound=nan; need a positive bound",
     ),
     "history from the row itself": (
-        (STEP, dataclasses.replace(AB2, history=(Past(1),))),
+        (STEP, dataclasses.replace(AB2, history=(HistoryEntry(1),))),
         {},
-        r"row 1: history names Past\(row=1, h=0\), which no earlier row has converted",
+        r"row 1: history names HistoryEntry\(row=1, h=0\), which no earlier row has converted",
     ),
     "history from before the start": (
-        (STEP, dataclasses.replace(AB2, history=(Past(-1),))),
+        (STEP, dataclasses.replace(AB2, history=(HistoryEntry(-1),))),
         {},
         "row 1: history names .*no earlier row",
     ),
     "history of an h that is not there": (
-        (STEP, dataclasses.replace(AB2, history=(Past(0, 1),))),
+        (STEP, dataclasses.replace(AB2, history=(HistoryEntry(0, 1),))),
         {},
         "row 1: history names .*no earlier row",
     ),
     "history twice": (
         (
             STEP,
-            with_step(x=Combination(1.0, y=(1.0,), history=(1.0, 1.0)), history=(Past(0), Past(0))),
+            with_step(x=Combination(1.0, y=(1.0,), history=(1.0, 1.0)), history=(HistoryEntry(0), HistoryEntry(0))),
         ),
         {},
         "row 1: history .*twice",
@@ -174,7 +174,7 @@ MALFORMED: dict[str, tuple[tuple[Step, ...], dict[str, object], str]] = {
         (
             STEP,
             STEP,
-            with_step(x=Combination(1.0, y=(1.0,), history=(1.0, 1.0)), history=(Past(0), Past(1))),
+            with_step(x=Combination(1.0, y=(1.0,), history=(1.0, 1.0)), history=(HistoryEntry(0), HistoryEntry(1))),
         ),
         {},
         "row 2: history .*list the newest first",
@@ -193,7 +193,7 @@ MALFORMED: dict[str, tuple[tuple[Step, ...], dict[str, object], str]] = {
 
 
 @pytest.mark.parametrize(("steps", "fields", "message"), MALFORMED.values(), ids=MALFORMED.keys())
-def test_a_malformed_plan_cannot_exist(steps: tuple[Step, ...], fields: dict[str, object], message: str) -> None:
+def test_a_malformed_plan_cannot_exist(steps: tuple[Row, ...], fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         plan_of(*steps, **fields)
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import genie_samplers as gs
-from genie_samplers import Plan, grids, predictions, registry
+from genie_samplers import Plan, grids, predictions
 from genie_samplers.schedules import Schedule
+from genie_samplers.solvers import registry
 
 from .oracle import Array, execute, roundings
 from .plans import recipe_of

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import mpmath as mp
 import pytest
 
+import genie_samplers as gs
 from genie_samplers import Plan, grids, solvers
 from genie_samplers.schedules import Schedule
 
@@ -30,7 +31,7 @@ def forty_digits() -> Iterator[None]:
 
 def weights(plan: Plan, row: int) -> list[float]:
     """The row's weights of the converted outputs, newest first."""
-    x = plan.instructions[row].x
+    x = plan.rows[row].x
     return [*x.y, *x.history]
 
 
@@ -73,7 +74,7 @@ PRINTED = {"t": 5e-14, "gamma": 5e-12, "log_gamma": 5e-12}  # 15 or 12 digits
 def test_golden_rows_of_order_3(variable: str, row: int) -> None:
     plan = ADAMS_BASHFORTH[variable](VP, GOLDEN_GRID, order=3)
     assert relative_error(weights(plan, row), GOLDEN_ROWS[variable][row]) <= PRINTED[variable]
-    assert plan.instructions[row].x.x == pytest.approx(GOLDEN_RATIOS[row], rel=5e-15, abs=0)
+    assert plan.rows[row].x.x == pytest.approx(GOLDEN_RATIOS[row], rel=5e-15, abs=0)
 
 
 GOLDEN_SAMPLES = {
@@ -131,8 +132,8 @@ def moment_error(
 @every_variable
 def test_the_first_rows_are_those_of_the_lower_orders(variable: str, order: int) -> None:
     rows, build = range(order), ADAMS_BASHFORTH[variable]
-    warm = [build(VP, GOLDEN_GRID, order=order).instructions[n] for n in rows]
-    assert warm == [build(VP, GOLDEN_GRID, order=n).instructions[n] for n in rows]
+    warm = [build(VP, GOLDEN_GRID, order=order).rows[n] for n in rows]
+    assert warm == [build(VP, GOLDEN_GRID, order=n).rows[n] for n in rows]
 
 
 # --- rows on their own
@@ -155,14 +156,14 @@ def test_every_coefficient_of_a_short_step_keeps_its_digits(
         textbook_schedule(VP), [mp.mpf(t) for t in times], prediction="epsilon", evaluations=1, draws=1
     )  # fmt: skip
     exact = TEXTBOOK[name](run, **options).rounded(3)
-    (step,) = build(times).instructions
+    (step,) = build(times).rows
     assert [step.x.x, *step.x.y, *step.x.draws] == pytest.approx(exact, rel=1e-13, abs=0)
 
 
 @pytest.mark.parametrize(("steps", "start"), [(12, 4), (9, 3)])
 def test_dpmpp_keeps_the_order_of_its_last_step_when_it_starts_later(steps: int, start: int) -> None:
     plan = solvers.dpmpp(VP, grids.power_gamma(VP, steps))
-    assert plan.starting_at(start).instructions[-1].x == plan.instructions[-1].x
+    assert gs.starting_at(plan, start).rows[-1].x == plan.rows[-1].x
 
 
 def test_dpmpp_does_not_start_from_clean_data() -> None:

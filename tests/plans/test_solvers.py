@@ -10,9 +10,9 @@ import pytest
 
 import genie_samplers as gs
 from genie_samplers import Plan, grids, predictions
-from genie_samplers.registry import Solver, UnreachableNFE
 from genie_samplers.schedules import Schedule
 from genie_samplers.solvers.deis_rho_rk import TABLEAUS
+from genie_samplers.solvers.registry import Solver, UnreachableNFE
 
 from .oracle import execute
 from .plans import NFE, recipe_of
@@ -110,7 +110,7 @@ def test_the_default_grid_ends_where_it_should(solver: Solver, way: str) -> None
 def test_a_plan_is_rebuilt_from_its_recipe(solver: Solver, grid: str) -> None:
     plan = gs.make_plan(solver.name, VP, NFE, grid=grid, denoise=True, prediction="v")
     assert recipe_of(plan).solver == solver.name
-    assert plan.starting_at(0) == plan
+    assert gs.starting_at(plan, 0) == plan
     assert plan.schedule == VP
 
 
@@ -118,7 +118,7 @@ def test_a_plan_is_rebuilt_from_its_recipe(solver: Solver, grid: str) -> None:
 @every_schedule
 def test_a_plan_of_any_schedule_survives_json_and_its_recipe(solver: Solver, schedule: Schedule) -> None:
     plan = gs.make_plan(solver.name, schedule, NFE, denoise=True)
-    assert gs.Plan.from_json(plan.to_json()).starting_at(0) == plan
+    assert gs.starting_at(Plan.from_json(plan.to_json()), 0) == plan
 
 
 @every_solver
@@ -127,31 +127,30 @@ def test_a_prediction_only_changes_how_outputs_are_read(solver: Solver, predicti
     plan = gs.make_plan(solver.name, VP, NFE, denoise=True, prediction=prediction)
     as_epsilon = gs.make_plan(solver.name, VP, NFE, denoise=True)
     assert plan.outputs == (prediction, *as_epsilon.outputs[1:])
-    assert [step.x for step in plan.instructions] == [step.x for step in as_epsilon.instructions]
+    assert [step.x for step in plan.rows] == [step.x for step in as_epsilon.rows]
 
 
 @every_solver
 @pytest.mark.parametrize("start", [1, 3])
 def test_a_plan_that_starts_later_ends_as_the_whole_one(solver: Solver, start: int) -> None:
     plan = gs.make_plan(solver.name, VP, 25, denoise=True)  # 24 divides by 2, 3 and 4
-    rest = plan.starting_at(start)
-    same = len(rest.instructions) - warm_rows(rest, solver)
+    rest = gs.starting_at(plan, start)
+    same = len(rest.rows) - warm_rows(rest, solver)
     assert recipe_of(rest).grid == recipe_of(plan).grid[start:]
     assert same > 0
     assert relative(rest)[-same:] == relative(plan)[-same:]
 
 
 def warm_rows(plan: Plan, solver: Solver) -> int:
-    """Rows before the history is full; a Runge-Kutta step needs none."""
+    """PlanBuilder before the history is full; a Runge-Kutta step needs none."""
     if solver.name in WARM_ROWS or any(row.reads_aux for row in plan.layout):
         return WARM_ROWS.get(solver.name, 0)
-    history = [len(step.history) for step in plan.instructions]
+    history = [len(step.history) for step in plan.rows]
     return history.index(max(history))
 
 
 def relative(plan: Plan) -> list[tuple[object, ...]]:
     """What every row does, its history by the times of the evaluations."""
     return [
-        (s.time, s.x, s.aux, s.converted, [(plan.times[past.row], past.h) for past in s.history])
-        for s in plan.instructions
+        (s.time, s.x, s.aux, s.converted, [(plan.times[past.row], past.h) for past in s.history]) for s in plan.rows
     ]

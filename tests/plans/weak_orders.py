@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 import genie_samplers as gs
-from genie_samplers import Plan, grids, registry
+from genie_samplers import Plan, grids
 from genie_samplers.schedules import Schedule
+from genie_samplers.solvers import registry
 
 from .oracle import Array, execute, roundings
 from .problems import VP

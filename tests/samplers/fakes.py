@@ -13,7 +13,7 @@ from torch import Tensor
 import genie_ext
 import genie_samplers as gs
 from genie_samplers import Plan
-from genie_samplers.plan import Combination, Conversion, Init, Step
+from genie_samplers.plan import Combination, Conversion, Init, Row
 
 from .conftest import Place
 
@@ -70,7 +70,7 @@ def small_plan(name: str, *, prediction: str = "epsilon", **options: object) -> 
     """5 evaluations, or 4; with a step to gamma = 0 every solver can make one of the two."""
     try:
         return gs.make_plan(name, SCHEDULE, 5, denoise=True, prediction=prediction, options=options)
-    except gs.registry.UnreachableNFE:
+    except gs.solvers.registry.UnreachableNFE:
         return gs.make_plan(name, SCHEDULE, 4, denoise=True, prediction=prediction, options=options)
 
 
@@ -123,14 +123,14 @@ def with_derivatives_of_a_point(plan: Plan, output: Tensor) -> Tensor | tuple[Te
     return (output, *further) if further else output
 
 
-def plan_of(*steps: Step, outputs: Sequence[str] = ("epsilon",), scale: float = 1.0) -> Plan:
+def plan_of(*steps: Row, outputs: Sequence[str] = ("epsilon",), scale: float = 1.0) -> Plan:
     """A plan by hand; its model needs a ``label``."""
     return Plan(Init(scale), tuple(outputs), "epsilon", steps)
 
 
-def euler(time: float, **fields: Any) -> Step:
+def euler(time: float, **fields: Any) -> Row:
     """x' = x - out / 2."""
-    return Step(time, Combination(1.0, y=(-0.5,)), converted=(Conversion(0.0, (1.0,)),), **fields)
+    return Row(time, Combination(1.0, y=(-0.5,)), converted=(Conversion(0.0, (1.0,)),), **fields)
 
 
 def same_label(t: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ import genie_samplers as gs
 from genie_ext.testing import assert_same_bits
 from genie_samplers.adaptive import driver
 from genie_samplers.adaptive.active import _sum_by_halves
-from genie_samplers.guidance import classifier_free
+from genie_samplers.models.guidance import classifier_free
 from genie_samplers.numerics import VARIABLES
 from genie_samplers.predictions import PREDICTIONS
 from genie_samplers.schedules import Schedule
@@ -77,7 +77,7 @@ def test_one_step_for_the_batch_takes_the_steps_of_scipy(variable: str, tol: flo
     x = batch(2) if ends[0] == 1.0 else 0.5 * batch(2)
     expected = Scipy(variable, tol, ends, x.numpy())
     result = gs.rk45(
-        Network(), VP, x_init=x, t_start=ends[0], t_end=ends[1], rtol=tol, atol=tol, variable=variable, norm="batch"
+        Network(), VP, state=x, t_start=ends[0], t_end=ends[1], rtol=tol, atol=tol, variable=variable, norm="batch"
     )
     assert result.nfe.tolist() == [expected.solution.nfev] * 2
     assert [bool(a.accepted[0]) for a in result.attempts] == expected.accepted.tolist()
@@ -89,7 +89,7 @@ def test_one_step_for_the_batch_takes_the_steps_of_scipy(variable: str, tol: flo
 def test_the_times_and_states_are_those_of_scipy(variable: str) -> None:
     tol = 1e-5
     expected = Scipy(variable, tol, (1.0, 1e-3), batch(2).numpy())
-    result = gs.rk45(Network(), VP, x_init=batch(2), rtol=tol, atol=tol, variable=variable, norm="batch")
+    result = gs.rk45(Network(), VP, state=batch(2), rtol=tol, atol=tol, variable=variable, norm="batch")
     u = {"t": np.asarray, "gamma": VP.gamma, "log_gamma": VP.log_gamma}[variable]
     reached = u(np.concatenate([a.next_time for a in result.attempts]))
     # an error norm of size 1 in units of tol is known to eps / tol, a step to a fifth of that, per attempt
@@ -104,7 +104,7 @@ def test_the_error_is_proportional_to_the_tolerance(variable: str, norm: str) ->
     exact = np.stack([GOLDEN_MIXTURE.flow(VP, x, 1.0, 1e-3) for x in batch(2).numpy()])
 
     def error(tol: float) -> float:
-        result = gs.rk45(Network(), VP, x_init=batch(2), rtol=tol, atol=tol, variable=variable, norm=norm)
+        result = gs.rk45(Network(), VP, state=batch(2), rtol=tol, atol=tol, variable=variable, norm=norm)
         return float(np.abs(result.x.numpy() - exact).max())
 
     assert 1e2 < error(1e-5) / error(1e-8) < 1e4
@@ -124,7 +124,7 @@ def test_a_point_mass_is_transported_exactly_in_gamma(schedule: Schedule, predic
 
     start, end = schedule.time_of_gamma([2.0, 0.5]).tolist()
     result = gs.rk45(
-        Network(network, schedule), schedule, x_init=torch.from_numpy(state(start)), t_start=start, t_end=end,
+        Network(network, schedule), schedule, state=torch.from_numpy(state(start)), t_start=start, t_end=end,
         variable="gamma", prediction=prediction, norm="batch",
     )  # fmt: skip
     # epsilon is constant; the roundings of a stage, fewer than 20, grow by at most sum |a| h / gamma = 75
@@ -134,15 +134,15 @@ def test_a_point_mass_is_transported_exactly_in_gamma(schedule: Schedule, predic
 
 @every_variable
 def test_every_sample_takes_the_steps_that_it_takes_alone_as_a_batch(variable: str) -> None:
-    result = gs.rk45(Network(), VP, x_init=batch(), variable=variable, norm="sample")
-    alone = [gs.rk45(Network(), VP, x_init=x[None], variable=variable, norm="batch") for x in batch()]
+    result = gs.rk45(Network(), VP, state=batch(), variable=variable, norm="sample")
+    alone = [gs.rk45(Network(), VP, state=x[None], variable=variable, norm="batch") for x in batch()]
     assert result.nfe.tolist() == [r.nfe[0] for r in alone]
     assert len(set(result.nfe.tolist())) > 1
     assert_same_bits(result.x, torch.cat([r.x for r in alone]))
 
 
 def test_attempts_tell_the_whole_story() -> None:
-    result = gs.rk45(Network(), VP, x_init=batch(), rtol=1e-4, variable="gamma")
+    result = gs.rk45(Network(), VP, state=batch(), rtol=1e-4, variable="gamma")
     of_last = [a for a in result.attempts if 2 in a.samples]
     place = [a.samples.tolist().index(2) for a in of_last]
     path = [(a.time[i], a.next_time[i], a.accepted[i], a.error[i]) for a, i in zip(of_last, place, strict=True)]
@@ -182,7 +182,7 @@ def test_the_norm_adds_by_halves(count: int) -> None:
 
 def test_finished_samples_leave_the_batch() -> None:
     network = Network()
-    result = gs.rk45(network, VP, x_init=batch())
+    result = gs.rk45(network, VP, state=batch())
     assert sum(network.batches) == result.nfe.sum()
     assert network.batches == sorted(network.batches, reverse=True)
     assert network.batches[-1] < 3 and len(network.batches) == result.nfe.max()
@@ -220,8 +220,8 @@ def test_guidance_mixes_the_pair_with_the_scale_of_the_sample() -> None:
     pair = FakeModel(lambda x, t, c: (c[:, None] * epsilon(x, t), 0.0 * x), outputs=("epsilon", "uncond.epsilon"))
     start = torch.tensor([[0.1, 0.2], [3.0, -2.0], [1.0, 0.5]])
     shares, scales = torch.tensor([0.5, 0.25, 0.125]), [2.0, 4.0, 8.0]  # exact products
-    guided = gs.rk45(pair, VP, x_init=start, guidance=scales, cond={"c": shares})
-    plain = gs.rk45(epsilon, VP, x_init=start)
+    guided = gs.rk45(pair, VP, state=start, guidance=scales, cond={"c": shares})
+    plain = gs.rk45(epsilon, VP, state=start)
     assert_same_bits(guided.x, plain.x)
     assert guided.nfe.tolist() == plain.nfe.tolist()
     assert len(set(plain.nfe.tolist())) > 1
@@ -238,7 +238,7 @@ def test_shared_conditioning_stays_shared_when_so_many_samples_are_left(length: 
     model = classifier_free(gs.models.wrap(network, VP), null={"labels": 10})
     start, shared = torch.tensor([[0.1, 0.2], [3.0, -2.0], [1.0, 0.5]]), torch.ones(length, 7)
     cond = {"labels": torch.arange(3), "shared": shared, "nested": {"shared": shared.clone()}}
-    gs.rk45(model, VP, x_init=start, guidance=1.0, cond=cond)
+    gs.rk45(model, VP, state=start, guidance=1.0, cond=cond)
     assert {both for both, _, _ in seen} >= {6, 2 * length}
     assert {tuple(v.shape) for _, *values in seen for v in values} == {(length, 7)}
 
@@ -254,8 +254,8 @@ def test_one_guidance_scale_serves_every_sample(norm: str) -> None:
 def test_encoding_is_undone_by_sampling(variable: str) -> None:
     images = 0.5 * batch()
     tight: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-9, "variable": variable}
-    latent = gs.rk45(Network(), VP, x_init=images, t_start=VP.t_end, t_end=VP.t_max, **tight)
-    back = gs.rk45(Network(), VP, x_init=latent.x, **tight)
+    latent = gs.rk45(Network(), VP, state=images, t_start=VP.t_end, t_end=VP.t_max, **tight)
+    back = gs.rk45(Network(), VP, state=latent.x, **tight)
     assert latent.times.tolist() == [VP.t_max] * 3 and back.times.tolist() == [VP.t_end] * 3
     assert (latent.x - images).abs().max() > 0.1
     # there and back, some hundred steps, each with an error below 1e-9 (1 + |v|) in an |x| below 1
@@ -263,8 +263,8 @@ def test_encoding_is_undone_by_sampling(variable: str) -> None:
 
 
 def test_denoising_returns_the_data_predicted_at_the_end_for_no_evaluation() -> None:
-    plain = gs.rk45(Network(), VP, x_init=batch(), norm="batch")
-    denoised = gs.rk45(Network(), VP, x_init=batch(), norm="batch", denoise=True)
+    plain = gs.rk45(Network(), VP, state=batch(), norm="batch")
+    denoised = gs.rk45(Network(), VP, state=batch(), norm="batch", denoise=True)
     alpha, sigma = VP.alpha(VP.t_end), VP.sigma(VP.t_end)
     epsilon = np.stack([GOLDEN_MIXTURE.epsilon(VP, x, VP.t_end) for x in plain.x.numpy()])
     expected = (plain.x.numpy() - sigma * epsilon) / alpha
@@ -278,7 +278,7 @@ def test_gamma_zero_is_an_end_like_any_other_in_gamma() -> None:
         return GOLDEN_MIXTURE.epsilon(schedule, x, t)
 
     tight: dict[str, Any] = {"rtol": 1e-8, "atol": 1e-8, "variable": "gamma"}
-    result = gs.rk45(Network(network), VP, x_init=batch(1), t_end=VP.t_zero, **tight)
+    result = gs.rk45(Network(network), VP, state=batch(1), t_end=VP.t_zero, **tight)
     exact = GOLDEN_MIXTURE.flow(VP, batch(1).numpy()[0], VP.t_max, VP.t_zero)
     assert np.abs(result.x.numpy()[0] - exact).max() < 1e-7
 

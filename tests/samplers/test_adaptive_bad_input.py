@@ -20,7 +20,7 @@ from .fakes import SCHEDULE, FakeModel
 
 
 def run(model: Any = None, schedule: Any = SCHEDULE, **options: Any) -> gs.AdaptiveResult:
-    options.setdefault("shape", None if "x_init" in options else (3, 4))
+    options.setdefault("shape", None if "state" in options else (3, 4))
     return gs.rk45(FakeModel() if model is None else model, schedule, **options)
 
 
@@ -46,13 +46,13 @@ BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
     "NaN time": ({"t_end": float("nan")}, "t_end=nan is outside [0.0, 1.0]"),
     "no way": ({"t_start": 0.5, "t_end": 0.5}, "t_start=0.5, t_end=0.5: equal in log_gamma; move them apart"),
     "denoising an encoding": (
-        {"x_init": torch.ones(2, 3), "t_start": 0.1, "t_end": 0.5, "denoise": True},
+        {"state": torch.ones(2, 3), "t_start": 0.1, "t_end": 0.5, "denoise": True},
         "denoise=True from t=0.1 to t=0.5: it ends sampling (t_start > t_end) that stops above t_zero",
     ),
-    "encoding nothing": ({"t_start": 0.1, "t_end": 0.5}, "x_init: missing; this plan encodes"),
+    "encoding nothing": ({"t_start": 0.1, "t_end": 0.5}, "state: missing; this plan encodes"),
     "prediction": ({"prediction": "noise"}, "prediction='noise'; choose one of"),
-    "no shape": ({"shape": None}, "shape: missing; pass shape=(B, ...) or x_init"),
-    "start with NaN": ({"x_init": torch.tensor([[1.0], [torch.nan]])}, "x_init: holds inf or NaN for sample ids [1]"),
+    "no shape": ({"shape": None}, "shape: missing; pass shape=(B, ...) or state"),
+    "start with NaN": ({"state": torch.tensor([[1.0], [torch.nan]])}, "state: holds inf or NaN for sample ids [1]"),
     "another schedule": (
         {"model": gs.models.wrap(FakeModel(), gs.schedules.vp_linear(0.1, 10.0))},
         "but the model was wrapped for VPLinear(beta_min=0.1, beta_max=10.0)",
@@ -104,7 +104,7 @@ def test_a_network_without_a_derivative_ends_in_an_underflow(norm: str) -> None:
 
     message = r"rtol=1e-05, atol=1e-05: the step fell below the spacing of float64 for sample ids \[.*\], the first of "
     with pytest.raises(ValueError, match=message) as error:
-        run(Network(singular), x_init=torch.tensor([[1.0], [-1.0]]).double(), variable="gamma", norm=norm)
+        run(Network(singular), state=torch.tensor([[1.0], [-1.0]]).double(), variable="gamma", norm=norm)
     assert ("[0]" if norm == "sample" else "[0, 1]") in str(error.value)
 
 

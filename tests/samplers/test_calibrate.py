@@ -23,7 +23,7 @@ from genie_samplers.calibrate.least_squares import least_squares
 from genie_samplers.calibrate.local_error import LocalErrors, factor, is_multistep
 from genie_samplers.calibrate.shortest_path import shortest_path
 from genie_samplers.cli import main
-from genie_samplers.registry import rebuild
+from genie_samplers.solvers.registry import rebuild
 
 from ..plans.problems import DISCRETE, EDM, GOLDEN_MIXTURE, VP
 
@@ -126,7 +126,7 @@ def error_of_a_run(name: str, reference: Reference, nodes: tuple[int, ...]) -> f
 
     model = Network(lambda x, t: next(outputs).clone())
     plan = multistep_plan(name, reference.times[chain])
-    gs.sample(model, plan, x_init=reference.states[0], on_row=put_back, dtype=x64)
+    gs.sample(model, plan, state=reference.states[0], on_row=put_back, dtype=x64)
     return float((reached[len(nodes) - 2] - reference.states[nodes[-1]]).square().mean().sqrt())
 
 
@@ -177,7 +177,7 @@ def test_lattice_falls_from_end_to_end_and_its_nodes_survive_subdivision(schedul
 def test_reference_starts_in_the_latents_of_its_seed(reference: Reference) -> None:
     plan = gs.make_plan("deis_tab1", VP, 3)
     from_seed = gs.sample(mixture_model(), plan, shape=SHAPE, seed=1)
-    assert torch.equal(gs.sample(mixture_model(), plan, x_init=reference.latents), from_seed)
+    assert torch.equal(gs.sample(mixture_model(), plan, state=reference.latents), from_seed)
 
 
 def test_reference_is_a_hundred_times_closer_to_the_flow_than_ten_evaluations(reference: Reference) -> None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import genie_samplers as gs
-from genie_samplers import images
+from genie_samplers.cli import images
 from genie_samplers.cli import sample as sample_file
 
 from .command_line import refused, run, write_idx

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 import genie_samplers as gs
 from genie_ext.testing import assert_same_bits
-from genie_samplers import images
 from genie_samplers.cli import encode as encode_file
+from genie_samplers.cli import images
 from genie_samplers.cli import interpolate as interpolate_file
 from genie_samplers.cli.files import read_images, read_latents
 
@@ -59,7 +59,7 @@ def test_the_latents_are_those_of_encode_at_the_last_number_of_evaluations(tmp_p
     run("encode", "--images", grey, "--nfe", "3,2", *given, "--out", tmp_path / "e.png")
     plan = gs.make_plan("ddim", gs.schedules.vp_linear(), 2, direction="encode")
     expected = gs.encode(
-        gs.models.embedded(), plan, read_images([grey]), cond={"class_labels": torch.full((2,), 8)}, batch_size=2
+        gs.demo.embedded(), plan, read_images([grey]), cond={"class_labels": torch.full((2,), 8)}, batch_size=2
     )
     assert_same_bits(load_file(file)["latents"], expected)
     assert_same_bits(read_latents(file), expected)
@@ -117,7 +117,7 @@ def test_the_corners_of_a_grid_are_the_samples_of_the_seed(tmp_path: Path, monke
     assert "2 x 3 images between four latents (seed 3)" in run("interpolate", *arguments, "--out", out)
     plan = gs.make_plan("deis_tab2", gs.schedules.vp_linear(), 2)
     samples = gs.sample(
-        gs.models.embedded(), plan, shape=(4, 1, 28, 28), seed=3, cond={"class_labels": torch.full((4,), 8)},
+        gs.demo.embedded(), plan, shape=(4, 1, 28, 28), seed=3, cond={"class_labels": torch.full((4,), 8)},
         batch_size=2,
     )  # fmt: skip
     assert_same_bits(seen[0][[0, 2, 3, 5]], samples)
@@ -129,7 +129,7 @@ def test_a_grid_runs_between_the_latents_of_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: Path, suffix: str
 ) -> None:
     starts, file = [], tmp_path / f"latents{suffix}"
-    monkeypatch.setattr(interpolate_file, "sample", lambda *_, x_init, **__: starts.append(x_init) or x_init)
+    monkeypatch.setattr(interpolate_file, "sample", lambda *_, state, **__: starts.append(state) or state)
     run("encode", "--data", dataset, "--count", 5, "--solver", "ddim", "--nfe", 1, "--latents", file, "--out",
         tmp_path / "e.png")  # fmt: skip
     run("interpolate", "--latents", file, "--rows", 2, "--columns", 2, "--out", tmp_path / "i.png")

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 import genie_samplers as gs
-from genie_samplers import genie, images
+from genie_samplers import demo
+from genie_samplers.cli import images
 
 from .command_line import refused, run
 
@@ -26,7 +27,7 @@ COND = {"class_labels": torch.arange(2)}
 def test_sample_takes_the_head_out_of_the_box(solver: str, tmp_path: Path) -> None:
     out = tmp_path / "s.png"
     run("sample", "--solver", solver, "--nfe", 3, "--count", 2, "--batch-size", 2, "--out", out)
-    model = genie.embedded()
+    model = demo.embedded_with_head()
     x = gs.sample(model, gs.make_plan(solver, model.schedule, 3), shape=SHAPE, cond=COND, batch_size=2)
     page = images.grid(images.to_pixels(x.numpy()), columns=2)
     shown = np.asarray(Image.open(out))[::2, ::2]  # zoomed by two

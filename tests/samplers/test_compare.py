@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import genie_samplers as gs
-from genie_samplers.compare import Cell, Comparison, compare
+from genie_samplers.uses.compare import Cell, Comparison, compare
 
 VP = gs.schedules.vp_linear()
 

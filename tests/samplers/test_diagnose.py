@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 import genie_samplers as gs
 from genie_samplers import grids
-from genie_samplers.genie.candidates import GRIDS, Candidate, candidates, measure
 from genie_samplers.genie.diagnose import diagnose
 from genie_samplers.genie.diagnosis import WIDTHS, Diagnosis
-from genie_samplers.models import LABELS, WrappedModel
+from genie_samplers.genie.plan_search import GRIDS, Candidate, candidates, measure
+from genie_samplers.models.wrap import LABELS, WrappedModel
 
 from .command_line import refused, run
 from .genie.oracles import GAUSSIAN, MIXTURE, gamma_of_999t, oracle

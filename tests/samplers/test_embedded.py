@@ -24,7 +24,7 @@ torch.set_num_threads(1)
 ids = range(first, last)
 plan = gs.make_plan("deis_tab2", gs.schedules.vp_linear(), 3)
 classes = torch.tensor([i % 10 for i in ids])
-x = gs.sample(gs.models.embedded(), plan, shape=(len(ids), 1, 28, 28), seed=4, sample_ids=ids,
+x = gs.sample(gs.demo.embedded(), plan, shape=(len(ids), 1, 28, 28), seed=4, sample_ids=ids,
               cond={"class_labels": classes}, batch_size=3)
 np.save(path, x.numpy())
 """
@@ -32,7 +32,7 @@ np.save(path, x.numpy())
 
 @pytest.fixture(scope="module")
 def network() -> gs.models.WrappedModel:
-    return gs.models.embedded()
+    return gs.demo.embedded()
 
 
 def shard(first: int, last: int, path: Path) -> np.ndarray:
@@ -57,7 +57,7 @@ def test_samples_are_images_of_their_class(network):
 
 def test_guidance_of_one_is_the_conditional_network(network):
     plan = gs.make_plan("deis_tab1", gs.schedules.vp_linear(), 2)
-    guided = gs.guidance.classifier_free(network, null={"class_labels": gs.models.NULL_CLASS})
+    guided = gs.guidance.classifier_free(network, null={"class_labels": gs.demo.NULL_CLASS})
     plain = gs.sample(network, plan, shape=SHAPE, cond=CLASSES)
     # equal up to the network's own arithmetic, which differs between batches of 2 and 4
     assert torch.allclose(gs.sample(guided, plan.guided(1.0), shape=SHAPE, cond=CLASSES), plain, atol=1e-3)
@@ -65,7 +65,7 @@ def test_guidance_of_one_is_the_conditional_network(network):
 
 def test_guidance_moves_the_samples(network):
     plan = gs.make_plan("deis_tab1", gs.schedules.vp_linear(), 4)
-    guided = gs.guidance.classifier_free(network, null={"class_labels": gs.models.NULL_CLASS})
+    guided = gs.guidance.classifier_free(network, null={"class_labels": gs.demo.NULL_CLASS})
     plain = gs.sample(network, plan, shape=SHAPE, cond=CLASSES)
     assert (gs.sample(guided, plan.guided(3.0), shape=SHAPE, cond=CLASSES) - plain).abs().max() > 0.1
 
@@ -77,13 +77,13 @@ def test_network_without_classes_gets_the_null_class(network):
 
 
 def test_bfloat16_network_runs_under_a_float32_state():
-    model = gs.models.embedded(dtype=torch.bfloat16)
+    model = gs.demo.embedded(dtype=torch.bfloat16)
     plan = gs.make_plan("deis_tab1", gs.schedules.vp_linear(), 3)
     x = gs.sample(model, plan, shape=(2, 1, 28, 28))
     assert x.dtype == torch.float32 and x.isfinite().all()
 
 
 def test_assets_fit_their_budget():
-    folder = Path(gs.__file__).parent / "assets"
+    folder = Path(gs.__file__).parent / "demo" / "assets"
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 8 * 2**20
     assert (folder / "README.md").exists()

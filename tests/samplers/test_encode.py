@@ -13,8 +13,8 @@ from torch import Tensor
 import genie_samplers as gs
 from genie_ext.testing import assert_same_bits
 from genie_samplers import Plan, predictions
-from genie_samplers.plan import Combination, Step
-from genie_samplers.reconstruct import GaussianData, decoding_plan, reconstruct
+from genie_samplers.plan import Combination, Row
+from genie_samplers.uses.reconstruct import GaussianData, decoding_plan, reconstruct
 
 from ..plans.problems import Mixture, prediction_of
 from .conftest import Place
@@ -100,7 +100,7 @@ def test_encoding_passes_on_what_sample_takes() -> None:
     assert rows == [0, 1, 0, 1]
 
 
-DRAWING = Step(0.1, Combination(1.0, draws=(1.0,)), draws=(0,), calls=0)
+DRAWING = Row(0.1, Combination(1.0, draws=(1.0,)), draws=(0,), calls=0)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_report_holds_what_encode_and_sample_return_and_the_error_of_images_in
     report = reconstruct(NETWORK, plan, x, batch_size=1)
     latents = gs.encode(NETWORK, plan, x)
     assert_same_bits(report.latents, latents)
-    assert_same_bits(report.images, gs.sample(NETWORK, decoding_plan(plan), x_init=latents))
+    assert_same_bits(report.images, gs.sample(NETWORK, decoding_plan(plan), state=latents))
     in_0_to_1 = [(images.numpy() + 1.0) / 2.0 for images in (report.images, x)]
     assert report.mse == pytest.approx(np.mean(np.subtract(*in_0_to_1) ** 2), rel=1e-12)
     sigma = SCHEDULE.sigma(SCHEDULE.t_max)
@@ -171,5 +171,5 @@ def test_the_network_of_gaussian_data_is_that_of_a_mixture_of_one(prediction: st
 def test_its_times_may_be_rounded_beyond_the_schedule() -> None:
     schedule = gs.schedules.edm(gamma_max=14.6146)  # rounds up to float32
     plan = gs.make_plan("ddim", schedule, 2)
-    x = gs.sample(GaussianData(schedule, 1.0), plan, x_init=torch.ones(1, 1))
+    x = gs.sample(GaussianData(schedule, 1.0), plan, state=torch.ones(1, 1))
     assert bool(x.isfinite().all())

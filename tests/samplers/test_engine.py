@@ -12,7 +12,7 @@ from torch import Tensor
 import genie_samplers as gs
 from genie_ext.testing import assert_same_bits
 from genie_samplers import Plan
-from genie_samplers.plan import Combination, Conversion, Step
+from genie_samplers.plan import Combination, Conversion, Row
 
 from ..plans.oracle import execute, impulse_magnitudes, roundings
 from .conftest import Place
@@ -38,7 +38,7 @@ def impulse_model(plan: Plan, dtype: torch.dtype) -> FakeModel:
     """Returns one basis vector per output and call; x_T is the first of them."""
     outputs, rows = (
         len(plan.outputs),
-        iter([row for row, step in enumerate(plan.instructions) if step.calls]),
+        iter([row for row, step in enumerate(plan.rows) if step.calls]),
     )
     size = plan.unrolled().last.size
     basis = torch.eye(size, dtype=dtype)
@@ -59,7 +59,7 @@ def test_impulses_through_the_engine_give_the_unrolled_plan(plan: Plan, dtype: t
     final = gs.sample(
         impulse_model(plan, dtype),
         plan,
-        x_init=start,
+        state=start,
         dtype=dtype,
         seed=3,
         sample_ids=[11],
@@ -102,9 +102,9 @@ def test_the_result_has_the_dtype_asked_for(dtype: torch.dtype) -> None:
 
 
 def test_rows_without_a_network_call_do_not_call_it() -> None:
-    plan = plan_of(Step(1.0, Combination(2.0), calls=0), euler(0.5), Step(0.2, Combination(3.0), calls=0))
+    plan = plan_of(Row(1.0, Combination(2.0), calls=0), euler(0.5), Row(0.2, Combination(3.0), calls=0))
     model = FakeModel(label=same_label)
-    x = gs.sample(model, plan, x_init=torch.ones(1, 2))
+    x = gs.sample(model, plan, state=torch.ones(1, 2))
     assert [call.t.tolist() for call in model.calls] == [[0.5]]
     assert x.tolist() == [[3.0 * (2.0 - 0.5 * 0.5 * 2.0)] * 2]
 
@@ -112,9 +112,9 @@ def test_rows_without_a_network_call_do_not_call_it() -> None:
 def test_a_clamped_and_scaled_conversion_with_two_outputs() -> None:
     first = Conversion(0.5, (2.0, 0.0), bound=1.5, scale=10.0)
     second = Conversion(0.0, (0.0, 1.0))
-    step = Step(1.0, Combination(y=(1.0, 100.0)), converted=(first, second))
+    step = Row(1.0, Combination(y=(1.0, 100.0)), converted=(first, second))
     model = FakeModel(lambda x, t: (x, x + 1), label=same_label)
-    x = gs.sample(model, plan_of(step, outputs=("epsilon", "k1")), x_init=torch.tensor([[0.5, 1.0, -2.0]]))
+    x = gs.sample(model, plan_of(step, outputs=("epsilon", "k1")), state=torch.tensor([[0.5, 1.0, -2.0]]))
     assert x.tolist() == [[12.5 + 150.0, 15.0 + 200.0, -15.0 - 100.0]]
 
 
@@ -156,7 +156,7 @@ def test_sample_ids_choose_the_samples() -> None:
 
 def drawing_plan(rows: int) -> Plan:
     """Each state is the row's draw."""
-    steps = [Step(1.0, Combination(draws=(1.0,)), draws=(rows - 1 - row,), calls=0) for row in range(rows)]
+    steps = [Row(1.0, Combination(draws=(1.0,)), draws=(rows - 1 - row,), calls=0) for row in range(rows)]
     return plan_of(*steps, scale=2.0)
 
 
@@ -178,7 +178,7 @@ def test_noise_is_a_function_of_seed_id_draw_and_stream(seed: int, place: Place)
 
 
 def test_the_initial_state_is_scaled_noise_of_stream_0(place: Place) -> None:
-    plan = plan_of(Step(1.0, Combination(x=1.0), calls=0), scale=2.5)
+    plan = plan_of(Row(1.0, Combination(x=1.0), calls=0), scale=2.5)
     x = gs.sample(FakeModel(label=same_label), plan, shape=(2, 5), sample_ids=[4, 9], **place._asdict())
     assert_same_bits(x.cpu(), 2.5 * normals([4, 9], (5,), draw=0, stream=0))
 
@@ -186,7 +186,7 @@ def test_the_initial_state_is_scaled_noise_of_stream_0(place: Place) -> None:
 def test_noise_differs_between_seeds_ids_draws_and_from_the_start() -> None:
     states: list[Tensor] = []
     model, plan = FakeModel(label=same_label), drawing_plan(3)
-    start = gs.sample(model, plan_of(Step(1.0, Combination(x=1.0), calls=0)), shape=(4, 6))
+    start = gs.sample(model, plan_of(Row(1.0, Combination(x=1.0), calls=0)), shape=(4, 6))
     gs.sample(model, plan, shape=(4, 6), on_row=lambda event: states.append(event.x))
     gs.sample(model, plan, shape=(4, 6), seed=1, on_row=lambda event: states.append(event.x))
     noise = torch.cat([start, *states]).flatten()
@@ -199,14 +199,14 @@ def test_the_start_given_is_where_the_plan_starts() -> None:
         torch.randn(5, *SHAPE, generator=torch.Generator().manual_seed(0)),
     )
     model = gaussian_model(plan)
-    whole = gs.sample(model, plan, x_init=x)
+    whole = gs.sample(model, plan, state=x)
     assert_same_bits(model.calls[0].x, x)
-    assert_same_bits(gs.sample(gaussian_model(plan), plan, x_init=x, batch_size=2), whole)
+    assert_same_bits(gs.sample(gaussian_model(plan), plan, state=x, batch_size=2), whole)
 
 
 def test_the_start_given_is_not_written_to() -> None:
     x = torch.ones(2, 3)
-    gs.sample(FakeModel(), solver_plan("ddim"), x_init=x)
+    gs.sample(FakeModel(), solver_plan("ddim"), state=x)
     assert torch.equal(x, torch.ones(2, 3))
 
 

@@ -20,26 +20,26 @@ PLAN = solver_plan("deis_tab1", 3)
 
 def sample(model: Any = None, **options: Any) -> Tensor:
     options.setdefault("plan", PLAN)
-    if "x_init" not in options:
+    if "state" not in options:
         options.setdefault("shape", (3, 4))
     return gs.sample(FakeModel() if model is None else model, **options)
 
 
-START = {"x_init": torch.ones(3, 4)}
+START = {"state": torch.ones(3, 4)}
 
 BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
-    "no shape": ({"shape": None}, "shape: missing; pass shape=(B, ...) or x_init"),
+    "no shape": ({"shape": None}, "shape: missing; pass shape=(B, ...) or state"),
     "flat shape": ({"shape": (3,)}, "shape=(3,); need (B, ...) with B >= 1"),
     "empty batch": ({"shape": (0, 4)}, "shape=(0, 4); need (B, ...) with B >= 1"),
     "empty sample": (
         {"shape": (3, 0)},
         "shape=(3, 0); need (B, ...) with B >= 1 and every size a positive",
     ),
-    "shape against x_init": (
-        {"shape": (3, 5), "x_init": torch.ones(3, 4)},
-        "shape=(3, 5), but x_init has (3, 4); pass one of them",
+    "shape against state": (
+        {"shape": (3, 5), "state": torch.ones(3, 4)},
+        "shape=(3, 5), but state has (3, 4); pass one of them",
     ),
-    "flat x_init": ({"x_init": torch.ones(3)}, "shape=(3,); need (B, ...)"),
+    "flat state": ({"state": torch.ones(3)}, "shape=(3,); need (B, ...)"),
     "batch_size zero": ({"batch_size": 0}, "batch_size=0: give 1 or more"),
     "batch_size negative": ({"batch_size": -2}, "batch_size=-2: give 1 or more"),
     "seed too large": ({"seed": 2**64}, f"seed={2**64}; need 64 bits, 0..2^64-1"),
@@ -86,10 +86,10 @@ BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
         {"shape": (4, 2), "batch_size": 2, "cond": {"labels": torch.ones(2)}},
         "cond: a tensor of shape (2,) for 4 samples in batches of 2; give one entry per sample of the whole run",
     ),
-    "start with NaN": ({"x_init": torch.full((3, 4), torch.nan)}, "x_init: holds inf or NaN for sample ids [0, 1, 2]"),
+    "start with NaN": ({"state": torch.full((3, 4), torch.nan)}, "state: holds inf or NaN for sample ids [0, 1, 2]"),
     "encoding without a start": (
         {"plan": gs.make_plan("ddim", SCHEDULE, 3, direction="encode")},
-        "x_init: missing; this plan encodes",
+        "state: missing; this plan encodes",
     ),
     "label of minus infinity": (
         {"plan": gs.solvers.ddim(SCHEDULE, [0.0, 1.0]), "model": FakeModel(label=SCHEDULE.log_gamma), **START},
@@ -115,9 +115,9 @@ BAD_TYPES: dict[str, tuple[dict[str, Any], str]] = {
         "dtype=torch.int32; choose torch.float16, torch.bfloat16, torch.float32",
     ),
     "dtype complex": ({"dtype": torch.complex64}, "dtype=torch.complex64; choose torch.float16"),
-    "x_init integer": (
-        {"x_init": torch.ones(3, 4, dtype=torch.int64)},
-        "x_init: dtype torch.int64; need a float tensor",
+    "state integer": (
+        {"state": torch.ones(3, 4, dtype=torch.int64)},
+        "state: dtype torch.int64; need a float tensor",
     ),
     "fractional shape": ({"shape": (3, 2.0)}, "shape=2.0: give an integer"),
     "boolean shape": ({"shape": (True, 2)}, "shape=True: give an integer"),
@@ -126,7 +126,7 @@ BAD_TYPES: dict[str, tuple[dict[str, Any], str]] = {
     "batch_size float": ({"batch_size": 2.0}, "batch_size=2.0: give an integer"),
     "number for the ids": ({"sample_ids": 5}, "sample_ids: 5; need 3 integers"),
     "solver name for a plan": ({"plan": "ddim"}, "plan: 'ddim'; pass a Plan, from make_plan"),
-    "list for x_init": ({"x_init": [[1.0]]}, "x_init: list; need a float tensor [B, ...]"),
+    "list for state": ({"state": [[1.0]]}, "state: list; need a float tensor [B, ...]"),
     "tensor for cond": ({"cond": torch.ones(3)}, "cond: Tensor; need a mapping"),
     "number for a cond name": ({"cond": {1: 2}}, "cond: dict; need a mapping from argument names"),
     "number for on_row": ({"on_row": 3}, "on_row: int is not callable; pass a function of one RowEvent"),
@@ -245,8 +245,8 @@ def test_a_replacement_state_has_the_states_shape() -> None:
 
 
 def test_predicted_x0_of_a_row_without_network_is_refused() -> None:
-    plan = solver_plan("edm_heun", 3, s_churn=1.0).starting_at(1)
-    assert plan.instructions[0].calls == 0
+    plan = gs.starting_at(solver_plan("edm_heun", 3, s_churn=1.0), 1)
+    assert plan.rows[0].calls == 0
     with pytest.raises(ValueError, match=r"predicted_x0: row 0 calls no network; check event.row"):
         sample(plan=plan, on_row=lambda event: event.predicted_x0())
 
@@ -282,7 +282,7 @@ def test_inference_mode_is_fine() -> None:
 
 
 def test_a_nan_that_on_row_returns_is_reported() -> None:
-    last = len(PLAN.instructions) - 1
+    last = len(PLAN.rows) - 1
 
     def spoil(event: gs.RowEvent) -> Tensor | None:
         return event.x * torch.nan if event.row == last else None

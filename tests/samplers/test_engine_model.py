@@ -85,12 +85,12 @@ def test_a_bfloat16_model_gets_bfloat16_and_the_state_stays_float32() -> None:
     assert_same_bits(fed, torch.stack([start, *states[:-1]]).bfloat16())
 
 
-@pytest.mark.parametrize("given", [True, False], ids=["x_init", "noise"])
+@pytest.mark.parametrize("given", [True, False], ids=["state", "noise"])
 def test_the_model_is_fed_the_scaled_state(given: bool) -> None:
     plan = plan_of(euler(1.0, input_scale=0.25), euler(0.5, input_scale=4.0))
     model, states = FakeModel(label=same_label), []
     start = normals([0, 1], (3,), draw=0, stream=0)
-    where: dict[str, Any] = {"x_init": start} if given else {"shape": (2, 3)}
+    where: dict[str, Any] = {"state": start} if given else {"shape": (2, 3)}
     gs.sample(model, plan, on_row=lambda event: states.append(event.x), **where)
     assert_same_bits(model.calls[0].x, 0.25 * start)
     assert_same_bits(model.calls[1].x, 4.0 * states[0])

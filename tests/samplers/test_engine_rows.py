@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import genie_samplers as gs
 from genie_ext.testing import assert_same_bits
 from genie_samplers import Plan, RowEvent, predictions
-from genie_samplers.plan import Combination, Conversion, Step
+from genie_samplers.plan import Combination, Conversion, Row
 
 from .fakes import (
     SCHEDULE,
@@ -80,7 +80,7 @@ def test_a_state_that_is_replaced_by_itself_is_not_replaced(dtype: torch.dtype, 
 
     def final(**options: Any) -> Tensor:
         model = FakeModel(lambda x, t: x * x, dtype=torch.float32, label=same_label)
-        return gs.sample(model, plan, x_init=start, dtype=dtype, batch_size=2, **options)
+        return gs.sample(model, plan, state=start, dtype=dtype, batch_size=2, **options)
 
     assert_same_bits(final(on_row=lambda event: event.x), final())
 
@@ -138,13 +138,13 @@ def test_predicted_x0_is_refused_once_on_row_has_returned() -> None:
 
 
 def test_predicted_x0_is_clamped_as_the_row_is() -> None:
-    step = Step(0.5, Combination(y=(1.0,)), converted=(Conversion(0.0, (1.0,), bound=1.0, scale=3.0),))
+    step = Row(0.5, Combination(y=(1.0,)), converted=(Conversion(0.0, (1.0,), bound=1.0, scale=3.0),))
     plan = Plan(gs.plan.Init(1.0), ("x0",), "x0", (step,))
     seen: list[Tensor] = []
     gs.sample(
         FakeModel(lambda x, t: 2.0 * x, label=same_label),
         plan,
-        x_init=torch.tensor([[0.25, 4.0]]),
+        state=torch.tensor([[0.25, 4.0]]),
         on_row=lambda event: seen.append(event.predicted_x0()),
     )
     assert seen[0].tolist() == [[1.5, 3.0]]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import genie_samplers as gs
 from genie_samplers import Plan
-from genie_samplers.plan import Combination, Conversion, Init, Step
+from genie_samplers.plan import Combination, Conversion, Init, Row
 
 SCHEDULE = gs.schedules.vp_linear()
 NAMES = ("epsilon", "gamma_d_epsilon")
@@ -50,8 +50,8 @@ def all_of(model: Model) -> Any:
 def plan() -> Plan:
     """A row that reads both outputs and one that reads the first."""
     steps = (
-        Step(1.0, Combination(y=(1.0, 0.5)), converted=(Conversion(0.0, (1.0, 0.0)), Conversion(0.0, (0.0, 1.0)))),
-        Step(0.5, Combination(y=(3.0,)), converted=(Conversion(0.0, (1.0, 0.0)),)),
+        Row(1.0, Combination(y=(1.0, 0.5)), converted=(Conversion(0.0, (1.0, 0.0)), Conversion(0.0, (0.0, 1.0)))),
+        Row(0.5, Combination(y=(3.0,)), converted=(Conversion(0.0, (1.0, 0.0)),)),
     )
     recipe = gs.make_plan("ddim", SCHEDULE, nfe=2).recipe
     return Plan(Init(1.0), NAMES, "epsilon", steps, recipe)
@@ -59,16 +59,16 @@ def plan() -> Plan:
 
 def test_a_model_is_asked_only_for_the_outputs_that_the_row_reads() -> None:
     model = Model()
-    x = gs.sample(model, plan(), x_init=torch.ones(1, 1))
+    x = gs.sample(model, plan(), state=torch.ones(1, 1))
     assert model.asked == [2, 1]
     assert x.tolist() == [[(1.0 + 0.5 * 2.0) * 3.0]]
 
 
 def test_a_model_without_first_is_asked_for_everything() -> None:
     model = Model()
-    x = gs.sample(all_of(model), plan(), x_init=torch.ones(1, 1))
+    x = gs.sample(all_of(model), plan(), state=torch.ones(1, 1))
     assert model.asked == [2, 2]
-    assert torch.equal(x, gs.sample(Model(), plan(), x_init=torch.ones(1, 1)))
+    assert torch.equal(x, gs.sample(Model(), plan(), state=torch.ones(1, 1)))
 
 
 def test_a_layer_that_is_called_first_is_no_such_method() -> None:
@@ -80,14 +80,14 @@ def test_a_layer_that_is_called_first_is_no_such_method() -> None:
         def forward(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
             return x.clone(), 2 * x
 
-    assert gs.sample(Network(), plan(), x_init=torch.ones(1, 1)).tolist() == [[6.0]]
+    assert gs.sample(Network(), plan(), state=torch.ones(1, 1)).tolist() == [[6.0]]
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_guided_pair_is_asked_for_the_first_outputs_of_each_half(count: int) -> None:
     model = Model()
     guided = gs.guidance.classifier_free(model, null={"c": 0.0})  # type: ignore[arg-type]
-    x = gs.sample(guided, plan().guided(2.0), x_init=torch.ones(count, 1), cond={"c": torch.ones(count)})
+    x = gs.sample(guided, plan().guided(2.0), state=torch.ones(count, 1), cond={"c": torch.ones(count)})
     first = 2.0 * (1.0 + 1.0) - 1.0 + 0.5 * (2.0 * (2.0 + 1.0) - 2.0)  # conditional outputs x + 1, 2x + 1; null x, 2x
     assert model.asked == [2, 1]
     assert x.tolist() == [[3.0 * (2.0 * (first + 1.0) - first)]] * count
@@ -107,20 +107,20 @@ def test_a_bare_function_that_lacks_the_derivative_hears_of_its_sources() -> Non
 def test_a_plan_of_fewer_outputs_runs_the_first_of_a_model() -> None:
     model = Model()
     ddim = gs.make_plan("ddim", SCHEDULE, nfe=2)
-    x = gs.sample(model, ddim, x_init=torch.ones(1, 1))
+    x = gs.sample(model, ddim, state=torch.ones(1, 1))
     assert model.asked == [1, 1]
-    assert torch.equal(x, gs.sample(lambda x, t: x, ddim, x_init=torch.ones(1, 1)))
+    assert torch.equal(x, gs.sample(lambda x, t: x, ddim, state=torch.ones(1, 1)))
 
 
 def test_a_guided_plan_of_fewer_outputs_runs_the_first_of_each_half() -> None:
     model = Model()
     guided = gs.guidance.classifier_free(model, null={"c": 0.0})  # type: ignore[arg-type]
     plan = gs.make_plan("ddim", SCHEDULE, nfe=2).guided(2.0)
-    gs.sample(guided, plan, x_init=torch.ones(1, 1), cond={"c": torch.ones(1)})
+    gs.sample(guided, plan, state=torch.ones(1, 1), cond={"c": torch.ones(1)})
     assert model.asked == [1, 1]
 
 
 @pytest.mark.parametrize("names", [("x0", "gamma_d_epsilon"), ("epsilon", "k1", "uncond.epsilon", "uncond.k1")])
 def test_a_model_whose_first_outputs_are_others_is_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="but the model returns"):
-        gs.sample(Model(outputs=names), gs.make_plan("ddim", SCHEDULE, nfe=2), x_init=torch.ones(1, 1))
+        gs.sample(Model(outputs=names), gs.make_plan("ddim", SCHEDULE, nfe=2), state=torch.ones(1, 1))

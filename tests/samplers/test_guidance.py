@@ -11,8 +11,8 @@ from torch import Tensor
 
 import genie_samplers as gs
 from genie_ext.testing import assert_same_bits
-from genie_samplers.guidance import ClassifierFree, classifier_free
-from genie_samplers.models import WrappedModel
+from genie_samplers.models.guidance import ClassifierFree, classifier_free
+from genie_samplers.models.wrap import WrappedModel
 from genie_samplers.plan import Init, Plan
 
 from ..plans.oracle import impulse_magnitudes, impulse_responses, roundings
@@ -126,7 +126,7 @@ def test_the_conditioning_that_null_replaces_must_be_given() -> None:
 @pytest.mark.parametrize("name", ["deis_tab2", "dpmpp_2m", "edm_heun"])
 def test_a_guided_run_is_the_mixture_of_both_halves(name: str, place: Place) -> None:
     plan, scale = solver_plan(name, 3).guided(2.5), 2.5
-    count, rows = 2, len(plan.instructions)
+    count, rows = 2, len(plan.rows)
     size = 1 + rows * count
     basis = torch.eye(size, dtype=torch.float64)
     row = iter(range(rows))
@@ -135,7 +135,7 @@ def test_a_guided_run_is_the_mixture_of_both_halves(name: str, place: Place) -> 
         first = 1 + count * next(row)
         return basis[first][None].to(x), basis[first + 1][None].to(x)
 
-    final = gs.sample(FakeModel(pair), plan, x_init=basis[:1].clone(), dtype=torch.float64, **place._asdict())
+    final = gs.sample(FakeModel(pair), plan, state=basis[:1].clone(), dtype=torch.float64, **place._asdict())
     expected = impulse_responses(plan)[-1]
     bound = 2 * roundings(plan) * 2.0**-53 * impulse_magnitudes(plan)
     assert np.all(np.abs(final[0].cpu().numpy() - expected) <= bound)
@@ -212,7 +212,7 @@ def test_rows_that_call_the_conditional_half_alone_use_the_plain_network() -> No
     alone, pair = euler(1.0), euler(0.5, calls=2)
     plan = Plan(Init(1.0), ("epsilon",), "epsilon", (alone, pair, alone), guidance=(3.0,))
     model, calls = guided_model()
-    x = gs.sample(model, plan, x_init=torch.ones(2, 3), cond={"labels": torch.tensor([2, 4])})
+    x = gs.sample(model, plan, state=torch.ones(2, 3), cond={"labels": torch.tensor([2, 4])})
     assert [len(call.x) for call in calls] == [2, 4, 2]
     assert [call.cond["labels"].tolist() for call in calls] == [[2, 4], [2, 4, 10, 10], [2, 4]]
     once = 1.0 - 0.5 * 0.05 * np.array([2.0, 4.0])

@@ -77,7 +77,7 @@ def test_a_network_without_parameters_asks_for_no_dtype_and_no_device(network: A
 def test_a_function_gets_the_dtype_of_the_state() -> None:
     seen: list[Tensor] = []
     model = gs.models.wrap(lambda x, t: seen.append(x) or 0.5 * x, SCHEDULE)
-    gs.sample(model, solver_plan("ddim", 1), x_init=torch.ones(1, 2, dtype=torch.float64))
+    gs.sample(model, solver_plan("ddim", 1), state=torch.ones(1, 2, dtype=torch.float64))
     assert [x.dtype for x in seen] == [torch.float64]
 
 

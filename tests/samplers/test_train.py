@@ -12,9 +12,10 @@ import pytest
 import torch
 
 import genie_samplers as gs
-from genie_samplers import data, models, schedules
-from genie_samplers.models import NULL_CLASS
-from genie_samplers.train import Trainer, TrainingOptions, export, make_batch
+from genie_samplers import schedules
+from genie_samplers.demo import NULL_CLASS, data
+from genie_samplers.demo.train import Trainer, TrainingOptions, export, make_batch
+from genie_samplers.models import wrap as models
 
 pytest.importorskip("diffusers", reason="the embedded network is a diffusers UNet2DModel")
 

@@ -1,4 +1,4 @@
-"""The samples still under way: their tensors, the rows that move them and the norms that judge them."""
+"""The samples still under way: their states, the rows that move them and the norms that judge them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genie_ext import FusedStepCall, resolve
-
-from .._inputs import Inputs, map_tensors, own_label
-from .._outputs import check_outputs
-from ..guidance import for_run
-from ..plan import Plan, RowLayout
-from .rows import AttemptRows
+from ..models import Model
+from ..models.batches import map_batches
+from ..models.outputs import OutputReader
+from ..run import Call, PlanState, Program, ask, run_rows
+from ..run.inputs import Inputs
+from ..schedules import Schedule
+from .attempt_plan import AttemptPlan, Numbers
 
 __all__ = ["ActiveSamples"]
 
@@ -26,29 +26,48 @@ Array = NDArray[np.float64]
 class ActiveSamples:
     """b samples at their last accepted states ``x``; ``next`` and ``error`` [b, ...] are what an attempt leaves."""
 
-    def __init__(self, model: Any, plan: Plan, inputs: Inputs, x: Tensor, slots: int, backend: str | None) -> None:
-        self.model, self.names, self.inputs = for_run(model, inputs), plan.output_names, inputs
-        self.label = own_label(model, plan)
-        _, self.fused_step = resolve("fused_step", inputs.device, backend)
-        self.compute = torch.float64 if inputs.dtype == torch.float64 else torch.float32
+    def __init__(self, model: Model, schedule: Schedule, inputs: Inputs, x: Tensor, backend: str | None) -> None:
+        self.model, self.label = model.sharing(inputs.shared), model.label_of(schedule)
+        self.inputs, self.backend = inputs, backend
         self.index = np.arange(inputs.count)
-        self.x, self.next, self.error = x, x.clone(), torch.empty_like(x)
-        # apart from the state, so that a network that writes into its input harms nothing
-        self.x_in = x.to(inputs.model_dtype, copy=True)
-        self.slots = [torch.empty_like(x, dtype=self.compute) for _ in range(slots)]
-        self.flags = torch.zeros(inputs.count, dtype=torch.int32, device=inputs.device)
-        self.copied: set[str] = set()
+        self.x, self.reader = x, OutputReader()
+        self.state: PlanState | None = None  # of the last attempt
+        self.epsilon = torch.empty(0)
+        self.programs: dict[int, Program] = {}
 
-    def run(self, rows: AttemptRows) -> None:
-        tables = self._upload(rows.tables)
-        labels = self._labels(rows.times)
-        cond = map_tensors(self.inputs.cond, self._chosen)
-        for i, layout in enumerate(rows.layouts):
-            outputs: tuple[Tensor, ...] = ()
-            if layout.calls:
-                given = self.model(self.x_in, labels[i], **cond)
-                outputs = check_outputs(given, self.names, self.x, i, (self.x_in,), self.copied)
-            self._step(layout, tables[i][0] if len(tables[i]) == 1 else tables[i], outputs)
+    def evaluate(self, steps: AttemptPlan, numbers: Numbers) -> Tensor:
+        """Epsilon at the states, which is kept as theirs."""
+        self.run(steps, numbers)
+        self.epsilon = self._last.value(steps.base)
+        return self.epsilon
+
+    def run(self, steps: AttemptPlan, numbers: Numbers) -> None:
+        """The rows that ``numbers`` are of, from the states."""
+        table = torch.from_numpy(numbers.table)
+        table = table[:, 0] if table.shape[1] == 1 else table
+        whole = self._program(steps)
+        program = whole.with_table(table.to(whole.compute_dtype).to(self.x.device))
+        labels = self._labels(numbers.times)
+        cond = {name: map_batches(value, self._chosen) for name, value in self.inputs.cond.items()}
+        cond |= self.inputs.shared
+
+        def answer(call: Call, state: PlanState) -> Any:
+            return ask(self.model, call, state, labels[call.row - numbers.first], cond)
+
+        known = {} if numbers.known is None else {numbers.known: self.epsilon}
+        self.state = PlanState(program, self.x, first_row=numbers.first, aux=self.x, values=known, reader=self.reader)
+        run_rows(self.state, answer, until=numbers.last + 1)
+
+    @property
+    def next(self) -> Tensor:
+        return self._last.x
+
+    @property
+    def error(self) -> Tensor:
+        aux = self._last.aux
+        if aux is None:
+            raise RuntimeError("error: no attempt was made")
+        return aux
 
     def squares(self, values: Tensor, ratio: Array, floor: Array, rtol: float, *others: Tensor) -> Tensor:
         """Per sample the sum of (values / (floor + rtol max(ratio |x|, |others|)))^2, float64 [b].
@@ -63,52 +82,53 @@ class ActiveSamples:
 
     def read(self, *sums: Tensor) -> tuple[Array, NDArray[np.bool_]]:
         """The sums [k, b] and whether a state became inf or NaN [b]: the only wait for the device."""
-        table = torch.stack([*sums, self.flags.double()]).cpu().numpy()
+        table = torch.stack([*sums, self._nonfinite().double()]).cpu().numpy()
         return table[:-1], (table[-1] != 0) | ~np.isfinite(table[:-1]).all(axis=0)
 
-    def accept(self, accepted: NDArray[np.bool_]) -> None:
-        """``next`` becomes the state where accepted [b or 1], and the newest epsilon the first of the next step."""
+    def accept(self, accepted: NDArray[np.bool_], steps: AttemptPlan) -> None:
+        """``next`` becomes the state where accepted [b or 1], and its epsilon that of the next base."""
         mask = self._spread(accepted)
         self.x = torch.where(mask, self.next, self.x)
-        self.slots[0] = torch.where(mask, self.slots[-1], self.slots[0])
+        self.epsilon = torch.where(mask, self._last.value(steps.newest), self.epsilon)
 
     def keep(self, kept: NDArray[np.bool_]) -> None:
         """Only these samples from now on."""
         rows = torch.from_numpy(np.flatnonzero(kept)).to(self.x.device)
-        count = len(rows)
-        self.index = self.index[kept]
-        self.x, self.flags, self.slots[0] = self.x[rows], self.flags[rows], self.slots[0][rows]
-        self.next, self.error, self.x_in = self.next[:count], self.error[:count], self.x_in[:count]
-        self.slots[1:] = [slot[:count] for slot in self.slots[1:]]
+        self.index, self.state = self.index[kept], None
+        self.x, self.epsilon = self.x[rows], self.epsilon[rows]
 
-    def _step(self, layout: RowLayout, row: Tensor, outputs: Sequence[Tensor]) -> None:
-        self.fused_step(
-            FusedStepCall(
-                x=self.next, outputs=outputs, history=[self.slots[s] for s in layout.history],
-                row=row, converted=layout.converted, aux=self.x if layout.reads_aux else None, draws=(), noise=None,
-                out=self.next, aux_out=self.error if layout.writes_aux else None,
-                stored=[None if s is None else self.slots[s] for s in layout.store],
-                x_in=self.x_in, nonfinite=self.flags,
-            )
-        )  # fmt: skip
+    @property
+    def _last(self) -> PlanState:
+        if self.state is None:
+            raise RuntimeError("no attempt was made")
+        return self.state
 
-    def _labels(self, times: Array) -> Tensor:
-        """float32 [rows, b], or [rows, b, m]."""
+    def _nonfinite(self) -> Tensor:
+        flags = self._last.nonfinite
+        return torch.zeros(len(self.index)) if flags is None else flags.amax(0)
+
+    def _program(self, steps: AttemptPlan) -> Program:
+        if id(steps) not in self.programs:
+            self.programs[id(steps)] = Program.of(
+                steps.plan, device=self.x.device, dtype=self.x.dtype, model_dtype=self.inputs.model_dtype,
+                backend=self.backend,
+            )  # fmt: skip
+        return self.programs[id(steps)]
+
+    def _labels(self, times: Array) -> Sequence[Tensor]:
+        """Of each row, float32 [b] or [b, m]."""
         labels = np.asarray(self.label(times.ravel()), dtype=np.float64)
         labels = labels.reshape(*times.shape, *labels.shape[1:])
         labels = np.broadcast_to(labels, (len(times), len(self.index), *labels.shape[2:]))
-        return torch.from_numpy(labels.astype(np.float32)).to(self.x.device)
+        with torch.inference_mode(False):
+            return torch.from_numpy(labels.astype(np.float32)).to(self.x.device).unbind(0)
 
-    def _chosen(self, value: Tensor) -> Tensor:
-        everybody = not self.inputs.is_per_sample(value) or len(self.index) == self.inputs.count
-        return value if everybody else value[torch.from_numpy(self.index).to(value.device)]
-
-    def _upload(self, tables: Sequence[Array]) -> Sequence[Tensor]:
-        """Every row's numbers, [g, columns], in one transfer."""
-        groups = max(len(table) for table in tables)
-        whole = np.concatenate([np.broadcast_to(table, (groups, table.shape[1])) for table in tables], axis=1)
-        uploaded = torch.from_numpy(whole).to(self.compute).to(self.x.device)
-        return uploaded.split([table.shape[1] for table in tables], dim=1)
+    def _chosen(self, value: Any) -> Any:
+        if len(self.index) == self.inputs.count:
+            return value
+        if isinstance(value, Tensor):
+            return value[torch.from_numpy(self.index).to(value.device)]
+        return value[self.index] if isinstance(value, np.ndarray) else type(value)(value[i] for i in self.index)
 
     def _spread(self, values: NDArray[Any]) -> Tensor:
         """[g] shaped to broadcast over a sample."""

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from genie_ext import Noise
+
 from .._arguments import boolean, integer, real
-from .._inputs import gather_inputs
-from .._outputs import fitted_model
-from ..engine import Model, sample
-from ..plan import Combination, Conversion, Init, Plan, Recipe, Step
+from ..models import as_model
+from ..models.contract import warn_if_training
+from ..models.fit import fitted
+from ..plan import Combination, Conversion, Init, Plan, Recipe, Row
 from ..predictions import to_epsilon
-from ..progress import progress_bar
+from ..run import AnyModel, NonFiniteError, PlanState, Program, Start
+from ..run.inputs import Inputs, gather_inputs
+from ..run.progress import progress_bar
+from ..run.start import AS_GIVEN
 from ..schedules import Schedule, check_schedule
 from .active import ActiveSamples
-from .path import Path
-from .rows import Rows
 from .run import Attempt, Limits, Run
+from .step_variable import StepVariable
 from .tableau import DOPRI5
 
 __all__ = ["AdaptiveResult", "rk45"]
@@ -43,15 +46,15 @@ class AdaptiveResult:
     attempts: tuple[Attempt, ...]  # in the order they were made
 
 
-@torch.no_grad()
 def rk45(
-    model: Model,
+    model: AnyModel,
     schedule: Schedule,
     *,
     shape: Sequence[int] | None = None,
     seed: int = 0,
     cond: Mapping[str, object] | None = None,
-    x_init: Tensor | None = None,
+    shared: Mapping[str, object] | None = None,
+    state: Tensor | None = None,
     sample_ids: Sequence[int] | None = None,
     t_start: float | None = None,
     t_end: float | None = None,
@@ -61,7 +64,7 @@ def rk45(
     norm: str = "sample",
     denoise: bool = False,
     max_evaluations: int = 10_000,
-    prediction: str = "epsilon",
+    prediction: str | None = None,
     guidance: float | Sequence[float] | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
@@ -74,43 +77,60 @@ def rk45(
     Equations I, II.4); first same as last, so the network is called 2 + 6 attempts times. As a black-box solver of
     diffusion models: Song et al., arXiv 2011.13456, in (x, t); in (v, gamma): Zhang and Chen, arXiv 2204.13902.
 
-    model, shape, seed, cond, x_init, sample_ids, device, backend, progress: as in :func:`genie_samplers.sample`, with
+    model, shape, seed, cond, shared, state, sample_ids, device, backend, progress: as in :func:`genie_samplers.sample`, with
     the same noise; the bar counts percents. t_start, t_end: the schedule's t_max and t_end by default; t_start < t_end
-    encodes x_init. rtol, atol: a step is accepted if the RMS of error / (atol + rtol max(|v|, |v'|)) is below 1.
+    encodes ``state``. rtol, atol: a step is accepted if the RMS of error / (atol + rtol max(|v|, |v'|)) is below 1.
     variable: u, one of "log_gamma", "gamma", "t". norm: "sample" gives every sample its own time and step, independent
     of the others, and finished samples leave the batch; "batch" takes the RMS over the batch, one step for all.
     denoise: a first-order step from t_end to t_zero at the end; its epsilon is known, so it costs no evaluation.
     max_evaluations: per sample. guidance: a scale, or one per sample, for a model of ``guidance.classifier_free``.
-    dtype: of the state, float32 or float64.
+    prediction: what the network returns; the model's own by default, else epsilon. dtype: of the state, float32 or
+    float64.
 
     Raises ValueError or TypeError for bad arguments and outputs, and ValueError naming samples, time and steps where
     the evaluations are spent, the step falls below float64's spacing, or a state becomes inf or NaN.
     """
     check_schedule(schedule)
     start, end = (schedule.t_max if t_start is None else t_start), (schedule.t_end if t_end is None else t_end)
-    path = Path(schedule, real(start, "t_start"), real(end, "t_end"), variable)
+    along = StepVariable(schedule, real(start, "t_start"), real(end, "t_end"), variable)
     limits = _checked_limits(rtol, atol, norm, max_evaluations)
-    if boolean(denoise, "denoise") and not path.t_start > path.t_end > schedule.t_zero:
+    if boolean(denoise, "denoise") and not along.t_start > along.t_end > schedule.t_zero:
         fix = "it ends sampling (t_start > t_end) that stops above t_zero"
-        raise ValueError(f"denoise=True from t={path.t_start!r} to t={path.t_end!r}: {fix}")
-    plan = _both_ends(path, prediction, guidance)
-    given: dict[str, Any] = {
-        "shape": shape, "seed": seed, "cond": cond, "x_init": x_init, "sample_ids": sample_ids, "device": device,
-        "dtype": dtype,
-    }  # fmt: skip
-    idle = replace(plan, instructions=(Step(path.t_start, Combination(1.0), calls=0),))
-    x = sample(model, idle, **given, backend=backend, progress=False)
-    if x.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"dtype={x.dtype}: too coarse for an error estimate; choose torch.float32 or torch.float64")
-    model = fitted_model(model, plan)
-    inputs = gather_inputs(model, plan, **given, batch_size=None)
+        raise ValueError(f"denoise=True from t={along.t_start!r} to t={along.t_end!r}: {fix}")
+    network = as_model(model)
+    prediction = prediction or network.prediction or "epsilon"
+    plan = _both_ends(along, prediction, guidance)
+    network = fitted(network, plan)
+    warn_if_training(network, stacklevel=2)
+    inputs = gather_inputs(
+        network, plan, shape=shape, seed=seed, cond=cond, shared=shared, x=state, name="state", sample_ids=sample_ids,
+        batch_size=None, device=device, dtype=dtype,
+    )  # fmt: skip
+    if inputs.dtype not in (torch.float32, torch.float64):
+        raise TypeError(
+            f"dtype={inputs.dtype}: too coarse for an error estimate; choose torch.float32 or torch.float64"
+        )
     scales = None if plan.guidance is None else np.array(plan.guidance)
-    with progress_bar(100, show=progress) as bar:
-        active = ActiveSamples(model, plan, inputs, x, DOPRI5.stages, backend)
-        run = Run(active, Rows(path, prediction, scales), DOPRI5, limits, denoise=denoise)
+    with torch.no_grad(), progress_bar(100, show=progress) as bar:
+        active = ActiveSamples(network, schedule, inputs, _start(plan, inputs, backend), backend)
+        run = Run(active, along, prediction, scales, limits, denoise=denoise)
         run.to_the_end(bar)
-    times = np.full(inputs.count, schedule.t_zero if denoise else path.t_end)
+    times = np.full(inputs.count, schedule.t_zero if denoise else along.t_end)
     return AdaptiveResult(run.result, run.nfe, run.accepted, run.rejected, times, tuple(run.attempts))
+
+
+def _start(plan: Plan, inputs: Inputs, backend: str | None) -> Tensor:
+    """The first states, as ``sample`` has them; NonFiniteError where those given are not finite."""
+    program = Program.of(plan, device=inputs.device, dtype=inputs.dtype, backend=backend)
+    noise = Noise(inputs.seed, inputs.ids)
+    x = inputs.x if inputs.x is not None else torch.empty(inputs.shape, dtype=inputs.dtype, device=inputs.device)
+    state = PlanState(program, x, noise, start=AS_GIVEN if inputs.x is not None else Start(0.0, plan.init.scale))
+    bad = (~state.x.isfinite().flatten(1).all(1)).tolist()
+    if any(bad):
+        ids = [i for i, flag in zip(inputs.all_ids, bad, strict=True) if flag]
+        message = f"state: holds inf or NaN for sample ids {ids[:8]}; pass finite starting states"
+        raise NonFiniteError(message, row=None, sample_ids=ids, finished=x[:0], finished_ids=())
+    return state.x
 
 
 def _checked_limits(rtol: float, atol: float, norm: str, max_evaluations: int) -> Limits:
@@ -123,15 +143,15 @@ def _checked_limits(rtol: float, atol: float, norm: str, max_evaluations: int) -
     return Limits(rtol, atol, norm == "sample", integer(max_evaluations, "max_evaluations", least=least))
 
 
-def _both_ends(path: Path, prediction: str, guidance: float | Sequence[float] | None) -> Plan:
+def _both_ends(variable: StepVariable, prediction: str, guidance: float | Sequence[float] | None) -> Plan:
     """A plan that asks the network at both ends and moves nothing: what ``sample`` checks in a plan, it checks here."""
 
-    def ask(t: float) -> Step:
-        p, q = (float(v) for v in to_epsilon(prediction, path.schedule, t))
-        return Step(t, Combination(1.0, y=(0.0,)), converted=(Conversion(p, (q,)),))
+    def ask(t: float) -> Row:
+        p, q = (float(v) for v in to_epsilon(prediction, variable.schedule, t))
+        return Row(t, Combination(1.0, y=(0.0,)), converted=(Conversion(p, (q,)),))
 
-    ends = (path.t_start, path.t_end)
-    recipe = Recipe("rk45", path.schedule.to_dict(), ends)
-    scale = float(path.schedule.sigma(path.t_start))
+    ends = (variable.t_start, variable.t_end)
+    recipe = Recipe("rk45", variable.schedule.to_dict(), ends)
+    scale = float(variable.schedule.sigma(variable.t_start))
     plan = Plan(Init(scale), (prediction,), "epsilon", tuple(ask(t) for t in ends), recipe)
     return plan if guidance is None else plan.guided(guidance)

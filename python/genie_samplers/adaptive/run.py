@@ -9,10 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..run import NonFiniteError
 from .active import ActiveSamples
+from .attempt_plan import AttemptPlan, Numbers
 from .control import StepControl, first_guess, first_step
-from .rows import AttemptRows, Rows
-from .tableau import EULER_CHANGE, Tableau
+from .step_variable import StepVariable
+from .tableau import DOPRI5, EULER_CHANGE
 
 __all__ = ["Attempt", "Limits", "Run"]
 
@@ -40,14 +42,34 @@ class Attempt(NamedTuple):
 class Run:
     """One call of :func:`rk45`. Steps are arrays [g]: g = b samples under way, or 1 where they share the step."""
 
-    def __init__(self, active: ActiveSamples, rows: Rows, tableau: Tableau, limits: Limits, *, denoise: bool) -> None:
-        self.active, self.rows, self.tableau, self.limits, self.denoise = active, rows, tableau, limits, denoise
-        self.path, count = rows.path, active.inputs.count
+    def __init__(
+        self,
+        active: ActiveSamples,
+        variable: StepVariable,
+        prediction: str,
+        guidance: Array | None,
+        limits: Limits,
+        *,
+        denoise: bool,
+    ) -> None:
+        """guidance: one scale, or one per sample, of a model that returns a guided pair."""
+        self.active, self.variable, self.guidance, self.limits, self.denoise = (
+            active,
+            variable,
+            guidance,
+            limits,
+            denoise,
+        )
+        self.steps, self.probe = (
+            AttemptPlan(tableau, variable, prediction, guidance is not None) for tableau in (DOPRI5, EULER_CHANGE)
+        )
+        count = active.inputs.count
         self.result = torch.empty_like(active.x)
+        self.finished: list[int] = []
         self.nfe, self.accepted, self.rejected = (np.zeros(count, dtype=np.int64) for _ in range(3))
         self.attempts: list[Attempt] = []
         groups = count if limits.per_sample else 1
-        self.control = StepControl(np.full(groups, self.path.start), self.path.end, tableau.error_order)
+        self.control = StepControl(np.full(groups, variable.start), variable.end, DOPRI5.error_order)
         self.control.step = self._first_steps(self.control.u)
 
     def to_the_end(self, bar: Any) -> None:
@@ -56,55 +78,59 @@ class Run:
         while self.active.index.size:
             self._attempt()
             self._let_go()
-            behind = np.abs(self.path.end - self.control.u).max(initial=0.0)
-            reached = int(100.0 * (1.0 - behind / abs(self.path.end - self.path.start)))
+            behind = np.abs(self.variable.end - self.control.u).max(initial=0.0)
+            reached = int(100.0 * (1.0 - behind / abs(self.variable.end - self.variable.start)))
             for _ in range(percent, reached):
                 bar.update()
             percent = reached
 
     def _first_steps(self, u: Array) -> Array:
         """Two evaluations: at the start, and after an Euler step whose length is a guess."""
-        away = self.path.end - self.path.start
-        t, order = self.path.t_start, self.tableau.error_order
-        rows = self.rows.evaluation(t)
-        self._run(rows)
-        sizes, slopes = self._norms(rows, self.active.x, self.active.slots[0])
-        slopes = slopes * rows.alpha * np.abs(self.path.slope(np.array([t])))
+        away = self.variable.end - self.variable.start
+        t, order = self.variable.t_start, DOPRI5.error_order
+        numbers = self.steps.evaluation(t, self._scales())
+        epsilon = self.active.evaluate(self.steps, numbers)
+        self.nfe[self.active.index] += 1
+        sizes, slopes = self._norms(numbers, self.active.x, epsilon)
+        slopes = slopes * numbers.alpha * np.abs(self.variable.slope(np.array([t])))
         pairs = list(zip(sizes.tolist(), slopes.tolist(), strict=True))
         guesses = np.array([first_guess(size, slope, abs(away)) for size, slope in pairs])
-        rows = self.rows.attempt(EULER_CHANGE, u, u + np.sign(away) * guesses)
-        self._run(rows)
-        (changes,) = self._norms(rows, self.active.error)
+        numbers = self.probe.attempt(u, u + np.sign(away) * guesses, self._scales())
+        self._run(self.probe, numbers)
+        (changes,) = self._norms(numbers, self.active.error)
         triples = zip(guesses.tolist(), slopes.tolist(), (changes / guesses**2).tolist(), strict=True)
         return np.array([first_step(guess, slope, curve, abs(away), order) for guess, slope, curve in triples])
 
     def _attempt(self) -> None:
         self._check_limits()
         u, proposal = self.control.u, self.control.proposal()
-        rows = self.rows.of(self.active.index).attempt(self.tableau, u, proposal)
-        self._run(rows)
-        (errors,) = self._norms(rows, self.active.error, new_too=True)
+        numbers = self.steps.attempt(u, proposal, self._scales())
+        self._run(self.steps, numbers)
+        (errors,) = self._norms(numbers, self.active.error, new_too=True)
         accepted = self.control.judge(proposal, errors)
-        self.active.accept(accepted)
+        self.active.accept(accepted, self.steps)
         self.accepted[self.active.index] += accepted
         self.rejected[self.active.index] += ~accepted
-        self.attempts.append(Attempt(self.active.index, rows.times[0], rows.times[-1], errors, accepted))
+        self.attempts.append(Attempt(self.active.index, numbers.times[0], numbers.times[-1], errors, accepted))
 
-    def _run(self, rows: AttemptRows) -> None:
-        self.active.run(rows)
-        self.nfe[self.active.index] += sum(layout.calls for layout in rows.layouts)
+    def _run(self, steps: AttemptPlan, numbers: Numbers) -> None:
+        self.active.run(steps, numbers)
+        self.nfe[self.active.index] += steps.tableau.stages - 1  # the first epsilon is known
 
-    def _norms(self, rows: AttemptRows, *values: Tensor, new_too: bool = False) -> Array:
+    def _scales(self) -> Array | None:
+        """The guidance of the samples under way, [1] or [b]."""
+        if self.guidance is None or len(self.guidance) == 1:
+            return self.guidance
+        return self.guidance[self.active.index]
+
+    def _norms(self, numbers: Numbers, *values: Tensor, new_too: bool = False) -> Array:
         """RMS of each value over its tolerance at the rows' end, times alpha there: [values, g]."""
         others = (self.active.next,) if new_too else ()
-        floor = self.limits.atol * rows.alpha
-        sums = [self.active.squares(v, rows.ratio, floor, self.limits.rtol, *others) for v in values]
+        floor = self.limits.atol * numbers.alpha
+        sums = [self.active.squares(v, numbers.ratio, floor, self.limits.rtol, *others) for v in values]
         squares, bad = self.active.read(*sums)
         if bad.any():
-            self._raise(
-                "model: the state or its error estimate became inf or NaN", np.flatnonzero(bad),
-                "check the network's output there, its dtype (float16 overflows) and its prediction type",
-            )  # fmt: skip
+            self._raise_nonfinite("model: the state or its error estimate", np.flatnonzero(bad))
         elements = self.active.x[0].numel()
         return np.sqrt(squares / elements if self.limits.per_sample else squares.mean(axis=1, keepdims=True) / elements)
 
@@ -115,15 +141,20 @@ class Run:
             return
         final = self.active.x
         if self.denoise:
-            self.active.run(self.rows.transfer(self.path.t_end, self.path.schedule.t_zero))
+            numbers = self.steps.transfer(self.variable.t_end, self.variable.schedule.t_zero)
+            self.active.run(self.steps, numbers)
             final = self.active.next
+            bad = done & ~final.isfinite().flatten(1).all(1).cpu().numpy()
+            if bad.any():
+                self._raise_nonfinite("model: the denoised state", np.flatnonzero(bad))
         rows = torch.from_numpy(np.flatnonzero(done)).to(final.device)
         self.result[torch.from_numpy(self.active.index[done]).to(final.device)] = final[rows]
+        self.finished += self.active.index[done].tolist()
         self.active.keep(~done)
         self.control.keep(~self.control.done)
 
     def _check_limits(self) -> None:
-        nfe = self.nfe[self.active.index] + self.tableau.stages - 1
+        nfe = self.nfe[self.active.index] + DOPRI5.stages - 1
         if (nfe > self.limits.max_evaluations).any():
             fix = "raise it, or loosen rtol and atol"
             spent = f"max_evaluations={self.limits.max_evaluations}: spent"
@@ -136,12 +167,25 @@ class Run:
 
     def _raise(self, what: str, active: NDArray[np.intp], fix: str) -> None:
         """ValueError with the state of these of the samples under way; details are the first one's."""
+        raise ValueError(self._message(what, active, fix))
+
+    def _raise_nonfinite(self, what: str, active: NDArray[np.intp]) -> None:
+        fix = "check the network's output there, its dtype (float16 overflows) and its prediction type"
+        ids = self.active.inputs.all_ids
+        finished = sorted(self.finished)
+        raise NonFiniteError(
+            self._message(f"{what} became inf or NaN", active, fix), row=None,
+            sample_ids=[ids[i] for i in self.active.index[active]],
+            finished=self.result[finished], finished_ids=[ids[i] for i in finished],
+        )  # fmt: skip
+
+    def _message(self, what: str, active: NDArray[np.intp], fix: str) -> str:
         samples = self.active.index[active]
         ids = [self.active.inputs.all_ids[i] for i in samples[:8]]
         shown = f"{ids}{' ...' if len(samples) > 8 else ''}"
         first = samples[0]
-        reached = float(self.path.times(np.broadcast_to(self.control.u, self.active.index.shape))[active[0]])
-        raise ValueError(
+        reached = float(self.variable.times(np.broadcast_to(self.control.u, self.active.index.shape))[active[0]])
+        return (
             f"{what} for sample ids {shown}, the first of them at t={reached!r} after {self.accepted[first]} accepted "
             f"and {self.rejected[first]} rejected steps; {fix}"
         )

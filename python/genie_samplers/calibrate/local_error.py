@@ -22,7 +22,7 @@ def is_multistep(plan: Plan) -> bool:
         return False
     return all(
         step.calls == 1 and step.aux is None and not step.draws and all(np.isinf(c.bound) for c in step.converted)
-        for step in plan.instructions
+        for step in plan.rows
     )
 
 
@@ -64,14 +64,14 @@ class LocalErrors:
         following = range(chain[-1] + 1, min(chain[-1] + 1 + self.lookahead, len(self.times)))
         plan = self.build(self.times[[*chain, *following]])
         row = len(chain) - 2
-        step = plan.instructions[row]
+        step = plan.rows[row]
         weights, epsilon = np.zeros(self.triangle.shape[1]), len(self.times)
         weights[chain[-1]] = -1.0
         weights[chain[row]] += step.x.x
         read = [(row, h, weight) for h, weight in enumerate(step.x.y)]
         read += [(past.row, past.h, weight) for past, weight in zip(step.history, step.x.history, strict=True)]
         for source, h, weight in read:
-            conversion = plan.instructions[source].converted[h]
+            conversion = plan.rows[source].converted[h]
             weights[chain[source]] += weight * conversion.scale * conversion.p
             weights[epsilon + chain[source]] += weight * conversion.scale * conversion.q[0]
         return weights
@@ -86,8 +86,8 @@ class LocalErrors:
 def _reach(build: Callable[[Array], Plan], times: Array) -> tuple[int, int]:
     """How many nodes before a step its row reads, and how many after it change the row (lower orders at the end)."""
     grid = np.interp(np.linspace(0, len(times) - 1, _PROBE + 1), np.arange(len(times)), times)
-    steps = build(grid).instructions
+    steps = build(grid).rows
     memory = max((row - past.row for row, step in enumerate(steps) for past in step.history), default=0)
     row = _PROBE // 2
-    same = [build(grid[: row + 2 + after]).instructions[row] == steps[row] for after in range(_PROBE - row)]
+    same = [build(grid[: row + 2 + after]).rows[row] == steps[row] for after in range(_PROBE - row)]
     return memory, same.index(True)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from .. import grids
 from .._arguments import integer
-from ..engine import Model, RowEvent, sample
-from ..plan import Combination, Plan, Step
+from ..plan import Combination, Plan, Row
+from ..run import AnyModel, RowEvent, sample
 from ..schedules import Schedule, check_schedule
 from ..solvers import deis_tab
 from .lattice import lattice
@@ -34,7 +34,7 @@ class Reference:
     engine takes them.
     """
 
-    model: Model
+    model: AnyModel
     schedule: Schedule
     prediction: str
     latents: Tensor
@@ -46,7 +46,7 @@ class Reference:
     @classmethod
     def record(
         cls,
-        model: Model,
+        model: AnyModel,
         schedule: Schedule,
         *,
         shape: Sequence[int],
@@ -65,12 +65,10 @@ class Reference:
         fine = grids.with_zero(schedule, grids.subdivided(schedule, times, _PARTS))
         plan = deis_tab(schedule, fine, order=3, prediction=prediction)
         cond = {} if cond is None else dict(cond)
-        nothing = Step(plan.times[0], Combination(x=1.0), calls=0)
-        latents = sample(
-            model, replace(plan, instructions=(nothing,)), shape=shape, seed=seed, cond=cond, progress=False
-        )
+        nothing = Row(plan.times[0], Combination(x=1.0), calls=0)
+        latents = sample(model, replace(plan, rows=(nothing,)), shape=shape, seed=seed, cond=cond, progress=False)
         recorder = _Recorder(schedule, latents)
-        sample(model, plan, x_init=latents, cond=cond, on_row=recorder, progress=False)
+        sample(model, plan, state=latents, cond=cond, on_row=recorder, progress=False)
         return cls(
             model, schedule, prediction, latents, grids.with_zero(schedule, times),
             torch.stack(recorder.states), torch.stack(recorder.epsilon), cond,
@@ -81,7 +79,7 @@ class Reference:
 
         ValueError unless the plan's grid ends at t_end or t_zero.
         """
-        x = sample(self.model, plan, x_init=self.latents, cond=self.cond, progress=False)
+        x = sample(self.model, plan, state=self.latents, cond=self.cond, progress=False)
         target = self.states[self._node_of_end(plan)]
         return (x.double().cpu().flatten(1) - target.double()).flatten().numpy()
 

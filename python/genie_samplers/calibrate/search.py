@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from .. import grids
 from .._arguments import integer
-from ..engine import Model
 from ..plan import Plan, Recipe
-from ..registry import make_plan, rebuild
+from ..run import AnyModel
 from ..schedules import Schedule
+from ..solvers.registry import make_plan, rebuild
 from .least_squares import least_squares
 from .local_error import LocalErrors, factor, is_multistep
 from .reference import Reference
@@ -47,7 +47,7 @@ class Calibrated:
 
 
 def grid(
-    model: Model,
+    model: AnyModel,
     schedule: Schedule,
     solver: str,
     nfe: int,

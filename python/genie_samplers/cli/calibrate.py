@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 import torch
 
-from .. import images, models, schedules
+from .. import demo, models, schedules
 from .._arguments import integer
-from .._inputs import signed_seed
 from ..calibrate import Calibrated, Reference, search
 from ..calibrate.local_error import is_multistep
 from ..grids import GRIDS
-from ..registry import UnreachableNFE, make_plan
+from ..run.inputs import signed_seed
+from ..solvers.registry import UnreachableNFE, make_plan
+from . import images
 from .options import IMAGE_SHAPE, check_device, device_option, nfe_option, out_option, split
 
 __all__ = ["calibrate_group"]
@@ -54,7 +55,7 @@ def grid_command(
         raise ValueError(f"--check-seed {check_seed} is --seed too; hold other latents out to check with")
     names = _reachable(names, nfe, integer(nodes, "--nodes", least=2))
     images.check_target(out, suffix=".json")
-    network = models.embedded(device)
+    network = demo.embedded(device)
     calibration = _record(network, seed, count, nodes)
     found = _calibrate_all(calibration, names, nfe, runs)
     best = min(found, key=lambda name: found[name].rmse)

@@ -9,8 +9,9 @@ import click
 import numpy as np
 import torch
 
-from .. import genie, images, schedules
-from ..compare import Cell, compare
+from .. import demo, schedules
+from ..uses.compare import Cell, compare
+from . import images
 from .options import IMAGE_SHAPE, check_run, device_option, grid_option, integers, out_option, seed_option, split
 
 __all__ = ["compare_command"]
@@ -37,7 +38,7 @@ def compare_command(
     images.check_target(out)
     images.check_target(table, suffix=".csv")
     result = compare(
-        genie.embedded(device), schedules.vp_linear(), names, numbers, shape=(count, *IMAGE_SHAPE), seed=seed,
+        demo.embedded_with_head(device), schedules.vp_linear(), names, numbers, shape=(count, *IMAGE_SHAPE), seed=seed,
         cond={"class_labels": torch.arange(count) % 10}, grid=grid, fine_steps=fine, on_cell=_print_cell,
     )  # fmt: skip
     for (name, nfe), reason in result.skipped.items():

@@ -10,11 +10,11 @@ import click
 import numpy as np
 import torch
 
-from .. import images
-from ..genie.candidates import Measured, candidates, measure
 from ..genie.diagnose import diagnose
 from ..genie.diagnosis import WIDTHS, Diagnosis
-from ..models import WrappedModel
+from ..genie.plan_search import Measured, candidates, measure
+from ..models.wrap import WrappedModel
+from . import images
 from .network import chosen_network, network_options
 from .options import check_run, device_option, nfe_option, out_option, seed_option
 

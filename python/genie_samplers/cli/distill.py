@@ -16,11 +16,12 @@ import torch.distributed as dist
 
 from genie_ext.ops.jvp_distill_loss import WEIGHTINGS
 
-from .. import data, genie
+from .. import genie
+from ..demo import data
 from ..genie.distillation.data import Data
 from ..genie.distillation.distill import fitting_config
 from ..genie.distillation.memory import fitting_chunk_size
-from ..models import WrappedModel
+from ..models.wrap import WrappedModel
 from .files import read_array
 from .network import chosen_network, network_options
 from .options import FILE, check_device, data_option, device_option, integers, seed_option, split

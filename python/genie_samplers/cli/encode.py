@@ -10,10 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .. import data, genie, images, models, schedules
+from .. import demo, schedules
+from ..demo import data
 from ..plan import Plan
-from ..reconstruct import GaussianData, Reconstruction, reconstruct
-from ..registry import make_plan
+from ..solvers.registry import make_plan
+from ..uses.reconstruct import GaussianData, Reconstruction, reconstruct
+from . import images
 from .files import check_keeps_inputs, check_latents_target, read_images, write_latents
 from .network import with_derivatives
 from .options import (
@@ -69,9 +71,9 @@ def encode_command(
     schedule = schedules.vp_linear()
     options = None if derivative is None else {"derivative": derivative}
     plans = [make_plan(solver, schedule, nfe, grid=grid, direction="encode", options=options) for nfe in numbers]
-    number = models.NULL_CLASS if class_name is None else class_number(class_name)
+    number = demo.NULL_CLASS if class_name is None else class_number(class_name)
     originals = read_images(files) if files else torch.from_numpy(data.fashion_mnist("test", root).images[:count])
-    model, labels = with_derivatives(genie.embedded(device), plans[0]), torch.full((len(originals),), number)
+    model, labels = with_derivatives(demo.embedded_with_head(device), plans[0]), torch.full((len(originals),), number)
     done: list[tuple[Plan, Reconstruction]] = []
     try:
         for plan in plans:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .. import images
+from . import images
 from .options import IMAGE_SHAPE
 
 __all__ = ["check_keeps_inputs", "check_latents_target", "read_array", "read_images", "read_latents", "write_latents"]

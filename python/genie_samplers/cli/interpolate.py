@@ -10,11 +10,12 @@ from torch import Tensor
 
 from genie_ext import Noise, normal_fill
 
-from .. import genie, images, models, schedules
-from .._inputs import signed_seed
-from ..engine import sample
-from ..interpolate import slerp_grid
-from ..registry import make_plan
+from .. import demo, schedules
+from ..run.inputs import signed_seed
+from ..run.sample import sample
+from ..solvers.registry import make_plan
+from ..uses.interpolate import slerp_grid
+from . import images
 from .files import check_keeps_inputs, read_latents
 from .options import (
     FILE,
@@ -56,12 +57,12 @@ def interpolate_command(
     images.check_target(out)
     check_keeps_inputs([out], [] if file is None else [file])
     plan = make_plan(solver, schedules.vp_linear(), nfe, grid=grid)
-    number = models.NULL_CLASS if class_name is None else class_number(class_name)
+    number = demo.NULL_CLASS if class_name is None else class_number(class_name)
     corners = _noise(seed, plan.init.scale) if file is None else read_latents(file)[:4]
     states = slerp_grid(corners, rows, columns)
     classes = torch.full((len(states),), number)
     x = sample(
-        genie.embedded(device), plan, x_init=states, cond={"class_labels": classes}, batch_size=batch_size,
+        demo.embedded_with_head(device), plan, state=states, cond={"class_labels": classes}, batch_size=batch_size,
         backend=backend,
     )  # fmt: skip
     pixels = images.to_pixels(x.cpu().numpy())

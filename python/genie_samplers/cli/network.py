@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .. import genie, models, schedules
+from .. import demo, genie, models, schedules
 from ..plan import Plan
 from ..predictions import PREDICTIONS
 from ..schedules import Schedule
@@ -60,7 +60,7 @@ def chosen_network(
             raise ValueError(
                 f"{wrong[0]} {given[wrong[0]]}: the embedded network has {known[wrong[0]]}; give --network for another"
             )
-        return models.embedded(device)
+        return demo.embedded(device)
     schedule = SCHEDULES[schedule_name]()
     label = models.LABELS[label_name or "schedule"](schedule)
     model = models.load(folder, schedule, prediction=prediction, label=label, device=device)

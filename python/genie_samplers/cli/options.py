@@ -9,7 +9,8 @@ from typing import Any
 import click
 import torch
 
-from .. import data, grids
+from .. import grids
+from ..demo import data
 
 __all__ = [
     "FILE",

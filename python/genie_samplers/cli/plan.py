@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .. import schedules
-from ..registry import SOLVERS, Solver, make_plan
+from ..solvers.registry import SOLVERS, Solver, make_plan
 from .options import denoise_option, grid_option, nfe_option, solver_option
 
 __all__ = ["plan_command", "solver_table"]

@@ -14,10 +14,12 @@ import torch
 from click.core import ParameterSource
 from torch import nn
 
-from .. import genie, guidance, images, models, schedules
-from ..engine import sample
+from .. import demo, genie, models, schedules
+from ..models import guidance
 from ..plan import Plan
-from ..registry import make_plan
+from ..run.sample import sample
+from ..solvers.registry import make_plan
+from . import images
 from .network import with_derivatives
 from .options import (
     FILE,
@@ -69,7 +71,7 @@ def sample_command(
         plan = make_plan(solver, schedules.vp_linear(), nfe, grid=grid, denoise=denoise, options=options)
     else:
         plan = _load_plan(plan_file)
-    headed = genie.embedded(device)
+    headed = demo.embedded_with_head(device)
     network: Any = headed.model.network
     model, plan = _guided(headed, plan, scale)
     classes = torch.arange(count) % 10 if class_name is None else torch.full((count,), class_number(class_name))
@@ -99,7 +101,7 @@ def _guided(headed: genie.HeadedModel, plan: Plan, scale: float | None) -> tuple
     """The model and the plan that run."""
     if scale is None:
         return with_derivatives(headed, plan), plan
-    null = {"class_labels": models.NULL_CLASS}
+    null = {"class_labels": demo.NULL_CLASS}
     if "gamma_d_epsilon" in plan.outputs:  # along the guided direction, which keeps the order
         pair = guidance.classifier_free(headed.model, null=null)
         return genie.exact(pair, order=len(plan.outputs) - 1, scale=scale), plan

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from .. import data, models, schedules
+from .. import models, schedules
+from ..demo import data
 from .options import check_device, data_option, device_option, seed_option
 
 __all__ = ["train_command"]
@@ -33,7 +34,7 @@ def train_command(
     device: str, export_to: Path | None,
 ) -> None:  # fmt: skip
     """Train the embedded network on Fashion-MNIST; stops and resumes at any time."""
-    from .. import train
+    from ..demo import train
 
     options = train.TrainingOptions(
         steps=steps, batch_size=batch_size, learning_rate=learning_rate, label=label, seed=seed

@@ -1,7 +1,8 @@
 """GENIE: solvers' second derivative, exact by differentiating the network, or predicted by a distilled head."""
 
-from .candidates import candidates, measure
-from .derivative import TotalDerivative, differentiate, path_on, total_derivative
+from ..flow.total_derivative import TotalDerivative, coefficients_at, differentiate, total_derivative
+from ..forward_mode.jvp_safe import jvp_safe
+from ..forward_mode.linearize import Linearized, linearize
 from .diagnose import diagnose
 from .diagnosis import Diagnosis
 from .distillation.card import card
@@ -15,9 +16,8 @@ from .exact import exact
 from .heads.correction import CorrectionConfig, CorrectionHead
 from .heads.files import load_head, save_head
 from .heads.head import GenieHead, HeadConfig
-from .heads.headed import HeadedModel, embedded, with_head
-from .tangents.jvp_safe import jvp_safe
-from .tangents.linearize import Linearized, linearize
+from .heads.headed import HeadedModel, with_head
+from .plan_search import candidates, measure
 
 __all__ = [
     "CorrectionConfig",
@@ -37,15 +37,14 @@ __all__ = [
     "bytes_per_sample",
     "candidates",
     "card",
+    "coefficients_at",
     "diagnose",
     "differentiate",
-    "embedded",
     "exact",
     "jvp_safe",
     "linearize",
     "load_head",
     "measure",
-    "path_on",
     "report",
     "save_head",
     "targets_of",

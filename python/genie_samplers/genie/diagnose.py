@@ -14,11 +14,11 @@ from torch import Tensor
 
 from .. import grids
 from .._arguments import integer
-from ..engine import RowEvent, sample
-from ..models import WrappedModel
+from ..flow.total_derivative import coefficients_at, total_derivative
+from ..models.wrap import WrappedModel
 from ..numerics import transfer
+from ..run.sample import RowEvent, sample
 from ..solvers import deis_log_ab
-from .derivative import path_on, total_derivative
 from .diagnosis import WIDTHS, Diagnosis
 
 __all__ = ["diagnose"]
@@ -117,7 +117,7 @@ class _Flow:
         return [_ratio(d - here.slope, d) for d in differences]
 
     def _epsilon(self, x: Tensor, t: float) -> Tensor:
-        on = path_on(self.model, x, t)
+        on = coefficients_at(self.model, x, t)
         p, q = (c.reshape(-1, *(1,) * (x.ndim - 1)) for c in (on.p, on.q))
         return p * x + q * self.model(x, on.label, **self.cond)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import copy
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -10,35 +11,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._arguments import choice, real
-from ..guidance import ClassifierFree
-from ..models import Label, WrappedModel
-from .derivative import differentiate
+from ..flow.coefficients import FlowCoefficients, flow_coefficients
+from ..flow.total_derivative import differentiate
+from ..forward_mode.directional import METHODS
+from ..forward_mode.linearize import linearize
+from ..models import WrappedModel
+from ..models.guidance import ClassifierFree
+from ..plan import Plan
 from .extended import ExtendedModel
-from .path import FlowPath, flow_path
-from .tangents.directional import METHODS
-from .tangents.linearize import linearize
 
 __all__ = ["DERIVATIVES", "ExactGuidance", "ExactModel", "exact"]
 
 DERIVATIVES = ("gamma_d_epsilon", "gamma2_d2_epsilon")
 
 
-@dataclass(frozen=True)
 class ExactModel(ExtendedModel):
     """What the network predicts and its derivatives along its own flow; made by :func:`exact`."""
 
-    order: int
-    method: str
+    def __init__(self, model: WrappedModel, order: int, method: str) -> None:
+        super().__init__(model, DERIVATIVES[:order])
+        self.method = method
 
-    @property
-    def further(self) -> tuple[str, ...]:
-        return DERIVATIVES[: self.order]
+    def labels(self, plan: Plan) -> NDArray[np.float64]:
+        """[rows, 14]: the columns of :class:`FlowCoefficients`."""
+        return _columns(self.model, plan)
 
-    def label(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[rows] -> [rows, 14]: the columns of :class:`FlowPath`."""
-        return _columns(self.model, times)
-
-    def __call__(self, x: Tensor, t: Tensor, **cond: object) -> tuple[Tensor, ...]:
+    def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> tuple[Tensor, ...]:
         """x [B, ...], t [B, 14] -> the network's prediction, gamma_d_epsilon, ..., each of x's shape."""
 
         def network(x: Tensor, label: Tensor) -> Tensor:
@@ -47,35 +45,39 @@ class ExactModel(ExtendedModel):
         return _outputs(network, x, t, self.count, self.method)
 
 
-@dataclass(frozen=True)
 class ExactGuidance(ClassifierFree):
     """The guided prediction as a single one, with its derivatives along the guided flow; made by :func:`exact`."""
 
-    scale: float = 1.0
-    order: int = 1
-    method: str = "forward"
-    count: int = 2
+    outputs: tuple[str, ...]
+    conditional: WrappedModel
 
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        return (*self.conditional.outputs, *DERIVATIVES[: self.order])[: self.count]
+    def __init__(self, pair: ClassifierFree, conditional: WrappedModel, scale: float, order: int, method: str) -> None:
+        super().__init__(conditional, pair.null, pair.shared)
+        self.scale, self.method = scale, method
+        self.outputs = (*conditional.outputs, *DERIVATIVES[:order])
 
-    @property
-    def label(self) -> Label:
-        """[rows] -> [rows, 14], as of :class:`ExactModel`."""
-        return lambda times: _columns(self.conditional, times)
+    def labels(self, plan: Plan) -> NDArray[np.float64]:
+        """[rows, 14], as of :class:`ExactModel`."""
+        return _columns(self.conditional, plan)
 
     def first(self, count: int) -> ExactGuidance:
-        return replace(self, count=count)
+        fewer = copy.copy(self)
+        fewer.outputs = self.outputs[:count]
+        return fewer
 
-    def __call__(self, x: Tensor, t: Tensor, **cond: object) -> tuple[Tensor, ...]:
+    def sharing(self, names: Collection[str]) -> ExactGuidance:
+        told = copy.copy(self)
+        told.shared = frozenset(names)
+        return told
+
+    def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> tuple[Tensor, ...]:
         pair = super().__call__
 
         def network(x: Tensor, label: Tensor) -> Tensor:
             conditional, unconditional = pair(x, label, **cond)
             return self.scale * conditional + (1.0 - self.scale) * unconditional
 
-        return _outputs(network, x, t, self.count, self.method)
+        return _outputs(network, x, t, len(self.outputs), self.method)
 
 
 def exact(
@@ -97,13 +99,11 @@ def exact(
             raise ValueError(
                 f"scale={scale!r}: the model is not guided; give guidance.classifier_free(model, null=...)"
             )
-        return ExactModel(_plain(model), 1 + order, order, method)
+        return ExactModel(_plain(model), order, method)
     conditional = _plain(model.conditional)
     if scale is None:
-        return replace(model, conditional=ExactModel(conditional, 1 + order, order, method))
-    return ExactGuidance(
-        conditional, model.null, scale=real(scale, "scale"), order=order, method=method, count=1 + order
-    )
+        return ClassifierFree(ExactModel(conditional, order, method), model.null, model.shared)
+    return ExactGuidance(model, conditional, real(scale, "scale"), order, method)
 
 
 def _plain(model: object) -> WrappedModel:
@@ -112,12 +112,13 @@ def _plain(model: object) -> WrappedModel:
     return model
 
 
-def _columns(model: WrappedModel, times: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.stack(flow_path(model.outputs[0], model.schedule, model.label, times), axis=-1)
+def _columns(model: WrappedModel, plan: Plan) -> NDArray[np.float64]:
+    times = np.asarray(plan.times)
+    return np.stack(flow_coefficients(model.outputs[0], model.schedule, model.label, times), axis=-1)
 
 
 def _outputs(network: Any, x: Tensor, t: Tensor, count: int, method: str) -> tuple[Tensor, ...]:
-    path = FlowPath.from_columns(t)
+    path = FlowCoefficients.from_columns(t)
     if count == 1:
         return (network(x, path.label),)
     at = linearize(network, x, path.label, method=method)

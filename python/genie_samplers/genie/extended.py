@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import copy
 from typing import TypeVar
 
 import torch
 
-from ..models import WrappedModel
-from ..schedules import Schedule
+from ..models import Model, WrappedModel
 
 __all__ = ["ExtendedModel"]
 
-Model = TypeVar("Model", bound="ExtendedModel")
+Self = TypeVar("Self", bound="ExtendedModel")
 
 
-@dataclass(frozen=True)
-class ExtendedModel(ABC):
-    """model: of the prediction. count: how many outputs are returned, the prediction and the first of ``further``."""
+class ExtendedModel(Model):
+    """model: of the prediction. further: names of what may come after it. count: how many outputs are returned."""
 
-    model: WrappedModel
-    count: int
+    outputs: tuple[str, ...]
 
-    @property
-    @abstractmethod
-    def further(self) -> tuple[str, ...]:
-        """Names of what may come after the prediction."""
+    def __init__(self, model: WrappedModel, further: tuple[str, ...]) -> None:
+        self.model, self.schedule, self.network = model, model.schedule, model.network
+        self.outputs = (*model.outputs, *further)
 
     @property
-    def outputs(self) -> tuple[str, ...]:
-        return (*self.model.outputs, *self.further)[: self.count]
-
-    @property
-    def schedule(self) -> Schedule:
-        return self.model.schedule
-
-    @property
-    def defaults(self) -> Mapping[str, object]:
-        return self.model.defaults
+    def count(self) -> int:
+        return len(self.outputs)
 
     @property
     def dtype(self) -> torch.dtype | None:
@@ -49,6 +35,8 @@ class ExtendedModel(ABC):
     def device(self) -> torch.device | None:
         return self.model.device
 
-    def first(self: Model, count: int) -> Model:
+    def first(self: Self, count: int) -> Self:
         """The same model returning its first ``count`` outputs; one of them is a plain evaluation."""
-        return replace(self, count=count)
+        fewer = copy.copy(self)
+        fewer.outputs = self.outputs[:count]
+        return fewer

@@ -2,7 +2,7 @@
 
 from .layout import RowLayout
 from .plan import Plan, Recipe
-from .rows import Combination, Conversion, Init, Past, Step
+from .rows import Combination, Conversion, HistoryEntry, Init, Row
 from .unroll import Unrolled
 
-__all__ = ["Combination", "Conversion", "Init", "Past", "Plan", "Recipe", "RowLayout", "Step", "Unrolled"]
+__all__ = ["Combination", "Conversion", "HistoryEntry", "Init", "Plan", "Recipe", "Row", "RowLayout", "Unrolled"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .rows import Past, Step
+from .rows import HistoryEntry, Row
 
 __all__ = ["RowLayout", "lay_out"]
 
@@ -33,34 +33,34 @@ class RowLayout:
         return self.converted * (self.outputs + 3) + (1 + self.writes_aux) * combine + 1
 
 
-def lay_out(steps: Sequence[Step]) -> tuple[RowLayout, ...]:
+def lay_out(rows: Sequence[Row]) -> tuple[RowLayout, ...]:
     """Layout of every row, slots assigned by liveness."""
-    stores = _assign_slots(steps)
+    stores = _assign_slots(rows)
     return tuple(
         RowLayout(
-            calls=step.calls,
-            outputs=step.outputs * (2 if step.calls == 2 else 1),
-            converted=len(step.converted),
-            history=tuple(_slot(stores, past) for past in step.history),
-            draws=step.draws,
+            calls=row.calls,
+            outputs=row.outputs * (2 if row.calls == 2 else 1),
+            converted=len(row.converted),
+            history=tuple(_slot(stores, entry) for entry in row.history),
+            draws=row.draws,
             store=store,
-            reads_aux=step.reads_aux,
-            writes_aux=step.aux is not None,
+            reads_aux=row.reads_aux,
+            writes_aux=row.aux is not None,
         )
-        for step, store in zip(steps, stores, strict=False)
+        for row, store in zip(rows, stores, strict=False)
     )
 
 
-def _assign_slots(steps: Sequence[Step]) -> list[tuple[int | None, ...]]:
+def _assign_slots(rows: Sequence[Row]) -> list[tuple[int | None, ...]]:
     """The slot of each converted output: the lowest that no later row still reads, None where nobody reads it."""
-    last_read = {past: row for row, step in enumerate(steps) for past in step.history}
+    last_read = {entry: number for number, row in enumerate(rows) for entry in row.history}
     busy_until: list[int] = []  # per slot, the last row that reads it; free for writing only after that row
     stores: list[tuple[int | None, ...]] = []
-    for row, step in enumerate(steps):
+    for number, row in enumerate(rows):
         chosen: list[int | None] = []
-        for h in range(len(step.converted)):
-            until = last_read.get(Past(row, h))
-            chosen.append(None if until is None else _take_free_slot(busy_until, row, until))
+        for h in range(len(row.converted)):
+            until = last_read.get(HistoryEntry(number, h))
+            chosen.append(None if until is None else _take_free_slot(busy_until, number, until))
         stores.append(tuple(chosen))
     return stores
 
@@ -74,8 +74,8 @@ def _take_free_slot(busy_until: list[int], row: int, until: int) -> int:
     return len(busy_until) - 1
 
 
-def _slot(stores: Sequence[tuple[int | None, ...]], past: Past) -> int:
-    slot = stores[past.row][past.h]
+def _slot(stores: Sequence[tuple[int | None, ...]], entry: HistoryEntry) -> int:
+    slot = stores[entry.row][entry.h]
     if slot is None:
-        raise ValueError(f"history: {past} is read but was never stored")
+        raise ValueError(f"history: {entry} is read but was never stored")
     return slot

@@ -7,7 +7,6 @@ A row evaluates the network at ``time`` and, per sample, does
     aux' = the same with the row's second combination, where it has one
 
 ``history`` names converted outputs of earlier rows by (row, h); the memory slots that hold them follow from liveness.
-``Step`` is the only kind of instruction so far.
 """
 
 from __future__ import annotations
@@ -21,13 +20,11 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import registry
-from .._arguments import integer
 from ..schedules import Schedule
 from ..schedules import from_dict as schedule_from_dict
 from .check import check
 from .layout import RowLayout, lay_out
-from .rows import Init, Step
+from .rows import Init, Row
 from .strict_json import decode, encode
 from .text import describe
 from .unroll import Unrolled, unroll
@@ -63,7 +60,7 @@ class Plan:
     init: Init
     outputs: tuple[str, ...]
     quantity: str
-    instructions: tuple[Step, ...]
+    rows: tuple[Row, ...]
     recipe: Recipe | None = None
     guidance: tuple[float, ...] | None = None
 
@@ -75,17 +72,17 @@ class Plan:
     @property
     def times(self) -> tuple[float, ...]:
         """Time of each row's network evaluation."""
-        return tuple(step.time for step in self.instructions)
+        return tuple(row.time for row in self.rows)
 
     @property
     def nfe(self) -> int:
         """Network evaluations per sample as papers count them: a guided pair is one."""
-        return sum(step.calls > 0 for step in self.instructions)
+        return sum(row.calls > 0 for row in self.rows)
 
     @property
     def network_calls(self) -> int:
         """Network evaluations per sample, a guided pair counted as two."""
-        return sum(step.calls for step in self.instructions)
+        return sum(row.calls for row in self.rows)
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -101,7 +98,7 @@ class Plan:
 
     @property
     def stochastic(self) -> bool:
-        return any(step.draws for step in self.instructions)
+        return any(row.draws for row in self.rows)
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -112,7 +109,7 @@ class Plan:
 
     @cached_property
     def layout(self) -> tuple[RowLayout, ...]:
-        return lay_out(self.instructions)
+        return lay_out(self.rows)
 
     @property
     def slots(self) -> int:
@@ -123,25 +120,25 @@ class Plan:
     def table(self) -> Array:
         """The numbers, float64 [rows, n], or [rows, B, n] with one guidance scale per sample; padded with zeros."""
         scales = (1.0,) if self.guidance is None else self.guidance
-        table = np.zeros((len(self.instructions), len(scales), max(row.columns for row in self.layout)))
+        table = np.zeros((len(self.rows), len(scales), max(row.columns for row in self.layout)))
         for i, row in enumerate(self.layout):
             for b, scale in enumerate(scales):
                 table[i, b, : row.columns] = self._coefficients(i, scale)
         table.flags.writeable = False
         return table[:, 0] if len(scales) == 1 else table
 
-    def _coefficients(self, index: int, scale: float) -> list[float]:
-        step = self.instructions[index]
+    def _coefficients(self, number: int, scale: float) -> list[float]:
+        row = self.rows[number]
         flat: list[float] = []
-        for c in step.converted:
-            q = c.q[: step.outputs]
-            if step.calls == 2:
+        for c in row.converted:
+            q = c.q[: row.outputs]
+            if row.calls == 2:
                 q = (*(scale * v for v in q), *((1.0 - scale) * v for v in q))
             flat += (c.p, *q, c.bound, c.scale)
-        for state in (step.x, step.aux):
-            flat += () if state is None else state.flat(with_aux=step.reads_aux)
-        last = index + 1 == len(self.instructions)
-        return [*flat, 1.0 if last else self.instructions[index + 1].input_scale]
+        for state in (row.x, row.aux):
+            flat += () if state is None else state.flat(with_aux=row.reads_aux)
+        last = number + 1 == len(self.rows)
+        return [*flat, 1.0 if last else self.rows[number + 1].input_scale]
 
     # --- other plans
 
@@ -156,17 +153,8 @@ class Plan:
         if numbers.ndim != 1 or numbers.size == 0 or not np.isfinite(numbers).all():
             raise ValueError(f"scale={scale!r}; need a finite number or a list of them, one per sample")
         scales = tuple(numbers.tolist())
-        steps = tuple(replace(s, calls=2) if s.calls == 1 else s for s in self.instructions)
-        return replace(self, instructions=steps, guidance=scales)
-
-    def starting_at(self, k: int) -> Plan:
-        """The plan of the same recipe from its k-th time on, with its own warm-up (image to image)."""
-        recipe = self._recipe("starting_at")
-        k = integer(k, "k")
-        if not 0 <= k < len(recipe.grid) - 1:
-            raise ValueError(f"k={k}; the grid has {len(recipe.grid) - 1} steps, so k is 0..{len(recipe.grid) - 2}")
-        plan = registry.rebuild(recipe.solver, self.schedule, recipe.grid[k:], recipe.options)
-        return plan if self.guidance is None else plan.guided(self.guidance)
+        rows = tuple(replace(row, calls=2) if row.calls == 1 else row for row in self.rows)
+        return replace(self, rows=rows, guidance=scales)
 
     def _recipe(self, purpose: str) -> Recipe:
         if self.recipe is None:
@@ -177,7 +165,7 @@ class Plan:
 
     def unrolled(self) -> Unrolled:
         """Every state as a linear function of x_T, the network's outputs (a guided pair mixed) and the draws."""
-        return unroll(self.instructions)
+        return unroll(self.rows)
 
     def allclose(self, other: Plan, rtol: float = 1e-12) -> bool:
         """Whether both ask the network the same and map (x_T, outputs, draws) alike to the last state.
@@ -223,14 +211,22 @@ class Plan:
         return hash(self._canonical)
 
     def __str__(self) -> str:
-        return describe(self)
+        return describe(self._title, self.quantity, self.rows)
+
+    @property
+    def _title(self) -> str:
+        title = (
+            f"{self.recipe.solver if self.recipe else 'plan'}: {len(self.rows)} rows, nfe {self.nfe}, network calls "
+            f"{self.network_calls}, history slots {self.slots}, x_T = {self.init.scale:.6g} z"
+        )
+        return title if self.guidance is None else f"{title}, guidance {', '.join(f'{s:g}' for s in self.guidance)}"
 
 
 def _what_is_done(plan: Plan) -> tuple[Array, ...]:
     """What the network is asked, and the last state's coefficients of x_T, of its outputs and of the draws."""
-    asked = [row for row, step in enumerate(plan.instructions) if step.calls]
-    times = np.array([plan.instructions[row].time for row in asked])
-    scales = np.array([plan.instructions[row].input_scale for row in asked])
+    asked = [number for number, row in enumerate(plan.rows) if row.calls]
+    times = np.array([plan.rows[number].time for number in asked])
+    scales = np.array([plan.rows[number].input_scale for number in asked])
     linear = plan.unrolled()
     return times, scales, linear.state[-1:], linear.output[-1, asked], linear.draw[-1]
 

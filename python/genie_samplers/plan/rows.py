@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Combination", "Conversion", "Init", "Past", "Step"]
+__all__ = ["Combination", "Conversion", "HistoryEntry", "Init", "Row"]
 
 
-class Past(NamedTuple):
+class HistoryEntry(NamedTuple):
     """A converted output of an earlier row."""
 
     row: int
@@ -42,7 +42,7 @@ class Combination:
 
 
 @dataclass(frozen=True)
-class Step:
+class Row:
     """One row. calls: 0 no network, 1 conditional only, 2 the guided pair. draws: numbers unique in the plan.
 
     ``input_scale`` multiplies the state on its way into this row's network call.
@@ -52,7 +52,7 @@ class Step:
     x: Combination
     aux: Combination | None = None
     converted: tuple[Conversion, ...] = ()
-    history: tuple[Past, ...] = ()
+    history: tuple[HistoryEntry, ...] = ()
     draws: tuple[int, ...] = ()
     calls: int = 1
     input_scale: float = 1.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .rows import Combination, Conversion, Step
+from .rows import Combination, Conversion, Row
 
 __all__ = ["Unrolled", "unroll"]
 
@@ -29,23 +29,23 @@ class Unrolled:
         return np.concatenate([self.state[-1:], self.output[-1].ravel(), self.draw[-1]])
 
 
-def unroll(steps: Sequence[Step]) -> Unrolled:
+def unroll(rows: Sequence[Row]) -> Unrolled:
     """Run the rows on basis vectors. Raises ValueError where a clamp makes a row nonlinear."""
-    rows, outputs = len(steps), max(step.outputs for step in steps)
-    draws = 1 + max((d for step in steps for d in step.draws), default=-1)
-    basis = np.eye(1 + rows * outputs + draws)
+    count, outputs = len(rows), max(row.outputs for row in rows)
+    draws = 1 + max((d for row in rows for d in row.draws), default=-1)
+    basis = np.eye(1 + count * outputs + draws)
     x, aux = basis[0], np.zeros_like(basis[0])
     states, converted = [x], []
-    for i, step in enumerate(steps):
+    for i, row in enumerate(rows):
         network = basis[1 + i * outputs :]
-        converted.append([_convert(i, c, x, network) for c in step.converted])
-        values = [x, aux, *converted[i], *(converted[p.row][p.h] for p in step.history)]
-        values += [basis[1 + rows * outputs + d] for d in step.draws]
-        x, aux = _combine(step.x, values), aux if step.aux is None else _combine(step.aux, values)
+        converted.append([_convert(i, c, x, network) for c in row.converted])
+        values = [x, aux, *converted[i], *(converted[p.row][p.h] for p in row.history)]
+        values += [basis[1 + count * outputs + d] for d in row.draws]
+        x, aux = _combine(row.x, values), aux if row.aux is None else _combine(row.aux, values)
         states.append(x)
     table = np.stack(states)
-    output = table[:, 1 : 1 + rows * outputs].reshape(rows + 1, rows, outputs)
-    return Unrolled(table[:, 0], output, table[:, 1 + rows * outputs :])
+    output = table[:, 1 : 1 + count * outputs].reshape(count + 1, count, outputs)
+    return Unrolled(table[:, 0], output, table[:, 1 + count * outputs :])
 
 
 def _convert(row: int, conversion: Conversion, x: Array, network: Array) -> Array:

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 from .._arguments import boolean, real
 from ..numerics import transfer
 from ..plan import Plan
-from ..registry import Solver, register
 from ..schedules import Schedule
-from ._rows import Update, checked_grid, multistep
+from .building import Update, checked_grid, multistep
+from .registry import Solver, register
 
 __all__ = ["ddim"]
 

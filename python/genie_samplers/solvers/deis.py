@@ -10,10 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from .._arguments import choice, integer
 from ..numerics import epsilon_weights, transfer
 from ..plan import Plan
-from ..registry import Solver, best_measured, register
 from ..schedules import Schedule
-from ._rows import Update, checked_grid, multistep
-from ._step_orders import outputs_used
+from .building import Update, checked_grid, multistep, outputs_used
+from .registry import Solver, best_measured, register
 
 __all__ = ["deis_log_ab", "deis_rho_ab", "deis_tab"]
 

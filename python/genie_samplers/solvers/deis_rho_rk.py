@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike
 from .._arguments import choice
 from ..numerics import transfer
 from ..plan import Plan
-from ..registry import Solver, per_step, register
 from ..schedules import Schedule
-from ._rows import Rows, Stage, checked_grid
+from .building import PlanBuilder, Stage, checked_grid
+from .registry import Solver, per_step, register
 
 __all__ = ["TABLEAUS", "Tableau", "deis_rho_rk"]
 
@@ -68,11 +68,11 @@ def deis_rho_rk(schedule: Schedule, grid: ArrayLike, *, tableau: str = "heun", p
     """
     times = checked_grid(schedule, grid)
     tableau = choice(tableau, "tableau", TABLEAUS)
-    rows = Rows(schedule, prediction=prediction, quantity="epsilon")
+    builder = PlanBuilder(schedule, prediction=prediction, quantity="epsilon")
     for t, t_next in itertools.pairwise(times):
         chosen = TABLEAUS["euler" if t_next == schedule.t_zero else tableau]
-        rows.add_stages(_stages(schedule, float(t), float(t_next), chosen))
-    return rows.plan(f"deis_rho_{tableau}", times, {"tableau": tableau})
+        builder.add_stages(_stages(schedule, float(t), float(t_next), chosen))
+    return builder.plan(f"deis_rho_{tableau}", times, {"tableau": tableau})
 
 
 def _stages(schedule: Schedule, t: float, t_next: float, tableau: Tableau) -> list[Stage]:

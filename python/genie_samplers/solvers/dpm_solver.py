@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike
 from .._arguments import choice, integer
 from ..numerics import epsilon_weights, transfer
 from ..plan import Plan
-from ..registry import Budget, Solver, register
 from ..schedules import Schedule
-from ._rows import Rows, Stage, checked_grid
+from .building import PlanBuilder, Stage, checked_grid
+from .registry import Budget, Solver, register
 
 __all__ = ["dpm_solver", "fast_orders"]
 
@@ -38,11 +38,11 @@ def dpm_solver(
     """
     times = checked_grid(schedule, grid)
     each = _checked_orders(order, orders, len(times) - 1, to_zero=bool(times[-1] == schedule.t_zero))
-    rows = Rows(schedule, prediction=prediction, quantity="epsilon")
+    builder = PlanBuilder(schedule, prediction=prediction, quantity="epsilon")
     for t, t_next, k in zip(times[:-1].tolist(), times[1:].tolist(), each, strict=True):
-        rows.add_stages(_STAGES[1 if schedule.t_zero in (t, t_next) else k](schedule, t, t_next))
+        builder.add_stages(_STAGES[1 if schedule.t_zero in (t, t_next) else k](schedule, t, t_next))
     options = {"order": order} if orders is None else {"order": order, "orders": list(each)}
-    return rows.plan(f"dpm_solver_{max(2, order)}s", times, options)
+    return builder.plan(f"dpm_solver_{max(2, order)}s", times, options)
 
 
 def fast_orders(order: int, nfe: int) -> tuple[int, ...]:

@@ -8,10 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 from .._arguments import choice, integer
 from ..numerics import x0_transfer, x0_weights
 from ..plan import Plan
-from ..registry import Solver, best_measured, register
 from ..schedules import Schedule
-from ._rows import Update, checked_grid, multistep
-from ._step_orders import resolved_lower_order_final, step_orders
+from .building import Update, checked_grid, multistep, resolved_lower_order_final, step_orders
+from .registry import Solver, best_measured, register
 
 __all__ = ["dpmpp"]
 

@@ -8,10 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 from .._arguments import real
 from ..numerics import transfer
 from ..plan import Plan
-from ..registry import Solver, register
 from ..schedules import Schedule
-from ._rows import Update, checked_grid, multistep
-from ._step_orders import resolved_lower_order_final, step_orders
+from .building import Update, checked_grid, multistep, resolved_lower_order_final, step_orders
+from .registry import Solver, register
 
 __all__ = ["dpmpp_2m_sde"]
 

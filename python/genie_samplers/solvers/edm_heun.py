@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 from .._arguments import integer, real
 from ..numerics import transfer
 from ..plan import Plan
-from ..registry import Solver, per_step, register
 from ..schedules import Schedule
-from ._rows import Rows, Stage, checked_grid
+from .building import PlanBuilder, Stage, checked_grid
+from .registry import Solver, per_step, register
 
 __all__ = ["edm_heun"]
 
@@ -65,18 +65,18 @@ def edm_heun(
     s_churn, s_min, s_max, s_noise = _checked_churn(s_churn, s_min, s_max, s_noise, rising=bool(times[1] > times[0]))
     count = len(times) - 1 if churn_steps is None else integer(churn_steps, "churn_steps", least=1)
     churn = _Churn(min(s_churn / count, math.sqrt(2.0) - 1.0), s_min, s_max, s_noise)
-    rows = Rows(schedule, prediction=prediction, quantity="epsilon")
+    builder = PlanBuilder(schedule, prediction=prediction, quantity="epsilon")
     hat, up, noise = churn.raised(schedule, float(times[0]))
     if noise:
-        rows.add_noise(times[0], x=up, noise=noise)
+        builder.add_noise(times[0], x=up, noise=noise)
     for t_next in times[1:].tolist():
         stages = _stages(schedule, hat, t_next)
         hat, up, noise = churn.raised(schedule, t_next) if t_next != times[-1] else (t_next, 1.0, 0.0)
-        rows.add_stages(stages, up=up, noise=noise)  # the churn of the next step ends this one
+        builder.add_stages(stages, up=up, noise=noise)  # the churn of the next step ends this one
     options: dict[str, object] = {"s_churn": s_churn, "s_min": s_min, "s_noise": s_noise, "churn_steps": count}
     if math.isfinite(s_max):
         options["s_max"] = s_max  # JSON has no infinity
-    return rows.plan("edm_heun", times, options)
+    return builder.plan("edm_heun", times, options)
 
 
 def _stages(schedule: Schedule, t: float, t_next: float) -> list[Stage]:

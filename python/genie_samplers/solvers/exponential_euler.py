@@ -9,10 +9,9 @@ from numpy.typing import ArrayLike
 
 from ..numerics import step_integral, transfer
 from ..plan import Plan
-from ..registry import Solver, register
 from ..schedules import Schedule
-from ._noise_scale import checked_noise_scale
-from ._rows import Update, checked_grid, multistep
+from .building import Update, checked_grid, checked_noise_scale, multistep
+from .registry import Solver, register
 
 __all__ = ["ei_score", "ei_sde"]
 

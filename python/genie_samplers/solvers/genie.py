@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from .._arguments import choice, integer
 from ..numerics import VARIABLES, HermiteWeights, hermite_weights, transfer, x0_transfer
 from ..plan import Plan
-from ..registry import Solver, best_measured, register
 from ..schedules import Schedule
-from ._derivatives import DERIVATIVES, Knowledge, checked_knowledge, gamma_d_epsilon
-from ._rows import Rows, checked_grid
+from .building import PlanBuilder, checked_grid
+from .derivative_options import DERIVATIVES, DerivativeOptions, checked_derivative_options, gamma_d_epsilon
+from .registry import Solver, best_measured, register
 
 __all__ = ["genie_hermite", "genie_ttm2"]
 
@@ -59,11 +59,11 @@ def genie_ttm2(
     Other options, and what the network returns: :func:`genie_hermite`, of which this is values = derivatives = 1.
     Dockhorn et al., arXiv 2210.05475.
     """
-    knowledge = checked_knowledge(derivative, derivative_below, afs)
+    uses = checked_derivative_options(derivative, derivative_below, afs)
     if variable is None:
-        variable = "log_gamma" if knowledge.derivative == "correction" else "gamma"
+        variable = "log_gamma" if uses.derivative == "correction" else "gamma"
     return _plan(
-        "genie_ttm2", schedule, grid, _interpolant(1, 1, variable, quantity), knowledge,
+        "genie_ttm2", schedule, grid, _interpolant(1, 1, variable, quantity), uses,
         prediction=prediction, options={"variable": variable, "quantity": quantity},
     )  # fmt: skip
 
@@ -102,12 +102,12 @@ def genie_hermite(
     interpolant = _interpolant(values, derivatives, variable, quantity)
     if derivative is None:
         derivative = "correction" if interpolant.derivatives < 2 else "exact"
-    knowledge = checked_knowledge(derivative, derivative_below, afs)
-    if knowledge.derivative == "correction" and interpolant.derivatives > 1:
+    uses = checked_derivative_options(derivative, derivative_below, afs)
+    if uses.derivative == "correction" and interpolant.derivatives > 1:
         raise ValueError(f"derivatives={derivatives}: a correction belongs to the newest prediction alone; give 1 or 0")
     return _plan(
         _NAMES.get((interpolant.values, interpolant.derivatives), "genie_hermite"), schedule, grid, interpolant,
-        knowledge, prediction=prediction, options=interpolant._asdict(),
+        uses, prediction=prediction, options=interpolant._asdict(),
     )  # fmt: skip
 
 
@@ -123,32 +123,32 @@ def _plan(
     schedule: Schedule,
     grid: ArrayLike,
     interpolant: _Interpolant,
-    knowledge: Knowledge,
+    uses: DerivativeOptions,
     *,
     prediction: str,
     options: Mapping[str, object],
 ) -> Plan:
     times = checked_grid(schedule, grid)
-    outputs = DERIVATIVES[knowledge.derivative] if interpolant.derivatives else ()
-    rows = Rows(schedule, prediction=prediction, quantity=interpolant.quantity, derivatives=outputs)
-    used = knowledge.used(schedule, times)
+    outputs = DERIVATIVES[uses.derivative] if interpolant.derivatives else ()
+    builder = PlanBuilder(schedule, prediction=prediction, quantity=interpolant.quantity, derivatives=outputs)
+    used = uses.used(schedule, times)
     for n, (time, t_next) in enumerate(itertools.pairwise(times)):
-        if knowledge.derivative == "correction" and t_next == schedule.t_zero:
+        if uses.derivative == "correction" and t_next == schedule.t_zero:
             used[n] = False  # a step of infinite width in log gamma, which no head knows
         latest, slopes = _conditions(schedule, interpolant, t_next, n, used)
         of_values, of_slopes = _weights(schedule, times[latest], t_next, interpolant, slopes)
-        if knowledge.derivative == "correction":
+        if uses.derivative == "correction":
             of_values = _weights(schedule, times[latest], t_next, interpolant, [False] * len(slopes)).values
         ratio = float(_QUANTITIES[interpolant.quantity](schedule, time, t_next)[0])
-        if n == 0 and knowledge.analytic_start(schedule, times):
-            rows.add_analytic(time, of_values[0], x=ratio)
+        if n == 0 and uses.analytic_start(schedule, times):
+            builder.add_analytic(time, of_values[0], x=ratio)
             continue
-        rows.add(
+        builder.add(
             time, dict(zip(latest, of_values, strict=True)), x=ratio,
             derivatives=dict(zip(latest, of_slopes, strict=True)),
-            derivative=gamma_d_epsilon(knowledge.derivative, schedule, time) if slopes[0] else (),
+            derivative=gamma_d_epsilon(uses.derivative, schedule, time) if slopes[0] else (),
         )  # fmt: skip
-    return rows.plan(name, times, {**options, **knowledge._asdict()})
+    return builder.plan(name, times, {**options, **uses._asdict()})
 
 
 def _weights(

@@ -8,10 +8,10 @@ from numpy.typing import ArrayLike
 
 from ..numerics import transfer
 from ..plan import Plan
-from ..registry import Solver, register
 from ..schedules import Schedule
-from ._derivatives import checked_knowledge
-from ._rows import Rows, checked_grid
+from .building import PlanBuilder, checked_grid
+from .derivative_options import checked_derivative_options
+from .registry import Solver, register
 
 __all__ = ["genie_ttm3"]
 
@@ -33,21 +33,23 @@ def genie_ttm3(
     d^2 eps/d gamma^2 after its prediction. Options as :func:`genie_hermite`. Dockhorn et al., arXiv 2210.05475.
     """
     times = checked_grid(schedule, grid)
-    knowledge = checked_knowledge("exact", derivative_below, afs)
-    rows = Rows(
+    uses = checked_derivative_options("exact", derivative_below, afs)
+    builder = PlanBuilder(
         schedule, prediction=prediction, quantity="epsilon", derivatives=("gamma_d_epsilon", "gamma2_d2_epsilon")
     )
-    used = knowledge.used(schedule, times)
+    used = uses.used(schedule, times)
     for n, (time, t_next) in enumerate(itertools.pairwise(times)):
         ratio, weight = (float(v) for v in transfer(schedule, time, t_next))
-        if n == 0 and knowledge.analytic_start(schedule, times):
-            rows.add_analytic(time, weight, x=ratio)
+        if n == 0 and uses.analytic_start(schedule, times):
+            builder.add_analytic(time, weight, x=ratio)
         elif not used[n]:
-            rows.add(time, {n: weight}, x=ratio)
+            builder.add(time, {n: weight}, x=ratio)
         else:
             change = float(schedule.gamma_change(time, t_next) / schedule.gamma(time))  # h / gamma
-            rows.add(time, {n: weight}, x=ratio, derivatives={n: 0.5 * weight * change}, derivative=(1.0, change / 3.0))
-    return rows.plan("genie_ttm3", times, {"derivative_below": knowledge.derivative_below, "afs": knowledge.afs})
+            builder.add(
+                time, {n: weight}, x=ratio, derivatives={n: 0.5 * weight * change}, derivative=(1.0, change / 3.0)
+            )
+    return builder.plan("genie_ttm3", times, {"derivative_below": uses.derivative_below, "afs": uses.afs})
 
 
 register(

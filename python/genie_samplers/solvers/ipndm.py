@@ -7,11 +7,9 @@ from numpy.typing import ArrayLike
 from .._arguments import choice, integer
 from ..numerics import transfer
 from ..plan import Plan
-from ..registry import Solver, best_measured, register
 from ..schedules import Schedule
-from ._adams_bashforth import EQUAL_STEPS
-from ._rows import Update, checked_grid, multistep
-from ._step_orders import outputs_used
+from .building import EQUAL_STEPS, Update, checked_grid, multistep, outputs_used
+from .registry import Solver, best_measured, register
 
 __all__ = ["ipndm"]
 

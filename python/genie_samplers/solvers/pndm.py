@@ -9,10 +9,9 @@ from numpy.typing import ArrayLike
 
 from ..numerics import transfer
 from ..plan import Plan
-from ..registry import Budget, Solver, register
 from ..schedules import Schedule
-from ._adams_bashforth import EQUAL_STEPS
-from ._rows import Rows, Stage, checked_grid
+from .building import EQUAL_STEPS, PlanBuilder, Stage, checked_grid
+from .registry import Budget, Solver, register
 
 __all__ = ["f_pndm", "s_pndm"]
 
@@ -43,19 +42,19 @@ def f_pndm(schedule: Schedule, grid: ArrayLike, *, prediction: str = "epsilon") 
 
 def _pndm(name: str, schedule: Schedule, grid: ArrayLike, start: Start, *, warmup: int, prediction: str) -> Plan:
     times = checked_grid(schedule, grid)
-    rows = Rows(schedule, prediction=prediction, quantity="epsilon")
+    builder = PlanBuilder(schedule, prediction=prediction, quantity="epsilon")
     history: list[int] = []  # the rows of eps_n, newest first
     for n, (t, t_next) in enumerate(itertools.pairwise(times.tolist())):
-        history.insert(0, rows.next)
+        history.insert(0, builder.next)
         ratio, weight = (float(v) for v in transfer(schedule, t, t_next))
         if n >= warmup:
             weights = EQUAL_STEPS[warmup + 1]
-            rows.add(t, {row: weight * w for row, w in zip(history, weights, strict=False)}, x=ratio)
+            builder.add(t, {row: weight * w for row, w in zip(history, weights, strict=False)}, x=ratio)
         elif t_next == schedule.t_zero:
-            rows.add(t, {rows.next: weight}, x=ratio)
+            builder.add(t, {builder.next: weight}, x=ratio)
         else:
-            rows.add_stages(start(schedule, t, t_next))
-    return rows.plan(name, times, {})
+            builder.add_stages(start(schedule, t, t_next))
+    return builder.plan(name, times, {})
 
 
 def _improved_euler(schedule: Schedule, t: float, t_next: float) -> list[Stage]:

@@ -8,10 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 from .._arguments import boolean, choice, integer
 from ..numerics import x0_transfer, x0_weights
 from ..plan import Plan
-from ..registry import Solver, best_measured, register
 from ..schedules import Schedule
-from ._rows import Rows, checked_grid
-from ._step_orders import step_orders
+from .building import PlanBuilder, checked_grid, step_orders
+from .registry import Solver, best_measured, register
 
 __all__ = ["unipc"]
 
@@ -48,15 +47,15 @@ def unipc(
     order = choice(integer(order, "order"), "order", _ORDERS)
     variant = choice(variant, "variant", _VARIANTS)
     lower_order_final = boolean(lower_order_final, "lower_order_final")
-    rows = Rows(schedule, prediction=prediction, quantity="x0")
+    builder = PlanBuilder(schedule, prediction=prediction, quantity="x0")
     correction = Weights()
     for n, p in enumerate(step_orders(schedule, times, order, lower_order_final=lower_order_final)):
         ratio = float(x0_transfer(schedule, times[n], times[n + 1])[0])
         predictor = _predictor(schedule, times, n, p, variant)
-        rows.add(times[n], _sum(predictor, correction, ratio), x=ratio)
+        builder.add(times[n], _sum(predictor, correction, ratio), x=ratio)
         if n + 2 < len(times):
             correction = _sum(_corrector(schedule, times, n, p, variant), predictor, -1.0)
-    return rows.plan(
+    return builder.plan(
         f"unipc{order}", times, {"order": order, "variant": variant, "lower_order_final": lower_order_final}
     )
 

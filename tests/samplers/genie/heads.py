@@ -7,7 +7,7 @@ from torch import nn
 
 import genie_samplers as gs
 from genie_samplers import genie
-from genie_samplers.models import WrappedModel
+from genie_samplers.models.wrap import WrappedModel
 
 __all__ = ["SCHEDULE", "correction_head", "data", "head", "model", "network"]
 

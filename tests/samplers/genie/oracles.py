@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import genie_samplers as gs
-from genie_samplers.models import WrappedModel
+from genie_samplers.models.wrap import WrappedModel
 from genie_samplers.schedules import Schedule
 
 __all__ = ["ALPHAS", "GAUSSIAN", "LABELS", "MIXTURE", "SCHEDULES", "STATE", "VP", "Mixture", "oracle"]

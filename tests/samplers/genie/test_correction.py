@@ -12,9 +12,9 @@ import torch
 import genie_samplers as gs
 from genie_samplers import genie
 from genie_samplers.genie.heads.correction import divided_differences
-from genie_samplers.genie.heads.step_rows import step_rows
-from genie_samplers.models import WrappedModel
-from genie_samplers.reconstruct import decoding_plan
+from genie_samplers.genie.heads.step_features import step_features
+from genie_samplers.models.wrap import WrappedModel
+from genie_samplers.uses.reconstruct import decoding_plan
 
 from .heads import SCHEDULE, correction_head, model, network
 
@@ -55,11 +55,11 @@ def test_the_step_is_log_gamma_and_its_falls_newest_first() -> None:
         [s[1], s[1] - s[2], s[0] - s[1], 0.0],
         *([s[n], s[n] - s[n + 1], s[n - 1] - s[n], s[n - 2] - s[n - 1]] for n in range(2, 5)),
     ]
-    assert step_rows(made, 2) == pytest.approx(np.array(expected), rel=1e-12)
+    assert step_features(made, 2) == pytest.approx(np.array(expected), rel=1e-12)
 
 
 def test_rows_without_a_correction_are_zero() -> None:
-    rows = step_rows(plan(derivative_below=10.0), 2)
+    rows = step_features(plan(derivative_below=10.0), 2)
     assert (np.abs(rows).sum(1) > 0).tolist() == [bool(SCHEDULE.gamma(t) <= 10.0) for t in plan().times]
 
 
@@ -76,7 +76,7 @@ def test_rows_without_a_correction_are_zero() -> None:
 )
 def test_a_plan_that_the_head_does_not_know_is_refused(made: gs.Plan, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        gs.sample(genie.with_head(model(), correction_head()), made, shape=SHAPE, x_init=torch.zeros(SHAPE))
+        gs.sample(genie.with_head(model(), correction_head()), made, shape=SHAPE, state=torch.zeros(SHAPE))
 
 
 def test_a_guided_plan_is_refused() -> None:
@@ -87,7 +87,7 @@ def test_a_guided_plan_is_refused() -> None:
 
 def test_a_step_to_gamma_zero_is_not_corrected() -> None:
     made = gs.make_plan("genie_hermite", SCHEDULE, 4, grid="karras", denoise=True)
-    assert [step.outputs for step in made.instructions] == [4, 4, 4, 1]
+    assert [step.outputs for step in made.rows] == [4, 4, 4, 1]
     assert gs.sample(genie.with_head(model(), correction_head()), made, shape=SHAPE).isfinite().all()
 
 
@@ -199,7 +199,7 @@ def test_any_other_plan_runs_with_a_corrected_model_as_without() -> None:
 
 def test_a_model_that_writes_into_its_memory_is_refused() -> None:
     class Scribbler:
-        outputs, looks_back = ("epsilon",), True
+        outputs, reads_history = ("epsilon",), True
 
         def __call__(self, x: torch.Tensor, t: torch.Tensor, past: list[torch.Tensor] | None = None) -> torch.Tensor:
             if past:

@@ -189,7 +189,7 @@ def test_the_error_of_a_head_is_that_of_what_the_plan_mixes() -> None:
     known = genie.GenieHead(genie.HeadConfig.of(model().network))  # type: ignore[arg-type]
     torch.nn.init.normal_(known.conv_out.weight, std=0.1, generator=torch.Generator().manual_seed(0))
     at = replace(pointwise(), t_min=times.times[1], t_max=times.times[1]).chunk(0)
-    mixed = times.instructions[1].converted[1].q[1:]
+    mixed = times.rows[1].converted[1].q[1:]
     predicted = sum(q * k for q, k in zip(mixed, known(*at.inputs).chunk(3, dim=1), strict=True))
     (band,) = derivative_errors(known, [at])
     expected = float((predicted - at.target).double().square().mean().sqrt())

@@ -91,7 +91,7 @@ def test_a_plan_pays_for_derivatives_where_it_reads_them_only():
     plan = gs.make_plan("genie_ttm2", VP, 8, options={"derivative": "exact", "derivative_below": 1.0})
     with Called():
         gs.sample(exact, plan, shape=(3, 2), dtype=torch.float64)
-    reads = [step.outputs == 2 for step in plan.instructions]
+    reads = [step.outputs == 2 for step in plan.rows]
     assert 0 < sum(reads) < 8
     assert (taken.count(False), taken.count(True)) == (8, sum(reads))
 
@@ -153,7 +153,7 @@ CONDITION = {"class_labels": CLASSES}
 
 def final(model: Any, solver: Callable[..., Plan], steps: int, cond: dict[str, Tensor], scale: float | None) -> Tensor:
     plan = solver(VP, grids.power_t(VP, steps, power=2.0, t_start=START, t_end=END))
-    return gs.sample(model, plan if scale is None else plan.guided(scale), x_init=STATE, cond=cond)
+    return gs.sample(model, plan if scale is None else plan.guided(scale), state=STATE, cond=cond)
 
 
 def order_of(

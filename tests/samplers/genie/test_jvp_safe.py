@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from genie_samplers import genie
-from genie_samplers.models import WrappedModel
+from genie_samplers.models.wrap import WrappedModel
 
 from .differences import assert_first, assert_second
 from .unets import CONDITIONS, UNETS

@@ -14,8 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import genie_samplers as gs
 from genie_samplers import genie
-from genie_samplers.genie.tangents.recorder import record
-from genie_samplers.models import WrappedModel
+from genie_samplers.forward_mode.recorder import record
+from genie_samplers.models.wrap import WrappedModel
 
 from .unets import CONDITIONS, UNETS
 

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 import genie_samplers as gs
 from genie_samplers import genie
-from genie_samplers.models import WrappedModel
+from genie_samplers.models.wrap import WrappedModel
 
 from .unets import CONDITIONS, UNETS
 
@@ -66,7 +66,7 @@ def test_a_derivative_stays_below_it(name, recorded):
     model = MODELS[name]()
     x, cond = INPUTS[name][0][:1], {key: value[:1] for key, value in INPUTS[name][1].items()}
     bound = genie.bytes_per_sample(model, x, cond)
-    path = genie.path_on(model, x, 0.5)
+    path = genie.coefficients_at(model, x, 0.5)
 
     def network(x: Tensor, label: Tensor) -> Tensor:
         return model(x, label, **cond)

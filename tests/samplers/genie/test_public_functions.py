@@ -30,9 +30,9 @@ FUNCTIONS = {
     "slerp_grid": lambda x: gs.slerp_grid(x, 2, 3),
 }
 SAMPLERS = {
-    "sample": lambda x: gs.sample(oracle(MIXTURE), PLAN, x_init=x),
+    "sample": lambda x: gs.sample(oracle(MIXTURE), PLAN, state=x),
     "encode": lambda x: gs.encode(oracle(MIXTURE), gs.make_plan("ddim", VP, 3, direction="encode"), x),
-    "rk45": lambda x: gs.rk45(oracle(MIXTURE), VP, x_init=x).x,
+    "rk45": lambda x: gs.rk45(oracle(MIXTURE), VP, state=x).x,
 }
 
 
@@ -61,4 +61,4 @@ def test_samplers_refuse_conditioning_that_carries_a_tangent():
     model = gs.models.wrap(network, VP)
     with forward_ad.dual_level(), pytest.raises(ValueError, match="x_init or cond: carries a tangent"):
         cond = {"shift": forward_ad.make_dual(STATE, DIRECTION)}
-        gs.sample(model, PLAN, x_init=STATE.clone(), cond=cond)
+        gs.sample(model, PLAN, state=STATE.clone(), cond=cond)

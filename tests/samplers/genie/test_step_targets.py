@@ -1,4 +1,4 @@
-"""Step-scale targets: what steps lack on fine trajectories, what that matters, and how they are drawn from a pool."""
+"""Step-scale targets: what steps defect on fine trajectories, what that matters, and how they are drawn from a pool."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import torch
 
 import genie_samplers as gs
 from genie_samplers import genie
-from genie_samplers.genie.distillation.lacks import Lack, lacks
-from genie_samplers.genie.distillation.rollout import roll_out
+from genie_samplers.genie.distillation.step_defects import StepDefect, led_steps, step_defects
 from genie_samplers.genie.distillation.trajectories import Trajectories, amplification, fine_trajectories, widest
-from genie_samplers.genie.heads.step_rows import step_rows
-from genie_samplers.reconstruct import decoding_plan
+from genie_samplers.genie.heads.step_features import step_features
+from genie_samplers.uses.reconstruct import decoding_plan
 
 from .heads import SCHEDULE, correction_head, data, model, network
 
@@ -57,7 +56,7 @@ def test_trajectories_are_the_flow_at_the_times_of_the_grid() -> None:
     finer = gs.solvers.deis_tab(SCHEDULE, times, order=3)
     start = fine.states[0] / finer.init.scale
     kept: list[torch.Tensor] = []
-    gs.sample(model(), finer, x_init=start, cond=fine.cond, on_row=lambda event: kept.append(event.x))
+    gs.sample(model(), finer, state=start, cond=fine.cond, on_row=lambda event: kept.append(event.x))
     seen += kept[39::40]
     worst = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(fine.states, seen, strict=True))
     assert len(fine.states) == 5 and worst < 1e-2
@@ -101,7 +100,7 @@ def test_disturbances_of_normal_data_grow_by_the_ratio_of_deviations() -> None:
             return rate[:, None] * x
 
     made = gs.solvers.deis_tab(SCHEDULE, times, order=3)
-    ends = gs.sample(Normal(), made, x_init=torch.tensor([[1.0], [2.0]], dtype=torch.float64))
+    ends = gs.sample(Normal(), made, state=torch.tensor([[1.0], [2.0]], dtype=torch.float64))
     grown = float(ends[1] - ends[0]) / made.init.scale
     assert grown == pytest.approx(amplification(SCHEDULE, times, C)[0], rel=1e-3)
 
@@ -112,7 +111,7 @@ def test_the_widest_direction_is_the_first_principal_component() -> None:
     assert widest(images) == pytest.approx(float(torch.linalg.svdvals(centred)[0]) / len(images) ** 0.5, rel=1e-6)
 
 
-# --- what steps lack
+# --- what steps defect
 
 
 @pytest.mark.parametrize("solver", ["genie_ttm2", "genie_hermite3", "genie_hermite"])
@@ -121,10 +120,10 @@ def test_corrected_steps_stay_on_the_trajectory(solver: str, options: dict[str, 
     """By the engine: a model whose correction is the target ends every step on the next fine state."""
     made = plan(solver, **options)
     fine = fine_of(made)
-    found = lacks(made, fine, 2, C)
-    reading = [row for row, step in enumerate(made.instructions) if step.outputs > 1]
+    found = step_defects(made, fine, 2, C)
+    reading = [row for row, step in enumerate(made.rows) if step.outputs > 1]
     answers = dict(zip(reading, found, strict=True))
-    asked = iter([row for row, step in enumerate(made.instructions) if step.calls])
+    asked = iter([row for row, step in enumerate(made.rows) if step.calls])
 
     def answer(x: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, ...]:
         row = next(asked)
@@ -133,7 +132,7 @@ def test_corrected_steps_stay_on_the_trajectory(solver: str, options: dict[str, 
 
     states: list[torch.Tensor] = []
     gs.sample(
-        answer, made, x_init=fine.states[0] / made.init.scale,
+        answer, made, state=fine.states[0] / made.init.scale,
         on_row=lambda event: (states.append(event.x), fine.states[event.row + 1])[1],
     )  # fmt: skip
     worst = max(float((states[row] - fine.states[row + 1]).abs().max()) for row in reading)
@@ -153,23 +152,23 @@ def test_the_head_is_shown_what_it_will_see_in_the_solver() -> None:
 
     head.register_forward_pre_hook(keep)
     gs.sample(
-        genie.with_head(model(), head), made, x_init=fine.states[0] / made.init.scale, cond=fine.cond,
+        genie.with_head(model(), head), made, state=fine.states[0] / made.init.scale, cond=fine.cond,
         on_row=lambda event: fine.states[event.row + 1],
     )  # fmt: skip
 
-    def agree(shown: tuple[torch.Tensor, ...], lack: Lack) -> bool:
-        past = [torch.stack(v) for v in zip(*(lack.past(sample, 2) for sample in range(COUNT)), strict=True)]
-        expected = (lack.x, lack.epsilons[0], lack.told.expand(COUNT, -1), *past)
+    def agree(shown: tuple[torch.Tensor, ...], defect: StepDefect) -> bool:
+        past = [torch.stack(v) for v in zip(*(defect.past(sample, 2) for sample in range(COUNT)), strict=True)]
+        expected = (defect.x, defect.epsilons[0], defect.features.expand(COUNT, -1), *past)
         return all(torch.allclose(a, b, rtol=1e-4, atol=1e-3) for a, b in zip(shown, expected, strict=True))
 
-    assert [agree(*pair) for pair in zip(seen, lacks(made, fine, 2, C), strict=True)] == [True] * 4
+    assert [agree(*pair) for pair in zip(seen, step_defects(made, fine, 2, C), strict=True)] == [True] * 4
     assert seen[3][4].any()
 
 
 def test_a_gain_is_what_a_correction_makes_of_the_last_state() -> None:
     made = plan()
-    (*_, first, last) = lacks(made, fine_of(made), 2, C)
-    weights = [step.x.y[1] for step in made.instructions]
+    (*_, first, last) = step_defects(made, fine_of(made), 2, C)
+    weights = [step.x.y[1] for step in made.rows]
     assert made.recipe is not None
     grown = amplification(SCHEDULE, np.array(made.recipe.grid[1:]), C)
     assert (first.gain, last.gain) == pytest.approx((weights[2] * grown[2], weights[3]))
@@ -177,8 +176,8 @@ def test_a_gain_is_what_a_correction_makes_of_the_last_state() -> None:
 
 @pytest.mark.parametrize("sample", range(COUNT))
 def test_the_correction_of_a_trajectory_is_that_among_all(sample: int) -> None:
-    lack = lacks(plan(), fine_of(plan()), 2, C)[2]
-    assert torch.equal(lack.correction(sample), lack.correction()[sample])
+    defect = step_defects(plan(), fine_of(plan()), 2, C)[2]
+    assert torch.equal(defect.correction(sample), defect.correction()[sample])
 
 
 @pytest.mark.parametrize("prediction", ["x0", "v"])
@@ -192,9 +191,9 @@ def test_short_steps_lack_the_derivative_itself() -> None:
     times = gs.grids.given(SCHEDULE, [0.5, 0.499])
     made = gs.solvers.genie_ttm2(SCHEDULE, times)
     fine = fine_of(made)
-    (lack,) = lacks(made, fine, 2, C)
-    exact = genie.total_derivative(model(), lack.x, 0.5, cond=fine.cond).gamma_d_epsilon
-    assert float((lack.correction() - exact).norm() / exact.norm()) < 0.1  # a difference quotient of float32
+    (defect,) = step_defects(made, fine, 2, C)
+    exact = genie.total_derivative(model(), defect.x, 0.5, cond=fine.cond).gamma_d_epsilon
+    assert float((defect.correction() - exact).norm() / exact.norm()) < 0.1  # a difference quotient of float32
 
 
 # --- the pool
@@ -225,7 +224,8 @@ def test_fine_trajectories_are_far_finer_than_what_steps_lack() -> None:
     made = plan("genie_hermite3", nfe=6)
     usual, finer = (fine_trajectories(model(), made, data(), COUNT, 0, first=0, parts=n) for n in (None, 120))
     of_usual, of_finer = (
-        torch.cat([lack.gain * lack.correction() for lack in lacks(made, fine, 2, C)]) for fine in (usual, finer)
+        torch.cat([defect.gain * defect.correction() for defect in step_defects(made, fine, 2, C)])
+        for fine in (usual, finer)
     )
     assert float((of_usual - of_finer).norm() / of_finer.norm()) < 0.03
 
@@ -235,7 +235,9 @@ def test_the_features_are_those_of_the_state_and_its_class() -> None:
     at = source.chunk(0, NEW)
     x, _, _, last, told = at.inputs
     (pool,) = source._pool.values()
-    row = next(n for n, lack in enumerate([lack for lack, _ in pool.steps]) if torch.equal(lack.told, told[3]))
+    row = next(
+        n for n, defect in enumerate([defect for defect, _ in pool.steps]) if torch.equal(defect.features, told[3])
+    )
     sample = next(n for n in range(COUNT) if torch.equal(pool.steps[row][0].x[n], x[3]))
     cond = {"class_labels": pool.steps[row][1]["class_labels"][sample : sample + 1]}
     with source.head.captured(source.model.network) as features:
@@ -249,7 +251,7 @@ def test_the_expected_loss_is_the_mean_over_plans_of_the_share_left() -> None:
     source = targets(fine, coarser(fine, 2))
     source.chunk(0, NEW)
     (pool,) = source._pool.values()
-    squares = np.array([float(lack.correction().double().square().sum()) / COUNT for lack, _ in pool.steps])
+    squares = np.array([float(defect.correction().double().square().sum()) / COUNT for defect, _ in pool.steps])
     of_plan = (pool.chance * pool.weight * squares).tolist()
     assert len(of_plan) == 9 and pool.chance.sum() == pytest.approx(1.0)
     assert sum(of_plan[:6]) == pytest.approx(0.5) and sum(of_plan[6:]) == pytest.approx(0.5)
@@ -261,7 +263,7 @@ def test_steps_are_drawn_by_the_root_of_their_share() -> None:
     source = replace(targets(plan(nfe=5)), size=4000)
     told = source.chunk(0, NEW).inputs[-1]
     (pool,) = source._pool.values()
-    drawn = [int((told == lack.told).all(1).sum()) for lack in [lack for lack, _ in pool.steps]]
+    drawn = [int((told == defect.features).all(1).sum()) for defect in [defect for defect, _ in pool.steps]]
     assert drawn == pytest.approx(4000 * pool.chance, abs=1.5)  # strata leave each count within one of its chance
     assert (pool.chance**2 / pool.chance[0] ** 2) == pytest.approx(pool.solved[0].errors / pool.solved[0].errors[0])
 
@@ -277,11 +279,11 @@ def test_steps_that_a_head_leads_are_those_of_the_engine(head: genie.CorrectionH
     fine = fine_of(made)
     states: list[torch.Tensor] = [fine.states[0]]
     gs.sample(
-        genie.with_head(model(), head), made, x_init=fine.states[0] / made.init.scale, cond=fine.cond,
+        genie.with_head(model(), head), made, state=fine.states[0] / made.init.scale, cond=fine.cond,
         on_row=lambda event: states.append(event.x),
     )  # fmt: skip
-    reading = [row for row, step in enumerate(made.instructions) if step.outputs > 1]
-    rolled = roll_out(model(), head, made, fine, torch.arange(COUNT))
+    reading = [row for row, step in enumerate(made.rows) if step.outputs > 1]
+    rolled = led_steps(model(), head, made, fine, torch.arange(COUNT))
     assert [r.row for r in rolled] == reading
     worst = [float((r.x - states[r.row]).abs().max() / states[r.row].abs().max()) for r in rolled]
     assert max(worst) < 1e-4
@@ -291,12 +293,12 @@ def test_steps_that_a_head_leads_are_those_of_the_engine(head: genie.CorrectionH
 def test_a_step_that_is_led_should_end_on_the_fine_trajectory() -> None:
     made, samples = plan("genie_hermite", values=3), torch.tensor([2, 0])
     fine = fine_of(made)
-    for rolled in roll_out(model(), correction_head(), made, fine, samples)[2:]:
-        step = made.instructions[rolled.row]
+    for rolled in led_steps(model(), correction_head(), made, fine, samples)[2:]:
+        step = made.rows[rolled.row]
         reached = step.x.x * rolled.x + step.x.y[0] * rolled.epsilon
         reached = reached + sum(w * v for w, v in zip(step.x.history, rolled.past, strict=True))
         assert torch.allclose(reached + step.x.y[1] * rolled.target, fine.states[rolled.row + 1][samples], atol=1e-4)
-        assert torch.equal(rolled.told, torch.from_numpy(step_rows(made, 2))[rolled.row].float().expand(2, -1))
+        assert torch.equal(rolled.features, torch.from_numpy(step_features(made, 2))[rolled.row].float().expand(2, -1))
 
 
 def test_after_the_forced_chunks_the_head_leads() -> None:
@@ -315,11 +317,11 @@ def test_the_loss_of_led_steps_is_in_units_of_what_errors_carried_on_amount_to()
     source.chunk(0, NEW)
     (pool,) = source._pool.values()
     (solved,) = pool.solved
-    changes = torch.stack([lack.gain * lack.correction() for lack in solved.lacks]).double()
+    changes = torch.stack([defect.gain * defect.correction() for defect in solved.lacks]).double()
     carried = float(changes.cumsum(0).square().sum()) / COUNT
     at = source.chunk(0, NEW)
     assert at.weight is not None and len(at.weight) == 2 * 4
-    expected = np.repeat([lack.gain**2 * 4 / carried for lack in solved.lacks], 2)
+    expected = np.repeat([defect.gain**2 * 4 / carried for defect in solved.lacks], 2)
     assert at.weight.numpy() == pytest.approx(expected, rel=1e-5)
 
 

@@ -12,9 +12,9 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from genie_samplers import genie
-from genie_samplers.genie.tangents.recorder import record
-from genie_samplers.genie.tangents.tangent_rules import RULES
-from genie_samplers.genie.tangents.tape import Tape
+from genie_samplers.forward_mode.recorder import record
+from genie_samplers.forward_mode.rules import RULES
+from genie_samplers.forward_mode.tape import Tape
 
 F64 = torch.float64
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import genie_samplers as gs
-from genie_samplers.models import WrappedModel
+from genie_samplers.models.wrap import WrappedModel
 
 __all__ = ["CONDITIONS", "UNETS", "conditional_unet", "embedded_unet"]
 
@@ -32,7 +32,7 @@ class Sinusoids(nn.Module):
 
 def embedded_unet() -> WrappedModel:
     """The UNet2DModel of the package."""
-    model = gs.models.embedded(dtype=F64)
+    model = gs.demo.embedded(dtype=F64)
     network: Any = model.network
     network.time_proj = Sinusoids(32)
     return model

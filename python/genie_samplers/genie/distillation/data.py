@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..beside import beside
+from ..expand_like import expand_like
 
 __all__ = ["Data"]
 
@@ -49,8 +49,8 @@ class Data:
         mirrored = torch.from_numpy(rng.random(count) < 0.5)
         dropped = torch.from_numpy(rng.random(count) < self.dropout)
         images = self.images[index]
-        images = torch.where(beside(mirrored, images), images.flip(-1), images)
+        images = torch.where(expand_like(mirrored, images), images.flip(-1), images)
         cond = {name: value[index] for name, value in self.cond.items()}
         for name, null in self.null.items():
-            cond[name] = torch.where(beside(dropped, cond[name]), torch.full_like(cond[name], null), cond[name])
+            cond[name] = torch.where(expand_like(dropped, cond[name]), torch.full_like(cond[name], null), cond[name])
         return images.to(device), {name: value.to(device) for name, value in cond.items()}

@@ -16,11 +16,11 @@ from genie_ext import jvp_distill_loss
 from genie_ext.ops.jvp_distill_loss import WEIGHTINGS
 
 from ..._arguments import choice, integer, real
-from ..._training import RunOptions, TrainingRun
 from ...grids import GRIDS
-from ...models import WrappedModel
+from ...models.wrap import WrappedModel
 from ...plan import Plan
 from ...solvers import genie_hermite
+from ...training import RunOptions, TrainingRun
 from ..heads.correction import CorrectionConfig
 from ..heads.files import Head, new_head
 from ..heads.head import HeadConfig

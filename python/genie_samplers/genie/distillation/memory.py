@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from ...models import WrappedModel
+from ...models.wrap import WrappedModel
 
 __all__ = ["bytes_per_sample", "fitting_chunk_size"]
 

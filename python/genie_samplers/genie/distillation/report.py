@@ -14,7 +14,7 @@ import torch
 
 from genie_ext import jvp_distill_loss
 
-from ...compare import Comparison, compare
+from ...uses.compare import Comparison, compare
 from ..heads.files import Head
 from ..heads.headed import HeadedModel
 from .targets import Source, Targets

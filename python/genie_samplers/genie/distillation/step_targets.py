@@ -1,4 +1,4 @@
-"""Step-scale targets: what the network's own fine trajectories say that the steps of some plans lack."""
+"""Step-scale targets: what the network's own fine trajectories say that the steps of some plans defect."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from ..._arguments import integer
-from ...models import WrappedModel
+from ...models.wrap import WrappedModel
 from ...plan import Plan
 from ..heads.correction import CorrectionConfig
-from ..heads.step_rows import step_rows
+from ..heads.step_features import step_features
 from .data import Data
-from .lacks import Lack, lacks
-from .rollout import roll_out
+from .step_defects import StepDefect, led_steps, step_defects
 from .targets import Targets
 from .trajectories import Trajectories, fine_trajectories, widest
 
@@ -36,12 +35,12 @@ class _Solved:
 
     plan: Plan
     fine: Trajectories
-    lacks: Sequence[Lack]
+    defects: Sequence[StepDefect]
     errors: np.ndarray
     carried: float
 
     @staticmethod
-    def of(plan: Plan, fine: Trajectories, steps: Sequence[Lack]) -> _Solved:
+    def of(plan: Plan, fine: Trajectories, steps: Sequence[StepDefect]) -> _Solved:
         errors, carried, deviation = [], 0.0, torch.zeros_like(fine.states[0], dtype=torch.float64)
         for step in steps:
             change = step.gain * step.correction().double()
@@ -59,7 +58,7 @@ class _Pool:
     """
 
     solved: Sequence[_Solved]
-    steps: Sequence[tuple[Lack, Mapping[str, Tensor]]]
+    steps: Sequence[tuple[StepDefect, Mapping[str, Tensor]]]
     chance: np.ndarray
     weight: np.ndarray
 
@@ -74,7 +73,7 @@ class StepTargets:
     plan's error: the squared change that the missing correction makes of the last state, were the data normal and the
     direction their widest. The weights make the loss the share of that error which is left unexplained. A new pool is
     made every ``pool_chunks`` chunks. From chunk ``forced_chunks`` on the steps are those of a plan that the head has
-    led so far (:func:`roll_out`).
+    led so far (:func:`led_steps`).
     """
 
     model: WrappedModel
@@ -105,8 +104,8 @@ class StepTargets:
             raise ValueError("plan: guided, or of another schedule than the model's; give an unguided plan of that")
         if plan.recipe.grid[-1] == plan.schedule.t_zero:
             raise ValueError("plan: ends at gamma = 0; give one that ends before, its last step has no correction")
-        step_rows(plan, self.head.memory)  # or why the head is not for this plan
-        if all(step.outputs < len(plan.outputs) for step in plan.instructions):
+        step_features(plan, self.head.memory)  # or why the head is not for this plan
+        if all(step.outputs < len(plan.outputs) for step in plan.rows):
             raise ValueError("plan: no step reads a correction; give more evaluations or a larger derivative_below")
 
     @cached_property
@@ -117,7 +116,7 @@ class StepTargets:
     @torch.no_grad()
     def chunk(self, number: int, head: nn.Module) -> Targets:
         pool, rng = self._pool_of(number // self.pool_chunks), np.random.default_rng([self.seed, _DRAWS, number])
-        return self._drawn(pool, rng) if number < self.forced_chunks else self._rolled(pool, rng, head)
+        return self._drawn(pool, rng) if number < self.forced_chunks else self._led(pool, rng, head)
 
     def _drawn(self, pool: _Pool, rng: np.random.Generator) -> Targets:
         """Steps from the fine trajectories."""
@@ -125,33 +124,35 @@ class StepTargets:
         rows = np.searchsorted(np.cumsum(pool.chance)[:-1], strata)
         samples = rng.integers(0, self.trajectories, self.size)
         drawn = [(*pool.steps[row], int(sample)) for row, sample in zip(rows, samples, strict=True)]
-        x, epsilon, told, target, *past = (
+        x, epsilon, features, target, *history = (
             torch.stack(values)
-            for values in zip(*(self._shown(lack, sample) for lack, _, sample in drawn), strict=True)
+            for values in zip(*(self._shown(defect, sample) for defect, _, sample in drawn), strict=True)
         )
         cond = {name: torch.stack([known[name][sample] for _, known, sample in drawn]) for name in self.data.cond}
-        labels = torch.tensor([lack.label for lack, _, _ in drawn], dtype=x.dtype, device=x.device)
-        with self.head.captured(self.model.network) as features:
+        labels = torch.tensor([defect.label for defect, _, _ in drawn], dtype=x.dtype, device=x.device)
+        with self.head.captured(self.model.network) as captured:
             self.model(x, labels, **cond)
         weight = torch.from_numpy(pool.weight[rows]).to(x.device)
-        return Targets((x, epsilon, past, features.last, told), target, torch.exp(told[:, 0].double()), weight)
+        return Targets(
+            (x, epsilon, history, captured.last, features), target, torch.exp(features[:, 0].double()), weight
+        )
 
-    def _rolled(self, pool: _Pool, rng: np.random.Generator, head: nn.Module) -> Targets:
+    def _led(self, pool: _Pool, rng: np.random.Generator, head: nn.Module) -> Targets:
         """Steps of a plan that the head itself has led, as many as there are of some trajectories."""
         solved = pool.solved[int(rng.integers(len(pool.solved)))]
-        count = min(self.trajectories, -(-self.size // len(solved.lacks)))
+        count = min(self.trajectories, -(-self.size // len(solved.defects)))
         samples = torch.from_numpy(rng.choice(self.trajectories, count, replace=False))
-        rolled = roll_out(self.model, head, solved.plan, solved.fine, samples)  # type: ignore[arg-type]
-        columns = zip(*((r.x, r.epsilon, r.last, r.told, r.target, *r.past) for r in rolled), strict=True)
-        x, epsilon, last, told, target, *past = (torch.cat(values) for values in columns)
-        effects = np.array([lack.gain for lack in solved.lacks]) ** 2 * len(rolled) / solved.carried
+        led = led_steps(self.model, head, solved.plan, solved.fine, samples)  # type: ignore[arg-type]
+        columns = zip(*((s.x, s.epsilon, s.last, s.features, s.target, *s.history) for s in led), strict=True)
+        x, epsilon, last, features, target, *history = (torch.cat(values) for values in columns)
+        effects = np.array([defect.gain for defect in solved.defects]) ** 2 * len(led) / solved.carried
         weight = torch.from_numpy(np.repeat(effects, count)).to(x.device)
-        return Targets((x, epsilon, past, last, told), target, torch.exp(told[:, 0].double()), weight)
+        return Targets((x, epsilon, history, last, features), target, torch.exp(features[:, 0].double()), weight)
 
-    def _shown(self, lack: Lack, sample: int) -> tuple[Tensor, ...]:
-        """x, epsilon, what the head is told, its target, and the memory."""
-        past = lack.past(sample, self.head.memory)
-        return lack.x[sample], lack.epsilons[0][sample], lack.told, lack.correction(sample), *past
+    def _shown(self, defect: StepDefect, sample: int) -> tuple[Tensor, ...]:
+        """x, epsilon, the features of the step, its target, and the history."""
+        history = defect.history(sample, self.head.memory)
+        return defect.x[sample], defect.epsilons[0][sample], defect.features, defect.correction(sample), *history
 
     def _pool_of(self, index: int) -> _Pool:
         """The pool of this number, which is kept until another one is asked for."""
@@ -169,13 +170,13 @@ class StepTargets:
             )  # fmt: skip
             for plan in group:
                 mine = fine.every(_stride(group[0], plan))
-                solved.append(_Solved.of(plan, mine, lacks(plan, mine, self.head.memory, self.widest)))
-        steps = [(lack, each.fine.cond) for each in solved for lack in each.lacks]
+                solved.append(_Solved.of(plan, mine, step_defects(plan, mine, self.head.memory, self.widest)))
+        steps = [(defect, each.fine.cond) for each in solved for defect in each.defects]
         if not all(each.errors.sum() > 0.0 for each in solved):
             raise ValueError("model: some plans end on its trajectories without corrections; there is nothing to learn")
         share = np.concatenate([each.errors / each.errors.sum() for each in solved])
         chance = np.sqrt(share) / np.sqrt(share).sum()
-        effects = [lack.gain**2 / each.errors.sum() for each in solved for lack in each.lacks]
+        effects = [defect.gain**2 / each.errors.sum() for each in solved for defect in each.defects]
         return _Pool(solved, steps, chance, np.array(effects) / len(solved) / chance)
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...models import WrappedModel
-from ..beside import beside
-from ..derivative import differentiate, path_on
+from ...flow.total_derivative import coefficients_at, differentiate
+from ...forward_mode.linearize import linearize
+from ...models.wrap import WrappedModel
+from ..expand_like import expand_like
 from ..heads.head import HeadConfig
-from ..tangents.linearize import linearize
 from .data import Data
 
 __all__ = ["PointwiseTargets", "Source", "Targets"]
@@ -68,9 +68,11 @@ class PointwiseTargets:
         t = np.clip(self.model.schedule.time_of_gamma(np.exp(low + (high - low) * place)), self.t_min, self.t_max)
         noise = torch.from_numpy(rng.standard_normal(images.shape, dtype=np.float32)).to(images)
         schedule = self.model.schedule
-        alpha, sigma = (beside(torch.from_numpy(f(t)).to(images), images) for f in (schedule.alpha, schedule.sigma))
+        alpha, sigma = (
+            expand_like(torch.from_numpy(f(t)).to(images), images) for f in (schedule.alpha, schedule.sigma)
+        )
         x = alpha * images + sigma * noise
-        path = path_on(self.model, x, torch.from_numpy(t))
+        path = coefficients_at(self.model, x, torch.from_numpy(t))
 
         def network(x: Tensor, label: Tensor) -> Tensor:
             return self.model(x, label, **cond)

@@ -12,10 +12,10 @@ from torch import Tensor
 from genie_ext import Noise, normal_fill
 
 from ... import grids, predictions
-from ..._inputs import signed_seed
-from ...engine import sample
-from ...models import WrappedModel
+from ...models.wrap import WrappedModel
 from ...plan import Plan
+from ...run import Call, PlanState, Program, row_labels, run_rows
+from ...run.inputs import signed_seed
 from ...schedules import Schedule
 from ...solvers import deis_tab
 from .data import Data
@@ -31,7 +31,7 @@ _FEWEST_PARTS = 4
 
 @dataclass(frozen=True)
 class Trajectories:
-    """At the times of a grid: states (one more than) epsilons, [B, ...] each, and what the network was told."""
+    """At the times of a grid: states (one more than) epsilons, [B, ...] each, and the network's conditioning."""
 
     states: Sequence[Tensor]
     epsilons: Sequence[Tensor]
@@ -67,19 +67,29 @@ def fine_trajectories(
     for start in range(0, count, batch_size or count):
         chosen = slice(start, start + (batch_size or count))
         solved.append(_solve(model, fine, parts, x[chosen], {name: value[chosen] for name, value in cond.items()}))
-    states, said = (list(map(torch.cat, zip(*parts_of, strict=True))) for parts_of in zip(*solved, strict=True))
+    states, predicted = (list(map(torch.cat, zip(*parts_of, strict=True))) for parts_of in zip(*solved, strict=True))
     columns = zip(*predictions.to_epsilon(model.outputs[0], model.schedule, times[:-1]), strict=True)
-    epsilons = [float(p) * at + float(q) * out for (p, q), at, out in zip(columns, states[:-1], said, strict=True)]
+    epsilons = [float(p) * at + float(q) * out for (p, q), at, out in zip(columns, states[:-1], predicted, strict=True)]
     return Trajectories(states, epsilons, model.label(times[:-1]).tolist(), cond)
 
 
 def _solve(
     model: WrappedModel, fine: Plan, parts: int, x: Tensor, cond: Mapping[str, Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """States at every ``parts``-th time of the fine plan, and what the network said at all but the last of them."""
-    seen = _Seen(model, parts)
-    end = sample(seen, fine, x_init=x, cond=cond, progress=False)
-    return [*seen.states, end], seen.said
+    """States at every ``parts``-th time of the fine plan, and the network's predictions at all but the last of them."""
+    labels = row_labels(model, fine, len(x), x.device)
+    states: list[Tensor] = []
+    predictions: list[Tensor] = []
+
+    def answer(call: Call, state: PlanState) -> Tensor:
+        output = model(state.model_input, labels[call.row], **cond)
+        if call.row % parts == 0:
+            states.append(state.x.clone())
+            predictions.append(output)
+        return output
+
+    program = Program.of(fine, device=x.device, dtype=x.dtype, model_dtype=model.dtype)
+    return [*states, run_rows(PlanState(program, x), answer).x], predictions
 
 
 def widest(images: Tensor) -> float:
@@ -96,21 +106,3 @@ def amplification(schedule: Schedule, times: np.ndarray, deviation: float) -> np
     """
     spread = np.hypot(schedule.alpha(times) * deviation, schedule.sigma(times))
     return spread[-1] / spread
-
-
-class _Seen:
-    """The model, which remembers state and prediction of its first call and of every ``parts``-th after it."""
-
-    def __init__(self, model: WrappedModel, parts: int) -> None:
-        self.model, self.parts, self.calls = model, parts, 0
-        self.schedule, self.label, self.dtype, self.device = model.schedule, model.label, model.dtype, model.device
-        self.states: list[Tensor] = []
-        self.said: list[Tensor] = []
-
-    def __call__(self, x: Tensor, t: Tensor, **cond: object) -> Tensor:
-        output = self.model(x, t, **cond)
-        if self.calls % self.parts == 0:
-            self.states.append(x.clone())
-            self.said.append(output)
-        self.calls += 1
-        return output

@@ -1,4 +1,4 @@
-"""A head that looks back: what a step of a multistep method lacks, from the network's features and its predictions."""
+"""A head that looks back: the defect of a step of a multistep method, from the network's features and its predictions."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..._arguments import integer
-from ..beside import beside
-from .features import LAST_LAYER, Features, captured
-from .sizes import check_sizes, groups, sizes, width_of
+from ..expand_like import expand_like
+from .features import LAST_LAYER, Features, captured, check_sizes, groups, sizes, width_of
 
 __all__ = ["CorrectionConfig", "CorrectionHead", "divided_differences"]
 
@@ -91,27 +90,27 @@ class CorrectionHead(nn.Module):
             nn.init.zeros_(module.weight)  # type: ignore[arg-type]
             nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor, epsilon: Tensor, past: Sequence[Tensor], last: Tensor, step: Tensor) -> Tensor:
+    def forward(self, x: Tensor, epsilon: Tensor, history: Sequence[Tensor], last: Tensor, step: Tensor) -> Tensor:
         """-> [B, 3 C, H, W]: c1, c2, c3.
 
-        x, epsilon: [B, C, H, W]. past: earlier predictions, newest first, as many as there are; last: [B, F, H, W].
+        x, epsilon: [B, C, H, W]. history: earlier predictions, newest first, as many as there are; last: [B, F, H, W].
         step: [B, 2 + memory], log gamma, then the falls of log gamma over the step and over those before, zero for
         those that the polynomial does not span.
         """
         log_gamma, widths = step[:, 0], step[:, 1:]
         size = torch.sqrt(1.0 + torch.exp(2.0 * log_gamma))
-        differences = divided_differences((epsilon, *past[: self.config.memory]), widths[:, 1:])
-        scaled = [beside(size, d) * d for d in differences]
+        differences = divided_differences((epsilon, *history[: self.config.memory]), widths[:, 1:])
+        scaled = [expand_like(size, d) * d for d in differences]
         *modulation, gain = self.conditioning(_waves(step)).split([*[2 * self.config.width] * 3, 1], dim=1)
         h = self.conv_in(torch.cat([x, epsilon, *scaled, last], dim=1))
         inner = self.conv1(self._activated(0, h, modulation))
         inner = self.conv2(self._activated(1, inner, modulation))
         h = (h + inner) / math.sqrt(2.0)
         maps = self.conv_out(self._activated(2, h, modulation))
-        return maps * beside(torch.exp(gain[:, 0]) * _interpolation_error(widths) / size, maps)
+        return maps * expand_like(torch.exp(gain[:, 0]) * _interpolation_error(widths) / size, maps)
 
     def _activated(self, place: int, h: Tensor, modulation: Sequence[Tensor]) -> Tensor:
-        scale, shift = (beside(v, h) for v in modulation[place].chunk(2, dim=1))
+        scale, shift = (expand_like(v, h) for v in modulation[place].chunk(2, dim=1))
         return functional.silu(self.norms[place](h) * (1.0 + scale) + shift)
 
 
@@ -126,7 +125,7 @@ def divided_differences(values: Sequence[Tensor], widths: Tensor) -> list[Tensor
     for order in range(1, widths.shape[1] + 1):
         spans = [ends[:, order + j] - ends[:, j] for j in range(len(row) - 1)]
         row = [
-            (a - b) * beside(torch.where(widths[:, order + j - 1] > 0, 1.0 / span, 0.0), a)
+            (a - b) * expand_like(torch.where(widths[:, order + j - 1] > 0, 1.0 / span, 0.0), a)
             for j, ((a, b), span) in enumerate(zip(pairwise(row), spans, strict=True))
         ]
         found.append(row[0] if row else torch.zeros_like(values[0]))

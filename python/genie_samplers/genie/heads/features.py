@@ -5,11 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-__all__ = ["EMBEDDING_LAYER", "LAST_LAYER", "Features", "captured", "layer"]
+from ..._arguments import integer
+
+__all__ = [
+    "EMBEDDING_LAYER",
+    "LAST_LAYER",
+    "Features",
+    "Sizes",
+    "captured",
+    "check_sizes",
+    "groups",
+    "sizes",
+    "width_of",
+]
 
 LAST_LAYER = "conv_norm_out"  # of diffusers' UNet2DModel and UNet2DConditionModel; its input is the last feature map
 EMBEDDING_LAYER = "time_embedding"
@@ -39,9 +51,9 @@ def captured(network: nn.Module, last: str = LAST_LAYER, embedding: str | None =
         if threading.get_ident() == thread:
             features.embedding = output
 
-    hooks = [layer(network, last, "last").register_forward_pre_hook(keep_input)]
+    hooks = [_layer(network, last, "last").register_forward_pre_hook(keep_input)]
     if embedding is not None:
-        hooks.append(layer(network, embedding, "embedding").register_forward_hook(keep_output))
+        hooks.append(_layer(network, embedding, "embedding").register_forward_hook(keep_output))
     try:
         yield features
     finally:
@@ -54,7 +66,7 @@ def captured(network: nn.Module, last: str = LAST_LAYER, embedding: str | None =
             )
 
 
-def layer(network: nn.Module, name: str, argument: str) -> nn.Module:
+def _layer(network: nn.Module, name: str, argument: str) -> nn.Module:
     """The submodule of this name; ValueError naming ``argument`` where there is none."""
     try:
         found = network.get_submodule(name)
@@ -64,3 +76,57 @@ def layer(network: nn.Module, name: str, argument: str) -> nn.Module:
         known = ", ".join(child for child, _ in network.named_children())
         raise ValueError(f"{argument}={name!r}: {type(network).__name__} has no such layer; its layers are {known}")
     return found
+
+
+class Sizes(NamedTuple):
+    """channels: of a sample. features: of the last feature map. embedding: of the time embedding, 0 if not asked."""
+
+    channels: int
+    features: int
+    embedding: int
+
+
+def sizes(network: nn.Module, last_layer: str, embedding_layer: str | None = None) -> Sizes:
+    """All of them; ValueError where a layer is missing or a size cannot be read."""
+    found = _readable(network, last_layer, embedding_layer)
+    if None in found.values():
+        raise ValueError(
+            f"network: the sizes of {type(network).__name__} cannot be read from {last_layer!r}, {embedding_layer!r} "
+            f"and its config ({found}); it needs as many in_channels as out_channels, so no learned variance and "
+            "nothing beside the state; wrap it so, and pass the head's config"
+        )
+    return Sizes(**found)  # type: ignore[arg-type]
+
+
+def check_sizes(config: Any, network: nn.Module, last_layer: str, embedding_layer: str | None = None) -> None:
+    """ValueError where a layer is missing, or what can be read is not what the head's config says."""
+    for name, size in _readable(network, last_layer, embedding_layer).items():
+        if size is not None and hasattr(config, name) and size != getattr(config, name):
+            raise ValueError(
+                f"head: made for {name}={getattr(config, name)}, but {type(network).__name__} has {size}; give the "
+                "head that was distilled from this network"
+            )
+
+
+def width_of(known: Sizes, width: int | None) -> int:
+    """The width asked for, or that of the last feature map."""
+    return known.features if width is None else integer(width, "width", least=1)
+
+
+def groups(channels: int, most: int = 32) -> int:
+    """Of a GroupNorm: the largest divisor of ``channels`` up to ``most`` and 32."""
+    return next((n for n in range(min(most, 32), 0, -1) if channels % n == 0), 1)
+
+
+def _readable(network: nn.Module, last_layer: str, embedding_layer: str | None) -> dict[str, int | None]:
+    norm = _layer(network, last_layer, "last_layer")
+    features = getattr(norm, "num_channels", None) or getattr(norm, "in_channels", None)
+    config = getattr(network, "config", None)
+    channels = getattr(config, "out_channels", None)
+    alike = getattr(config, "in_channels", channels) == channels
+    embedding: int | None = 0
+    if embedding_layer is not None:
+        mlp = _layer(network, embedding_layer, "embedding_layer")
+        linear = [module.out_features for module in mlp.modules() if isinstance(module, nn.Linear)]
+        embedding = linear[-1] if linear else None
+    return {"channels": channels if alike else None, "features": features, "embedding": embedding}

@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from .features import EMBEDDING_LAYER, LAST_LAYER, Features, captured
-from .sizes import check_sizes, groups, sizes, width_of
+from .features import EMBEDDING_LAYER, LAST_LAYER, Features, captured, check_sizes, groups, sizes, width_of
 
 __all__ = ["GenieHead", "HeadConfig"]
 

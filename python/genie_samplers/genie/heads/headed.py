@@ -4,91 +4,100 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.resources import as_file, files
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ... import models, predictions
-from ...models import WrappedModel
+from ... import predictions
+from ...models.wrap import WrappedModel
 from ...plan import Plan
-from ..beside import beside
+from ..expand_like import expand_like
 from ..extended import ExtendedModel
 from .correction import CorrectionHead
 from .features import Features
 from .files import Head, check_network, load_head
 from .head import GenieHead
-from .step_rows import step_rows
+from .step_features import step_features
 
-__all__ = ["CorrectedModel", "HeadedModel", "embedded", "with_head"]
+__all__ = ["CorrectedModel", "HeadedModel", "with_head"]
 
 
-@dataclass(frozen=True)
 class HeadedModel(ExtendedModel):
     """Made by :func:`with_head`; plans with derivative="head" run it, or "correction" (:class:`CorrectedModel`)."""
 
     head: Head
 
-    @property
-    def further(self) -> tuple[str, ...]:
-        return self.head.config.outputs
+    def __init__(self, model: WrappedModel, head: Head) -> None:
+        super().__init__(model, head.config.outputs)
+        self.head = head
 
-    @abstractmethod
-    def _maps(self, x: Tensor, epsilon: Tensor, features: Features, told: Tensor, past: Sequence[Tensor]) -> Tensor:
-        """What the head returns; told: [B, ...], the columns of the label after those of epsilon."""
+    def labels(self, plan: Plan) -> NDArray[np.float64]:
+        """[rows, 4]: the network's label, p and q of epsilon = p x + q output, and gamma."""
+        times = np.asarray(plan.times)
+        to_epsilon = predictions.to_epsilon(self.model.outputs[0], self.model.schedule, times)
+        label = np.asarray(self.model.label(times), dtype=np.float64)
+        return np.stack([label, *to_epsilon, self.model.schedule.gamma(times)], axis=-1)
 
-    def label(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[rows] -> [rows, 4]: the network's label, p and q of epsilon = p x + q output, and gamma."""
-        to_epsilon = predictions.to_epsilon(self.model.outputs[0], self.schedule, times)
-        return np.stack([self.model.label(times), *to_epsilon, self.schedule.gamma(times)], axis=-1)
-
-    def __call__(self, x: Tensor, t: Tensor, *, past: Sequence[Tensor] = (), **cond: object) -> tuple[Tensor, ...]:
+    def __call__(self, x: Tensor, t: Tensor, *, history: Sequence[Tensor] = (), **cond: Any) -> tuple[Tensor, ...]:
         """x [B, C, H, W], t [B, 4 or more] -> the network's prediction and the head's maps, of its dtype, like x."""
-        label, p, q = t[:, :3].unbind(1)
         if self.count == 1:
-            return (self.model(x, label, **cond),)
-        with self.head.config.captured(self.model.network) as features:
-            output = self.model(x, label, **cond)
-        epsilon = beside(p, x) * x + beside(q, x) * output  # float32 where x is less: p and q may be large
-        maps = self._maps(x, epsilon, features, t[:, 3:], past)
+            return (self.model(x, t[:, 0], **cond),)
+        output, inputs = self.evaluate(x, t, history, **cond)
+        maps = self.head(*inputs)
         return (output, *maps.chunk(3, dim=1))[: self.count]
 
+    def evaluate(
+        self, x: Tensor, t: Tensor, history: Sequence[Tensor] = (), **cond: Any
+    ) -> tuple[Tensor, tuple[Any, ...]]:
+        """The network's prediction, and what the head is given: its arguments, in its dtype."""
+        label, p, q = t[:, :3].unbind(1)
+        with self.head.config.captured(self.model.network) as features:
+            output = self.model(x, label, **cond)
+        epsilon = expand_like(p, x) * x + expand_like(q, x) * output  # float32 where x is less: p and q may be large
+        return output, self._head_inputs(x, epsilon, features, t[:, 3:], history)
 
-@dataclass(frozen=True)
+    @abstractmethod
+    def _head_inputs(
+        self, x: Tensor, epsilon: Tensor, features: Features, step: Tensor, history: Sequence[Tensor]
+    ) -> tuple[Any, ...]:
+        """step: [B, ...], the columns of the label after those of epsilon."""
+
+
 class PointwiseModel(HeadedModel):
     """With a head of the derivative itself."""
 
     head: GenieHead
 
-    def _maps(self, x: Tensor, epsilon: Tensor, features: Features, told: Tensor, past: Sequence[Tensor]) -> Tensor:
-        inputs = (x, epsilon, features.last, features.embedding, told[:, 0])
-        return self.head(*(v.to(self.head.conv_in.weight.dtype) for v in inputs))
+    def _head_inputs(
+        self, x: Tensor, epsilon: Tensor, features: Features, step: Tensor, history: Sequence[Tensor]
+    ) -> tuple[Any, ...]:
+        inputs = (x, epsilon, features.last, features.embedding, step[:, 0])
+        return tuple(v.to(self.head.conv_in.weight.dtype) for v in inputs)
 
 
-@dataclass(frozen=True)
 class CorrectedModel(HeadedModel):
-    """With a head of corrections: it looks back, at the earlier predictions that the row of the plan reads."""
+    """With a head of corrections, which reads the earlier predictions that the row of the plan reads."""
 
     head: CorrectionHead
-    looks_back: ClassVar[bool] = True
+    reads_history = True
 
-    def rows(self, plan: Plan) -> NDArray[np.float64]:
-        """[rows, 5 + memory]: :meth:`label` with log gamma for gamma, and the widths of :func:`step_rows`."""
-        labels = self.label(np.asarray(plan.times))
+    def labels(self, plan: Plan) -> NDArray[np.float64]:
+        """[rows, 5 + memory]: as of :class:`HeadedModel`, with the columns of :func:`step_features` for gamma."""
+        labels = super().labels(plan)
         if self.count == 1:
             return labels
-        return np.concatenate([labels[:, :3], step_rows(plan, self.head.config.memory)], axis=1)
+        return np.concatenate([labels[:, :3], step_features(plan, self.head.config.memory)], axis=1)
 
-    def _maps(self, x: Tensor, epsilon: Tensor, features: Features, told: Tensor, past: Sequence[Tensor]) -> Tensor:
-        x, epsilon, last, told, *past = (
-            v.to(self.head.conv_in.weight.dtype) for v in (x, epsilon, features.last, told, *past)
+    def _head_inputs(
+        self, x: Tensor, epsilon: Tensor, features: Features, step: Tensor, history: Sequence[Tensor]
+    ) -> tuple[Any, ...]:
+        x, epsilon, last, step, *earlier = (
+            v.to(self.head.conv_in.weight.dtype) for v in (x, epsilon, features.last, step, *history)
         )
-        return self.head(x, epsilon, past, last, told)
+        return x, epsilon, earlier, last, step
 
 
 def with_head(model: WrappedModel, head: Head | Path | str) -> HeadedModel:
@@ -103,15 +112,9 @@ def with_head(model: WrappedModel, head: Head | Path | str) -> HeadedModel:
     if not isinstance(head, Head):
         check_network(head, model)
     loaded.config.check_fits(model.network)
-    count, where = 1 + len(loaded.config.outputs), model.device or "cpu"
-    if isinstance(loaded, GenieHead):
-        return PointwiseModel(model, count, loaded.to(where))
-    return CorrectedModel(model, count, loaded.to(where))
-
-
-def embedded(
-    device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, *, network: WrappedModel | None = None
-) -> HeadedModel:
-    """The network of :func:`genie_samplers.models.embedded`, ``network`` if it is loaded already, with its own head."""
-    with as_file(files("genie_samplers") / "assets") as folder:
-        return with_head(network or models.embedded(device, dtype), folder)
+    where = model.device or "cpu"
+    return (
+        PointwiseModel(model, loaded.to(where))
+        if isinstance(loaded, GenieHead)
+        else CorrectedModel(model, loaded.to(where))
+    )

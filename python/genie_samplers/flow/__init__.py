@@ -1,0 +1,1 @@
+"""Derivatives of epsilon along the probability flow."""

@@ -1,0 +1,169 @@
+"""A forward pass written down as it runs: one linear map of tangents for each function that its inputs reach.
+
+The pass is the plain one, bit for bit; what it leaves behind spares the derivative a second one.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode_temporarily
+
+from .calls import Call, tensors
+from .rules import pushforward
+from .tape import Entry, Tape
+
+__all__ = ["record"]
+
+_torch: Any = torch._C
+_METADATA = (bool, int, str, torch.Size, torch.dtype, torch.device, torch.layout)
+
+
+def record(f: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> tuple[Tensor, Tape | None]:
+    """f(*inputs) and its tape; None where a derivative could go unnoticed, or a value kept was overwritten.
+
+    That is: in-place functions on what depends on the inputs, custom autograd functions, operators called past torch's
+    Python functions, values read as numbers, autocast, transforms of torch.func, recorded gradients.
+    """
+    if any(t.requires_grad for t in inputs):
+        return f(*inputs), None
+    # the caller's own may also be constants, as conditioning
+    recorder = _Recorder(inputs := tuple(t.clone() if t.is_inference() else t.view_as(t) for t in inputs))
+    with recorder.watch, recorder:
+        value = f(*inputs)
+    return value, recorder.finished(value)
+
+
+class _Unsafe(Exception):
+    """This pass cannot be differentiated by its tape."""
+
+
+class _Known(NamedTuple):
+    tensor: weakref.ref[Tensor]
+    place: int
+    version: int
+
+
+class _Recorder(TorchFunctionMode):
+    def __init__(self, inputs: tuple[Tensor, ...]) -> None:
+        super().__init__()
+        self.tape = Tape()
+        self.watch = _Watch(weakref.proxy(self))
+        self.safe = True
+        self._known: dict[int, _Known] = {}
+        self._operands: list[tuple[weakref.ref[Tensor], int]] = []
+        for tensor in inputs:
+            self._add(tensor)
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if _get_current_dispatch_mode() is not self.watch:  # the network has modes of its own
+            self.give_up()
+            return func(*args, **named)
+        with _pop_mode_temporarily():  # the watch, which only looks for what comes past here
+            value = func(*args, **named)
+        if self.safe:
+            try:
+                self._write(func, args, named, value)
+            except _Unsafe:
+                self.give_up()
+        return value
+
+    def depends(self, tensor: Tensor) -> bool:
+        return self._place(tensor) is not None
+
+    def give_up(self) -> None:
+        self.safe, self.tape = False, Tape()
+
+    def finished(self, value: Tensor) -> Tape | None:
+        kept = ((ref(), version) for ref, version in self._operands)
+        if not self.safe or any(t is not None and _version(t) != version for t, version in kept):
+            return None
+        place = self._place(value)
+        if place is None:
+            return None
+        self.tape.result = place
+        return self.tape
+
+    def _write(self, func: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any], value: Any) -> None:
+        if _transformed():
+            raise _Unsafe
+        operands = [*tensors(args), *tensors(named)]
+        reached = [(at, t, place) for at, t in operands if (place := self._unchanged(t)) is not None]
+        if not reached:
+            return
+        if not _torch._is_fwd_grad_enabled() or _torch._is_any_autocast_enabled():
+            raise _Unsafe
+        if any(value is t for _, t in operands):
+            if self._place(value) is None:  # written into a tensor that was a constant
+                raise _Unsafe
+            return
+        values = (value,) if isinstance(value, Tensor) else value
+        if func is Tensor.data_ptr or not _known_result(values):
+            raise _Unsafe
+        if isinstance(values, _METADATA) or not any(map(_moves, values)):
+            return
+        moving, values_of, places = zip(*reached, strict=True)
+        push = pushforward(Call.of(func, args, named, moving), values_of, value)
+        self._operands += [(weakref.ref(t), _version(t)) for _, t in operands]
+        outputs = tuple(self._add(v) if _moves(v) else None for v in values)
+        self.tape.add(Entry(push, places, outputs))
+
+    def _add(self, tensor: Tensor) -> int:
+        if tensor.requires_grad:
+            raise _Unsafe
+        place = self.tape.place()
+        self._known[id(tensor)] = _Known(weakref.ref(tensor), place, _version(tensor))
+        return place
+
+    def _place(self, tensor: Tensor) -> int | None:
+        known = self._known.get(id(tensor))
+        return known.place if known is not None and known.tensor() is tensor else None
+
+    def _unchanged(self, tensor: Tensor) -> int | None:
+        place = self._place(tensor)
+        if place is not None and self._known[id(tensor)].version != _version(tensor):
+            raise _Unsafe
+        return place
+
+
+class _Watch(TorchDispatchMode):
+    """Sees operators that did not pass through the recorder: of TorchScript, of C++ extensions."""
+
+    def __init__(self, recorder: _Recorder) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping | None = None
+    ) -> Any:
+        if any(self.recorder.depends(t) for _, t in (*tensors(args), *tensors(kwargs or {}))):
+            self.recorder.give_up()
+        with _torch.DisableTorchFunction():  # past the recorder again
+            return func(*args, **(kwargs or {}))
+
+
+def _transformed() -> bool:
+    return _torch._functorch.peek_interpreter_stack() is not None
+
+
+def _known_result(value: Any) -> bool:
+    return isinstance(value, _METADATA) or (
+        isinstance(value, list | tuple) and all(isinstance(v, Tensor | int) for v in value)
+    )
+
+
+def _moves(value: Any) -> bool:
+    """Whether this has a derivative at all: indices and masks are constants between their jumps."""
+    return isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version

@@ -1,0 +1,96 @@
+"""Guided models: one network call on a doubled batch, the mixing left to the plan's table."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .batches import map_batches
+from .contract import Model, as_model
+
+__all__ = ["ClassifierFree", "classifier_free"]
+
+
+class ClassifierFree(Model):
+    """A model that returns (conditional, unconditional) outputs; made by :func:`classifier_free`."""
+
+    conditional: Model
+
+    def __init__(self, conditional: Model, null: Mapping[str, Any], shared: Collection[str] = ()) -> None:
+        self.conditional, self.null, self.shared = conditional, null, frozenset(shared)
+        self.schedule, self.label, self.network = conditional.schedule, conditional.label, conditional.network
+        names = conditional.outputs
+        self.outputs = None if names is None else (*names, *(f"uncond.{name}" for name in names))
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        return self.conditional.dtype
+
+    @property
+    def device(self) -> torch.device | None:
+        return self.conditional.device
+
+    def labels(self, plan: Any) -> Any:
+        return self.conditional.labels(plan)
+
+    def first(self, count: int) -> ClassifierFree:
+        """The same with the first ``count`` of the conditional model's outputs, and their twins."""
+        return ClassifierFree(self.conditional.first(count), self.null, self.shared)
+
+    def sharing(self, names: Collection[str]) -> ClassifierFree:
+        return ClassifierFree(self.conditional.sharing(names), self.null, names)
+
+    def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> tuple[Tensor, ...]:
+        """x [B, ...], t [B] -> views of the network's outputs on 2B samples: all conditional ones, then their twins."""
+        both = {k: v if k in self.shared else map_batches(v, _twice) for k, v in cond.items() if k not in self.null}
+        both |= {k: _with_null(k, cond.get(k), null, x) for k, null in self.null.items()}
+        outputs = self.conditional(torch.cat([x, x]), torch.cat([t, t]), **both)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        return *(o[: len(x)] for o in outputs), *(o[len(x) :] for o in outputs)
+
+
+def classifier_free(model: Any, *, null: Mapping[str, object]) -> ClassifierFree:
+    """Classifier-free guidance: use with ``plan.guided(scale)``.
+
+    model: any network, from models.wrap or genie.with_head for example. null: the conditioning of "no condition", for
+    example ``{"class_labels": 10}``; a number stands for one per sample, a tensor is one sample's conditioning. Ho and
+    Salimans, arXiv 2207.12598; the plan forms scale * conditional + (1 - scale) * unconditional.
+    """
+    conditional = as_model(model)
+    if not isinstance(null, Mapping) or not null:
+        raise ValueError("null: empty; name the conditioning that stands for no condition, as in {'class_labels': 10}")
+    for name, value in null.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | Tensor):
+            raise TypeError(f"null[{name!r}]: {value!r}; give a number, or a tensor of one sample's conditioning")
+    device = conditional.device
+    return ClassifierFree(
+        conditional, {k: v.to(device=device) if isinstance(v, Tensor) else v for k, v in null.items()}
+    )
+
+
+def _twice(value: Any) -> Any:
+    """One entry per sample, for the conditional and the unconditional half."""
+    if isinstance(value, Tensor):
+        return torch.cat([value, value])
+    return np.concatenate([value, value]) if isinstance(value, np.ndarray) else value + value
+
+
+def _with_null(name: str, value: object, null: Any, x: Tensor) -> Tensor:
+    """[B, ...] followed by the null conditioning of B samples."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
+        value = torch.from_numpy(value).to(x.device)
+    elif isinstance(value, list | tuple) and all(isinstance(v, int | float) for v in value):
+        value = torch.tensor(value, device=x.device)
+    if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != len(x):
+        given = tuple(value.shape) if isinstance(value, Tensor) else repr(value)
+        raise ValueError(
+            f"cond[{name!r}]: {given}; null replaces it, so give a tensor with one entry per sample, [B, ...]"
+        )
+    if isinstance(null, Tensor) and null.shape != value.shape[1:]:
+        raise ValueError(f"null[{name!r}]: shape {tuple(null.shape)}; one sample of cond has {tuple(value.shape[1:])}")
+    filled = null.to(value).expand_as(value) if isinstance(null, Tensor) else torch.full_like(value, null)
+    return torch.cat([value, filled])

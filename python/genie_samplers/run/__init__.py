@@ -1,0 +1,23 @@
+"""Running a plan: a program on a device, the state of a batch, and the loop over both."""
+
+from .errors import NonFiniteError
+from .loop import ask, row_labels, run_rows
+from .program import Call, Program
+from .sample import AnyModel, OnRow, RowEvent, sample
+from .start import Start
+from .state import PlanState
+
+__all__ = [
+    "AnyModel",
+    "Call",
+    "NonFiniteError",
+    "OnRow",
+    "PlanState",
+    "Program",
+    "RowEvent",
+    "Start",
+    "ask",
+    "row_labels",
+    "run_rows",
+    "sample",
+]

@@ -1,0 +1,253 @@
+"""Arguments of ``sample``, checked and brought to the device before the loop."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genie_ext import wants_gradients
+
+from .._arguments import integer
+from ..models.batches import is_batch, map_batches
+from ..models.contract import Model
+from ..models.outputs import FLOATS
+from ..plan import Plan
+from .loop import row_labels
+
+__all__ = ["Chunk", "Inputs", "gather_inputs", "signed_seed"]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The samples of one pass through the plan, the last ones repeated up to the batch size."""
+
+    index: Tensor  # int64 [b], positions in the run
+    sample_ids: Tensor  # int64 [b]
+    x: Tensor | None  # [b, ...] what the run starts from, where that is given
+    cond: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    shape: tuple[int, ...]  # [B, ...] of all samples
+    batch_size: int
+    device: torch.device
+    dtype: torch.dtype
+    model_dtype: torch.dtype
+    all_ids: tuple[int, ...]
+    ids: Tensor  # int64 [B]
+    seed: Tensor  # int64 [1]
+    labels: Sequence[Tensor]  # of each row, float32 [batch_size] or [batch_size, m]
+    cond: Mapping[str, object]  # one entry per sample
+    shared: Mapping[str, object]
+    x: Tensor | None  # [B, ...] the state or image given
+
+    @property
+    def count(self) -> int:
+        return self.shape[0]
+
+    def select(self, start: int) -> Chunk:
+        """The samples ``start``, ``start + 1``, ..., and what all share."""
+        if self.batch_size == self.count:
+            return Chunk(torch.arange(self.count, device=self.device), self.ids, self.x, {**self.cond, **self.shared})
+        whole = start + self.batch_size <= self.count
+        index = torch.arange(start, start + self.batch_size, device=self.device).clamp(max=self.count - 1)
+        positions = index.tolist()
+
+        def take(value: Any) -> Any:
+            """A view, or a copy where the last sample is repeated."""
+            if whole:
+                return value[start : start + self.batch_size]
+            if isinstance(value, Tensor):  # unlike value[index], this does not start every thread for a few elements
+                return value.index_select(0, index)
+            return value[positions] if isinstance(value, np.ndarray) else type(value)(value[i] for i in positions)
+
+        cond = {name: map_batches(value, take) for name, value in self.cond.items()}
+        x = None if self.x is None else take(self.x)
+        return Chunk(index, take(self.ids), x, {**cond, **self.shared})
+
+
+def gather_inputs(
+    model: Model,
+    plan: Plan,
+    *,
+    shape: Sequence[int] | None,
+    seed: int,
+    cond: Mapping[str, object] | None,
+    shared: Mapping[str, object] | None,
+    x: Tensor | None,
+    name: str,
+    sample_ids: Sequence[int] | None,
+    batch_size: int | None,
+    device: torch.device | str | None,
+    dtype: torch.dtype | None,
+) -> Inputs:
+    """Check the arguments of :func:`genie_samplers.sample` and upload what the loop reads.
+
+    x: what the run starts from, an argument called ``name``, or None to start in noise.
+    """
+    _refuse_gradients(name, x)
+    state = _resolve_dtype(dtype, x)
+    full_shape = _resolve_shape(plan, shape, x, name)
+    count = full_shape[0]
+    where = _resolve_device(model, x, device)
+    ids = _resolve_ids(sample_ids, count)
+    size = _resolve_batch_size(batch_size, count)
+    _check_guidance(plan, count)
+    return Inputs(
+        shape=full_shape,
+        batch_size=size,
+        device=where,
+        dtype=state,
+        model_dtype=model.dtype or state,
+        all_ids=ids,
+        ids=torch.tensor(ids, dtype=torch.int64, device=where),
+        seed=torch.tensor([signed_seed(seed)], dtype=torch.int64, device=where),
+        labels=row_labels(model, plan, size, where),
+        cond=_resolve_cond(cond, count, where),
+        shared=_resolve_shared(shared, cond, where),
+        x=None if x is None else x.to(where, state),
+    )
+
+
+def _refuse_gradients(name: str, x: Tensor | None) -> None:
+    """The loop writes its states into buffers, where gradients and tangents would end without a word."""
+    if isinstance(x, Tensor) and (wants_gradients(x) or (x.requires_grad and torch.is_grad_enabled())):
+        raise ValueError(
+            f"{name}: requires grad, carries a tangent or is inside a torch.func transform, but sampling does not "
+            "differentiate; pass .detach(), call it under torch.no_grad(), or drive a PlanState(..., in_place=False)"
+        )
+
+
+def _resolve_shape(plan: Plan, shape: Sequence[int] | None, x: Tensor | None, name: str) -> tuple[int, ...]:
+    if x is None and plan.rising:
+        raise ValueError("state: missing; this plan encodes (its times rise), so pass state= or image= to start from")
+    if x is not None:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{name}: {type(x).__name__}; need a float tensor [B, ...]")
+        if shape is not None and tuple(shape) != tuple(x.shape):
+            raise ValueError(f"shape={tuple(shape)}, but {name} has {tuple(x.shape)}; pass one of them")
+        if x.dtype not in FLOATS:
+            raise TypeError(f"{name}: dtype {x.dtype}; need a float tensor")
+        shape = x.shape
+    if shape is None:
+        raise ValueError("shape: missing; pass shape=(B, ...), or state= or image= to start from")
+    if not isinstance(shape, Sequence):
+        raise TypeError(f"shape={shape!r}; need (B, ...)")
+    sizes = tuple(integer(n, "shape") for n in shape)
+    if len(sizes) < 2 or min(sizes) < 1:
+        raise ValueError(f"shape={sizes}; need (B, ...) with B >= 1 and every size a positive integer")
+    return sizes
+
+
+def _resolve_dtype(dtype: torch.dtype | None, x: Tensor | None) -> torch.dtype:
+    if dtype is None:  # as precise as the start
+        double = isinstance(x, Tensor) and x.dtype == torch.float64
+        return torch.float64 if double else torch.float32
+    if dtype not in FLOATS:
+        raise TypeError(f"dtype={dtype}; choose {', '.join(str(d) for d in FLOATS)}")
+    return dtype
+
+
+def _resolve_device(model: Model, x: Tensor | None, device: torch.device | str | None) -> torch.device:
+    wanted = device or model.device or ("cpu" if x is None else x.device)
+    try:
+        chosen = torch.device(wanted)
+    except RuntimeError as error:
+        raise ValueError(f"device={wanted!r}: {error}; use 'cpu', 'cuda' or 'cuda:0'") from error
+    if chosen.type == "meta":
+        raise ValueError(f"device={wanted!r}: meta tensors hold no values; use 'cpu' or 'cuda'")
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={wanted!r}: torch sees no CUDA GPU; use device='cpu'")
+    if chosen.type == "cuda" and chosen.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return chosen
+
+
+def _resolve_ids(sample_ids: Sequence[int] | None, count: int) -> tuple[int, ...]:
+    if sample_ids is None:
+        return tuple(range(count))
+    if not isinstance(sample_ids, Iterable):
+        raise TypeError(f"sample_ids: {sample_ids!r}; need {count} integers in 0..2^32-1")
+    ids = tuple(integer(i, "sample_ids") for i in sample_ids)
+    if len(ids) != count:
+        raise ValueError(f"sample_ids: {len(ids)} ids for {count} samples; give one per sample")
+    if min(ids) < 0 or max(ids) >= 2**32:
+        raise ValueError(f"sample_ids: {min(ids)}..{max(ids)}; need integers in 0..2^32-1")
+    return ids
+
+
+def _resolve_cond(cond: Mapping[str, object] | None, count: int, device: torch.device) -> dict[str, object]:
+    """Every batch checked to have one entry per sample, and tensors on the device."""
+    resolved: dict[str, object] = {}
+    for name, value in _named("cond", cond).items():
+
+        def on_device(batch: Any, name: str = name) -> Any:
+            if len(batch) != count:
+                shown = tuple(batch.shape) if hasattr(batch, "shape") else reprlib.repr(batch)
+                raise ValueError(
+                    f"cond[{name!r}]: {shown} for {count} samples; give one entry per sample of the whole run, [B, ...], or "
+                    "pass what all samples share in shared="
+                )
+            return batch.to(device) if isinstance(batch, Tensor) else batch
+
+        try:
+            resolved[name] = map_batches(value, on_device)
+        except TypeError as error:
+            raise TypeError(f"cond[{name!r}]: {error}; pass what all samples share in shared=") from None
+    return resolved
+
+
+def _resolve_shared(
+    shared: Mapping[str, object] | None, cond: Mapping[str, object] | None, device: torch.device
+) -> dict[str, object]:
+    named = _named("shared", shared)
+    if twice := sorted(named.keys() & (cond or {}).keys()):
+        raise ValueError(f"shared: {twice} are in cond too; give each in one of them")
+    return {name: _on_device(value, device) for name, value in named.items()}
+
+
+def _on_device(value: Any, device: torch.device) -> Any:
+    """Tensors moved, also in containers of them; anything else as it is."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    holds_containers = isinstance(value, Mapping | list | tuple) and not is_batch(value)
+    try:
+        return map_batches(value, lambda batch: _on_device(batch, device)) if holds_containers else value
+    except TypeError:  # of something else
+        return value
+
+
+def _named(argument: str, values: Mapping[str, object] | None) -> Mapping[str, object]:
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
+        raise TypeError(f"{argument}: {type(values).__name__}; need a mapping from argument names to values")
+    if taken := {"x", "t", "history"} & values.keys():
+        raise ValueError(f"{argument}: {sorted(taken)} are the model's own arguments; use other names")
+    return values
+
+
+def _resolve_batch_size(batch_size: int | None, count: int) -> int:
+    if batch_size is None:
+        return count
+    return integer(batch_size, "batch_size", least=1)
+
+
+def _check_guidance(plan: Plan, count: int) -> None:
+    if plan.guidance is not None and len(plan.guidance) not in (1, count):
+        raise ValueError(f"plan: {len(plan.guidance)} guidance scales for {count} samples; give one, or one per sample")
+
+
+def signed_seed(seed: int) -> int:
+    """The 64 bits of a seed as int64."""
+    bits = integer(seed, "seed")
+    if not 0 <= bits < 2**64:
+        raise ValueError(f"seed={seed}; need 64 bits, 0..2^64-1")
+    return bits - 2**64 if bits >= 2**63 else bits

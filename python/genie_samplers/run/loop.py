@@ -1,0 +1,88 @@
+"""The one loop over the rows of a plan, and what a row asks of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genie_ext import version
+
+from ..models.contract import Model
+from ..plan import Plan
+from .program import Call
+from .state import PlanState
+
+__all__ = ["Answer", "ask", "row_labels", "run_rows"]
+
+Answer = Callable[[Call, PlanState], Any]
+"""What the network returns for the next row of a state."""
+
+
+def run_rows(
+    state: PlanState,
+    answer: Answer,
+    after: Callable[[Call, Any], None] | None = None,
+    *,
+    until: int | None = None,
+) -> PlanState:
+    """Run every row that is left, or those before row ``until``; returns ``state``.
+
+    answer: called before each row that asks a network. after: called after every row, with what the network returned.
+    """
+    while (call := state.call) is not None and call.row != until:
+        outputs = answer(call, state) if call.calls else ()
+        state.advance(outputs)
+        if after is not None:
+            after(call, outputs)
+    return state
+
+
+def ask(model: Model, call: Call, state: PlanState, label: Tensor, cond: Mapping[str, Any]) -> Any:
+    """What the model returns for the next row of ``state``, of its outputs only those that are read where it can.
+
+    label: float32 [b] or [b, m]. ValueError where the network wrote into what it was given.
+    """
+    network = model.conditional if call.calls == 1 and model.conditional is not None else model
+    if call.unread and call.outputs:
+        network = network.first(call.outputs)
+    x = state.model_input
+    history = state.history if network.reads_history else []
+    before = [version(v) for v in (x, label, *history)]
+    outputs = network(x, label, history=history, **cond) if history else network(x, label, **cond)
+    if [version(v) for v in (x, label, *history)] != before:
+        raise ValueError(
+            f"model: wrote into its input x, t or history in row {call.row}; work on a copy (x = x.clone())"
+        )
+    return outputs
+
+
+def row_labels(model: Model, plan: Plan, size: int, device: torch.device) -> Sequence[Tensor]:
+    """Of each row one label, or one vector of them, as the network takes them: float32 [size] or [size, m].
+
+    ValueError where the model gives another number of them, or one that is not finite.
+    """
+    labels = np.asarray(model.labels(plan), dtype=np.float64)
+    if labels.ndim not in (1, 2) or len(labels) != len(plan.times):
+        raise ValueError(
+            f"model.labels: gave shape {labels.shape} for {len(plan.times)} rows; need one label per row, [rows] or [rows, m]"
+        )
+    finite = np.isfinite(labels)
+    if not finite.all():
+        _check_labels(labels, plan)
+        labels = np.where(finite, labels, 0.0)
+    uploaded = torch.from_numpy(labels).to(device, torch.float32)
+    with torch.inference_mode(False):  # an inference tensor does not notice that a network wrote into it
+        return uploaded[:, None].expand(-1, size, *labels.shape[1:]).contiguous().unbind(0)
+
+
+def _check_labels(labels: np.ndarray, plan: Plan) -> None:
+    for number, (row, value) in enumerate(zip(plan.rows, labels, strict=True)):
+        if row.calls and not np.isfinite(value).all():
+            raise ValueError(
+                f"plan: row {number} calls the network at time {row.time}, where its label is {value}; start or end the "
+                "grid at the schedule's t_end instead of t_zero"
+            )

@@ -1,0 +1,139 @@
+"""A plan on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..plan import Plan, RowLayout
+
+__all__ = ["Call", "Program"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a row asks: the network at ``time`` for its first ``outputs``; ``calls`` 0 none, 1 one half, 2 a guided pair.
+
+    names: what the row reads, in order, a guided pair's twins with the prefix ``uncond.``. unread: how many outputs more
+    the plan has, of each half.
+    """
+
+    row: int
+    time: float
+    calls: int
+    outputs: int
+    names: tuple[str, ...]
+    unread: int
+
+    def read(self, outputs: Any) -> Any:
+        """Of all outputs of the plan those that the row reads; what holds others than all is returned as it is."""
+        if not self.unread or not isinstance(outputs, tuple | list):
+            return outputs
+        half = self.outputs + self.unread
+        if len(outputs) != self.calls * half:
+            return outputs
+        return tuple(outputs[start + i] for start in range(0, len(outputs), half) for i in range(self.outputs))
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A plan on a device, uploaded once; read-only, shared by chunks and threads. Made by :meth:`of`.
+
+    dtype: of the state. model_dtype: of what the network is given. table: [rows, n] or per sample [rows, B, n], in the
+    compute dtype: float64 for a state of float64, else float32. backend: as of :func:`genie_ext.fused_step`.
+    """
+
+    plan: Plan
+    device: torch.device
+    dtype: torch.dtype
+    model_dtype: torch.dtype
+    table: Tensor
+    backend: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        plan: Plan,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        model_dtype: torch.dtype | None = None,
+        backend: str | None = None,
+    ) -> Program:
+        """Upload the plan's table. model_dtype: the state's by default."""
+        compute = torch.float64 if dtype == torch.float64 else torch.float32
+        table = torch.from_numpy(np.array(plan.table)).to(compute).to(device)
+        return cls(plan, torch.device(device), dtype, model_dtype or dtype, table, backend)
+
+    def with_table(self, table: Tensor) -> Program:
+        """The same rows with other numbers: [rows, n], or [rows, B, n] for B samples.
+
+        ValueError or TypeError where rows, columns, dtype or device are not those of ``self.table``.
+        """
+        ours = (self.table.shape[0], self.table.shape[-1])
+        if table.ndim not in (2, 3) or (table.shape[0], table.shape[-1]) != ours:
+            raise ValueError(f"table: shape {tuple(table.shape)}; need [{ours[0]}, {ours[1]}] or one such per sample")
+        if table.dtype != self.compute_dtype:
+            raise TypeError(f"table: dtype {table.dtype}; a state of {self.dtype} needs {self.compute_dtype}")
+        if table.device != self.table.device:
+            raise ValueError(f"table: on {table.device}, but the program is on {self.table.device}; move it there")
+        return replace(self, table=table)
+
+    def for_samples(self, index: Tensor) -> Program:
+        """The program of these samples, int64 [b], where the table is per sample; else itself."""
+        return self if self.table.ndim == 2 else replace(self, table=self.table.index_select(1, index))
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        return self.table.dtype
+
+    @property
+    def feeds(self) -> bool:
+        """Whether the network's input is another tensor than the state: scaled, or of another dtype."""
+        return self.model_dtype != self.dtype or any(row.input_scale != 1.0 for row in self.plan.rows)
+
+    @cached_property
+    def layout(self) -> tuple[RowLayout, ...]:
+        return self.plan.layout
+
+    @cached_property
+    def coefficients(self) -> Sequence[Tensor]:
+        """Of each row, as ``genie_ext.fused_step`` takes them: views of the table, [columns] or [B, columns]."""
+        return [row[..., : at.columns] for row, at in zip(self.table.unbind(0), self.layout, strict=True)]
+
+    @cached_property
+    def calls(self) -> Sequence[Call]:
+        return [_call(self.plan, number) for number in range(len(self.plan.rows))]
+
+    def predicted_x0(self, row: int, x: Tensor, outputs: Sequence[Tensor]) -> Tensor:
+        """The row's first converted output as a prediction of the clean data, in the compute dtype.
+
+        x: the state before the row; outputs: the network's there. ValueError for a row that asks no network.
+        """
+        layout, plan = self.layout[row], self.plan
+        if not layout.converted or not layout.calls:
+            raise ValueError(f"predicted_x0: row {row} calls no network; ask in a row that does")
+        first = self.coefficients[row][..., : layout.outputs + 3].reshape(-1, layout.outputs + 3)
+        p, *q, bound, scale = first.reshape(*first.shape, *(1,) * (x.ndim - 1)).unbind(1)
+        mixed = p * x
+        for weight, output in zip(q, outputs, strict=False):
+            mixed = mixed + weight * output
+        y = scale * mixed.clamp(-bound, bound)
+        if plan.quantity == "x0":
+            return y
+        alpha, sigma = (float(of(plan.rows[row].time)) for of in (plan.schedule.alpha, plan.schedule.sigma))
+        return (x - sigma * y) / alpha
+
+
+def _call(plan: Plan, number: int) -> Call:
+    row = plan.rows[number]
+    names = plan.outputs[: row.outputs] if row.calls else ()
+    twins = tuple(f"uncond.{name}" for name in names) if row.calls == 2 else ()
+    unread = len(plan.outputs) - len(names) if row.calls else 0
+    return Call(number, row.time, row.calls, len(names), names + twins, unread)

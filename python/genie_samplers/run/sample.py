@@ -1,0 +1,226 @@
+"""Samples: any plan with any model, chunk by chunk.
+
+Nothing in a chunk waits for the device: the finiteness of every state is recorded there and read once at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genie_ext import Noise
+
+from ..models.contract import Model, as_model, warn_if_training
+from ..models.fit import fitted
+from ..models.outputs import OutputReader
+from ..plan import Plan
+from .errors import NonFiniteError
+from .inputs import Chunk, Inputs, gather_inputs
+from .loop import ask, run_rows
+from .program import Call, Program
+from .progress import progress_bar
+from .start import STREAM_PLAN, Start, starting_point
+from .state import PlanState
+
+__all__ = ["AnyModel", "OnRow", "RowEvent", "sample"]
+
+AnyModel = Model | Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class RowEvent:
+    """What ``on_row`` sees after a row."""
+
+    plan: Plan  # that runs: the rest of the one given where ``start`` is
+    row: int
+    time: float  # of the row's network call
+    next_time: float  # of the new state; NaN after the last row of a plan without recipe
+    ends_step: bool  # False after a stage whose step goes on from aux: such a state cannot be replaced
+    x: Tensor  # [b, ...] the new state, a copy
+    sample_ids: tuple[int, ...]
+    samples: slice  # which of the run's samples these are
+    predicted_x0: Callable[[], Tensor]  # computed only when called, inside on_row
+
+
+OnRow = Callable[[RowEvent], Tensor | None]
+
+
+def sample(
+    model: AnyModel,
+    plan: Plan,
+    *,
+    shape: Sequence[int] | None = None,
+    seed: int = 0,
+    cond: Mapping[str, object] | None = None,
+    shared: Mapping[str, object] | None = None,
+    state: Tensor | None = None,
+    image: Tensor | None = None,
+    start: int | None = None,
+    sample_ids: Sequence[int] | None = None,
+    batch_size: int | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    backend: str | None = None,
+    on_row: OnRow | None = None,
+    progress: bool | None = None,
+    check_finite: bool = True,
+) -> Tensor:
+    """Run ``plan`` with ``model`` and return the final states, [B, ...] of ``dtype``.
+
+    model(x, t, **cond) returns the plan's outputs in order, each of x's shape; t is float32 [b] or [b, m], the network's
+    own label, or the schedule's. All else that is asked of a model: :class:`genie_samplers.models.Model`.
+    shape: [B, ...] of the samples. Or state: the state at the plan's first time, in place of noise. Or image: clean data
+    (SDEdit, arXiv 2108.01073), brought to the time ``plan.recipe.grid[start]`` as alpha image + sigma z, from where the
+    rest of the plan runs; start is 0 by default. seed: 64 bits.
+    cond: keyword arguments of the model with one entry per sample: tensors and arrays [B, ...], lists of B numbers or
+    strings, and dicts, lists and tuples of such, to any depth. shared: keyword arguments that all samples share, passed
+    as they are.
+    sample_ids: B integers in 0..2^32-1 (0..B-1 by default); id i gets the same noise in any batch, on any device and
+    backend. batch_size: the network always sees batches of this size, the last one padded. device: where to run (the
+    model's, else that of state or image, else the CPU). dtype: of the state. on_row: called after each row, may return
+    a replacement state. progress: bar on stderr; None shows it on a terminal only. check_finite: False returns samples
+    with inf or NaN in them.
+
+    Raises ValueError or TypeError for bad arguments and outputs, and :class:`NonFiniteError` naming row and samples, with
+    the samples of earlier chunks, when a state became inf or NaN.
+    """
+    model = fitted(as_model(model), plan)
+    warn_if_training(model, stacklevel=2)
+    plan, beginning = starting_point(plan, state=state is not None, image=image is not None, start=start)
+    name, x = ("image", image) if image is not None else ("state", state)
+    inputs = gather_inputs(
+        model, plan, shape=shape, seed=seed, cond=cond, shared=shared, x=x, name=name, sample_ids=sample_ids,
+        batch_size=batch_size, device=device, dtype=dtype,
+    )  # fmt: skip
+    if on_row is not None and not callable(on_row):
+        raise TypeError(f"on_row: {type(on_row).__name__} is not callable; pass a function of one RowEvent")
+    program = Program.of(
+        plan, device=inputs.device, dtype=inputs.dtype, model_dtype=inputs.model_dtype, backend=backend
+    )
+    run = _Run(model.sharing(inputs.shared), program, beginning, inputs, on_row, check_finite)
+    chunks = range(0, inputs.count, inputs.batch_size)
+    with torch.no_grad(), progress_bar(len(chunks) * len(plan.rows), show=progress) as bar:
+        if len(chunks) == 1:
+            return run.chunk(0, bar)[: inputs.count]
+        result = torch.empty(inputs.shape, dtype=inputs.dtype, device=inputs.device)
+        for first in chunks:
+            run.finished = result[:first]
+            result[first : first + inputs.batch_size] = run.chunk(first, bar)[: inputs.count - first]
+    return result
+
+
+class _Run:
+    """One call of :func:`sample`."""
+
+    def __init__(
+        self, model: Model, program: Program, start: Start, inputs: Inputs, on_row: OnRow | None, check_finite: bool
+    ) -> None:
+        self.model, self.program, self.start, self.inputs = model, program, start, inputs
+        self.on_row, self.check_finite, self.reader = on_row, check_finite, OutputReader()
+        self.finished = torch.empty((0, *inputs.shape[1:]), dtype=inputs.dtype, device=inputs.device)
+
+    def chunk(self, first: int, bar: Any) -> Tensor:
+        """Run every row for the samples from ``first`` on; returns their final states, [b, ...]."""
+        inputs = self.inputs
+        chosen = inputs.select(first)
+        state = self._begin(chosen)
+        before = state.x
+
+        def answer(call: Call, state: PlanState) -> Any:
+            return ask(self.model, call, state, inputs.labels[call.row], chosen.cond)
+
+        def recorded(call: Call, state: PlanState) -> Any:
+            """As ``answer``, for on_row, which may ask what the outputs predicted from the state before the row."""
+            nonlocal before
+            before = state.x.clone()
+            return state.read(answer(call, state))
+
+        def after(call: Call, outputs: Any) -> None:
+            if self.on_row is not None:
+                predicted_x0 = partial(self.program.predicted_x0, call.row, before, outputs)
+                self._report(self.on_row, call, first, state, predicted_x0)
+            bar.update()
+
+        run_rows(state, answer if self.on_row is None else recorded, after)
+        if self.check_finite:
+            self._raise_if_nonfinite(state, first)
+        return state.x
+
+    def _begin(self, chosen: Chunk) -> PlanState:
+        inputs = self.inputs
+        x = chosen.x
+        if x is None:
+            x = torch.empty((inputs.batch_size, *inputs.shape[1:]), dtype=inputs.dtype, device=inputs.device)
+        noise = Noise(inputs.seed, chosen.sample_ids, STREAM_PLAN)
+        return PlanState(self.program.for_samples(chosen.index), x, noise, start=self.start, reader=self.reader)
+
+    def _report(
+        self, on_row: OnRow, call: Call, first: int, state: PlanState, predicted_x0: Callable[[], Tensor]
+    ) -> None:
+        count = min(self.inputs.batch_size, self.inputs.count - first)
+        open_question = [predicted_x0]
+
+        def answer() -> Tensor:
+            if not open_question:  # the network may reuse the memory of its outputs
+                raise RuntimeError(f"predicted_x0: row {call.row} is over; call predicted_x0 inside on_row")
+            return open_question[0]()[:count]
+
+        event = RowEvent(
+            plan=self.program.plan,
+            row=call.row,
+            time=call.time,
+            next_time=self._time_after(call.row),
+            ends_step=state.between_steps,
+            x=state.x[:count].clone(),
+            sample_ids=self.inputs.all_ids[first : first + count],
+            samples=slice(first, first + count),
+            predicted_x0=answer,
+        )
+        replacement = on_row(event)
+        open_question.clear()
+        if replacement is not None:
+            _replace(state, event, replacement)
+
+    def _time_after(self, row: int) -> float:
+        plan = self.program.plan
+        if row + 1 < len(plan.rows):
+            return plan.rows[row + 1].time
+        return math.nan if plan.recipe is None else plan.recipe.grid[-1]
+
+    def _raise_if_nonfinite(self, state: PlanState, first: int) -> None:
+        """The only wait for the device in a chunk: one look at what start and rows found, [1 + rows, b]."""
+        flags = state.nonfinite
+        if flags is None or not flags.any():
+            return
+        entry = int(flags.any(dim=1).nonzero()[0])
+        ids = self.inputs.all_ids
+        bad = [i for i, flag in zip(ids[first:], flags[entry].tolist(), strict=False) if flag]
+        shown = f"{bad[:8]}{' ...' if len(bad) > 8 else ''}"
+        row = entry - 1 if entry else None
+        message = f"state or image: holds inf or NaN for sample ids {shown}; pass finite starting states"
+        if row is not None:
+            message = (
+                f"model: the state became inf or NaN in row {row} for sample ids {shown}; check the network's output "
+                "there, its dtype (float16 overflows) and its prediction type"
+            )
+        raise NonFiniteError(message, row=row, sample_ids=bad, finished=self.finished, finished_ids=ids[:first])
+
+
+def _replace(state: PlanState, event: RowEvent, replacement: object) -> None:
+    if not isinstance(replacement, Tensor):
+        raise TypeError(f"on_row: returned {type(replacement).__name__}; return a tensor, or None to keep the state")
+    if replacement.shape != event.x.shape:
+        raise ValueError(f"on_row: returned shape {tuple(replacement.shape)}; need {tuple(event.x.shape)}")
+    if not event.ends_step:
+        raise ValueError(
+            f"on_row: replaced the state in row {event.row}, a stage whose step goes on from aux; replace it only where "
+            "event.ends_step is true"
+        )
+    padding = state.x[len(replacement) :]
+    state.replace(torch.cat([replacement.to(state.x), padding]) if len(padding) else replacement)

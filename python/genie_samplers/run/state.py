@@ -1,0 +1,249 @@
+"""One batch on its way through a plan."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genie_ext import SLOT, FusedStepCall, Noise, Prepared, fused_step, prepare
+
+from ..models.outputs import OutputReader
+from ..plan import HistoryEntry, RowLayout
+from .program import Call, Program
+from .start import AS_GIVEN, Start
+
+__all__ = ["PlanState"]
+
+
+class PlanState:
+    """A batch of states and what the rows to come need of it: no network, no loop.
+
+        while (call := state.call) is not None:
+            state.advance(network(state.model_input, call.time) if call.calls else ())
+
+    x: the state at the plan's first time, [b, ...] of the program's dtype and on its device, or what ``start`` makes it
+    from; it is copied. noise: where draws come from; None: they are given to :meth:`advance`. in_place: False makes new
+    tensors in every row, through the reference backend where autograd follows: gradients reach x, outputs, draws and
+    the program's table. first_row, aux, values: to begin in a later row, with the second state and the converted
+    outputs of earlier rows that it and later ones read. reader: of the outputs, shared by the batches of a run. Copyable with ``copy.deepcopy``; the copy goes its own way.
+
+    ``x`` is the state now, ``row`` the next row, ``nonfinite`` int32 [1 + rows, b], not zero where start or row left an
+    inf or NaN (None with in_place=False). To change the state between rows, use :meth:`replace`.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        x: Tensor,
+        noise: Noise | None = None,
+        *,
+        start: Start = AS_GIVEN,
+        in_place: bool = True,
+        first_row: int = 0,
+        aux: Tensor | None = None,
+        values: Mapping[HistoryEntry, Tensor] | None = None,
+        reader: OutputReader | None = None,
+    ) -> None:
+        _check_state(program, x)
+        self.program, self.noise, self.in_place, self.row = program, noise, in_place, first_row
+        self._reader = reader or OutputReader()
+        self._prepared: list[Prepared | None] = [None] * len(program.layout)
+        self._slots: list[Tensor | None] = [None] * program.plan.slots
+        self.nonfinite: Tensor | None = None
+        self.aux: Tensor | None = None
+        if in_place:
+            self._allocate(x)
+        self._begin(x, start)
+        if aux is not None:
+            self.aux = aux if self.aux is None else self.aux.copy_(aux)
+        for entry, value in (values or {}).items():
+            self._keep(entry, value)
+
+    # --- what the network is asked
+
+    @property
+    def call(self) -> Call | None:
+        """What the next row asks; None when the last has run."""
+        return self.program.calls[self.row] if self.row < len(self._prepared) else None
+
+    @property
+    def model_input(self) -> Tensor:
+        """What the network is given, [b, ...] in the program's model_dtype; read-only, and the next row writes it."""
+        return self.x if self.x_in is None else self.x_in
+
+    @property
+    def history(self) -> list[Tensor]:
+        """The earlier converted outputs that the next row reads, newest first, in the compute dtype; read-only."""
+        return [self._slot(s) for s in self.program.layout[self.row].history]
+
+    def read(self, outputs: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Of the network's outputs, ``call.names`` or all of the plan's, those that the next row reads.
+
+        Each checked to be like the state; copied where the row will overwrite it, or where a sample is not dense.
+        """
+        call = self.program.calls[self.row]
+        return self._reader.read(call.read(outputs), call.names, self.row, self.x, self.x_in)
+
+    def predicted_x0(self, outputs: Tensor | Sequence[Tensor]) -> Tensor:
+        """The clean data that the next row's outputs predict, [b, ...] in the compute dtype."""
+        return self.program.predicted_x0(self.row, self.x, self.read(outputs))
+
+    # --- what happens to the state
+
+    def advance(self, outputs: Tensor | Sequence[Tensor] = (), draws: Sequence[Tensor] = ()) -> None:
+        """Run one row. outputs: as of :meth:`read`; none in a row that asks no network.
+
+        draws: standard normals [b, ...], one for each that the row draws, where the state has no ``noise``. ValueError or
+        TypeError naming row and output or draw; the state is then as it was.
+        """
+        if self.row == len(self._prepared):
+            raise ValueError(f"advance: all {self.row} rows have run; make a new PlanState")
+        layout = self.program.layout[self.row]
+        read = self.read(outputs)
+        if len(draws) != (0 if self.noise is not None else len(layout.draws)):
+            self._refuse_draws(layout, draws)
+        if self.in_place:
+            prepared = self._prepared[self.row]
+            if prepared is None:
+                prepared = self._prepared[self.row] = self._prepare(layout)
+            prepared(read, draws)
+        else:
+            self._step(layout, read, draws)
+        self.row += 1
+
+    def replace(self, x: Tensor) -> None:
+        """Another state, [b, ...]; elements that are the same keep their bits, also on their way into the network.
+
+        ValueError after a stage whose step goes on from the second state, which would undo the change.
+        """
+        if x.shape != self.x.shape:
+            raise ValueError(f"replace: shape {tuple(x.shape)}; the state has {tuple(self.x.shape)}")
+        if not self.between_steps:
+            raise ValueError(
+                f"replace: after row {self.row - 1}, a stage whose step goes on from aux; replace the state only where "
+                "between_steps is true"
+            )
+        new = x.to(self.x)
+        if self.x_in is not None and self.row < len(self._prepared):
+            scaled = new.to(self.program.compute_dtype) * self.program.plan.rows[self.row].input_scale
+            # what was kept stays as the row left it, scaled before the state was rounded
+            x_in = torch.where(new == self.x, self.x_in, scaled.to(self.x_in))
+            self.x_in = self.x_in.copy_(x_in) if self.in_place else x_in
+        self.x = self.x.copy_(new) if self.in_place else new
+        if self.nonfinite is not None:
+            self.nonfinite[self.row] |= ~new.isfinite().flatten(1).all(1)
+
+    @property
+    def between_steps(self) -> bool:
+        """Whether the next row starts a step of the solver, or none is left: only then the state may be replaced."""
+        return self.row == len(self._prepared) or not self.program.layout[self.row].reads_aux
+
+    def value(self, entry: HistoryEntry) -> Tensor:
+        """A converted output that some row to come still reads, [b, ...] in the compute dtype."""
+        slot = self.program.layout[entry.row].store[entry.h]
+        if slot is None or self._slots[slot] is None:
+            raise ValueError(f"value: {entry} is kept for no row")
+        return self._slot(slot)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PlanState:
+        twin = copy.copy(self)
+        twin._prepared = [None] * len(self._prepared)
+        for name in ("x", "x_in", "aux", "nonfinite"):
+            value = getattr(self, name)
+            setattr(twin, name, None if value is None else value.clone())
+        twin._slots = [None if slot is None else slot.clone() for slot in self._slots]
+        return twin
+
+    # --- memory
+
+    def _allocate(self, x: Tensor) -> None:
+        program, batch = self.program, len(x)
+        with torch.inference_mode(False):  # an inference tensor does not notice that a network wrote into it
+            self.x = torch.empty(x.shape, dtype=program.dtype, device=program.device)
+            self.x_in = torch.empty_like(self.x, dtype=program.model_dtype) if program.feeds else None
+            if any(row.writes_aux for row in program.layout):
+                self.aux = torch.empty_like(self.x)
+            self._slots = [torch.empty_like(self.x, dtype=program.compute_dtype) for _ in self._slots]
+            self.nonfinite = torch.zeros((1 + len(program.layout), batch), dtype=torch.int32, device=program.device)
+
+    def _begin(self, x: Tensor, start: Start) -> None:
+        """The state, and the network's input, at the first row."""
+        program, noise = self.program, self.noise
+        drawn = start.noise != 0.0
+        if drawn and noise is None:
+            raise ValueError(f"start: draws noise of scale {start.noise}; pass noise=genie_ext.Noise(...)")
+        columns = (start.signal, *((start.noise,) if drawn else ()), program.plan.rows[self.row].input_scale)
+        began = fused_step(
+            x.contiguous(),
+            row=torch.tensor(columns, dtype=program.compute_dtype).to(program.device),
+            converted=0,
+            draws=(0,) if drawn else (),
+            noise=noise._replace(stream=start.stream) if drawn and noise is not None else None,
+            out=self.x if self.in_place else None,
+            x_in=(self.x_in if self.in_place else program.model_dtype) if program.feeds else None,
+            nonfinite=None if self.nonfinite is None else self.nonfinite[0],
+            backend=program.backend,
+        )
+        if not self.in_place:
+            self.x, self.x_in = began.out, began.x_in
+
+    def _keep(self, entry: HistoryEntry, value: Tensor) -> None:
+        slot = self.program.layout[entry.row].store[entry.h]
+        if slot is None:
+            raise ValueError(f"values: no row reads {entry}")
+        kept = self._slots[slot]
+        self._slots[slot] = value if kept is None else kept.copy_(value)
+
+    def _slot(self, slot: int) -> Tensor:
+        value = self._slots[slot]
+        if value is None:
+            raise ValueError(f"row {self.row}: reads a converted output of a row that did not run; pass it in values=")
+        return value
+
+    # --- a row
+
+    def _refuse_draws(self, layout: RowLayout, draws: Sequence[Tensor]) -> None:
+        if self.noise is not None:
+            raise ValueError(f"draws: {len(draws)} given in row {self.row}, but the state draws from its own noise")
+        raise ValueError(f"draws: {len(draws)} given in row {self.row}, which draws {len(layout.draws)}")
+
+    def _prepare(self, layout: RowLayout) -> Prepared:
+        aux = self.aux
+        call = FusedStepCall(
+            x=self.x, outputs=(SLOT,) * layout.outputs, history=[self._slot(s) for s in layout.history],
+            row=self.program.coefficients[self.row], converted=layout.converted,
+            aux=aux if layout.reads_aux else None,
+            draws=layout.draws if self.noise is not None else (SLOT,) * len(layout.draws), noise=self.noise,
+            out=self.x, aux_out=aux if layout.writes_aux else None,
+            stored=[None if s is None else self._slot(s) for s in layout.store],
+            x_in=self.x_in, nonfinite=None if self.nonfinite is None else self.nonfinite[1 + self.row],
+        )  # fmt: skip
+        return prepare("fused_step", call, backend=self.program.backend)
+
+    def _step(self, layout: RowLayout, outputs: tuple[Tensor, ...], draws: Sequence[Tensor]) -> None:
+        """The row out of place."""
+        made = fused_step(
+            self.x, outputs, [self._slot(s) for s in layout.history],
+            row=self.program.coefficients[self.row], converted=layout.converted,
+            aux=self.aux if layout.reads_aux else None,
+            draws=layout.draws if self.noise is not None else draws, noise=self.noise if layout.draws else None,
+            aux_out=layout.writes_aux, store=[s is not None for s in layout.store],
+            x_in=self.program.model_dtype if self.x_in is not None else None, backend=self.program.backend,
+        )  # fmt: skip
+        self.x, self.x_in = made.out, made.x_in
+        if layout.writes_aux:
+            self.aux = made.aux
+        for slot, y in zip(layout.store, made.stored, strict=True):
+            if slot is not None:
+                self._slots[slot] = y
+
+
+def _check_state(program: Program, x: Tensor) -> None:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x: {type(x).__name__}; pass the state at the plan's first time, a tensor [b, ...]")
+    if x.dtype != program.dtype or x.device != program.device:
+        raise ValueError(f"x: {x.dtype} on {x.device}; the program runs in {program.dtype} on {program.device}")

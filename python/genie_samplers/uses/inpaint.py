@@ -1,0 +1,91 @@
+"""Painting a region of an image anew while the rest is held: an ``on_row`` function for ``sample``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from genie_ext import Noise, fused_step
+
+from ..plan import Plan, Recipe
+from ..run import RowEvent
+from ..run.inputs import signed_seed
+from ..run.start import STREAM_RENOISING
+
+__all__ = ["inpaint"]
+
+
+def inpaint(mask: Tensor, image: Tensor, plan: Plan, *, seed: int = 0) -> Callable[[RowEvent], Tensor | None]:
+    """A function for ``sample(..., plan, on_row=...)`` that samples only where ``mask`` is true.
+
+    After each step to a time t the rest of the state becomes alpha(t) image + sigma(t) z with a fresh z, draw 1 + row
+    of the noise stream of forward re-noising; after the last step it becomes the image itself, bit by bit. mask: bool,
+    of a shape that broadcasts to image's. image: float [B, ...], one per sample of the run, or [1, ...]; clean data.
+    plan: the one that runs, or where ``start`` is given the one that it starts in; a run on other times or of another
+    schedule raises ValueError. seed: 64 bits, as the run's.
+
+    The network is told of the image through the state alone, so the two regions agree the better the more noise the
+    plan draws: prefer a stochastic one (ddim with eta=1). Song et al., arXiv 2011.13456, appendix I.2.
+    """
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+        raise TypeError(f"mask: {kind}; give a bool tensor, true where to paint")
+    if not isinstance(image, Tensor) or not image.is_floating_point():
+        kind = image.dtype if isinstance(image, Tensor) else type(image).__name__
+        raise TypeError(f"image: {kind}; give a float tensor [B, ...]")
+    if image.ndim < 2 or not _broadcasts(mask, image):
+        raise ValueError(f"mask: shape {tuple(mask.shape)} does not broadcast to image's {tuple(image.shape)}")
+    if not isinstance(plan, Plan):
+        raise TypeError(f"plan: {type(plan).__name__}; give a Plan, the one that runs")
+    if plan.recipe is None or plan.rising:
+        raise ValueError("plan: has no recipe, or encodes; give one that samples, from make_plan or a solver function")
+    recipe, schedule, key = plan.recipe, plan.schedule, torch.tensor([signed_seed(seed)])
+    mask = mask.expand(image.shape)
+
+    def hold(event: RowEvent) -> Tensor | None:
+        _check_that_it_runs(recipe, event)
+        if not event.ends_step:
+            return None
+        known, paint = (_of_samples(v, event).to(event.x.device) for v in (image, mask))
+        known = known.to(event.x.dtype)
+        if event.next_time != recipe.grid[-1]:
+            scales = float(schedule.alpha(event.next_time)), float(schedule.sigma(event.next_time))
+            known = _noised(known, *scales, key, event)
+        return torch.where(paint, event.x, known)
+
+    return hold
+
+
+def _check_that_it_runs(recipe: Recipe, event: RowEvent) -> None:
+    running = event.plan.recipe
+    ours = running is not None and running.schedule == recipe.schedule
+    if running is None or not ours or running.grid != recipe.grid[-len(running.grid) :]:
+        raise ValueError(
+            f"plan: row {event.row}, from time {event.time} to {event.next_time}, is of a plan with other times or of "
+            "another schedule; give inpaint the plan that runs"
+        )
+
+
+def _broadcasts(mask: Tensor, image: Tensor) -> bool:
+    aligned = zip(reversed(mask.shape), reversed(image.shape), strict=False)
+    return mask.ndim <= image.ndim and all(size in (1, full) for size, full in aligned)
+
+
+def _of_samples(tensor: Tensor, event: RowEvent) -> Tensor:
+    if len(tensor) == 1:
+        return tensor.expand(event.x.shape)
+    chosen = tensor[event.samples]
+    if chosen.shape != event.x.shape:
+        raise ValueError(f"image: shape {tuple(tensor.shape)} for states {tuple(event.x.shape)}; give one per sample")
+    return chosen
+
+
+def _noised(image: Tensor, alpha: float, sigma: float, seed: Tensor, event: RowEvent) -> Tensor:
+    """alpha image + sigma z by the op, whose bits do not depend on device and batch."""
+    compute = torch.float64 if image.dtype == torch.float64 else torch.float32
+    ids = torch.tensor(event.sample_ids, dtype=torch.int64)
+    noise = Noise(seed.to(image.device), ids.to(image.device), STREAM_RENOISING)
+    row = torch.tensor([alpha, sigma, 1.0], dtype=compute, device=image.device)
+    return fused_step(image.contiguous(), row=row, converted=0, draws=(1 + event.row,), noise=noise).out
