@@ -2,7 +2,7 @@
 
 The embedded network sampling in 10 evaluations: all of it, the network alone, the sampler alone, and on a GPU the same
 from a CUDA graph. ``genie_samplers.sample`` as a whole cannot be captured, since it uploads its tables and reads the
-finiteness flags; the loop between them can, and ``Loop`` is that loop in public calls.
+finiteness flags; a ``PlanState`` between them can, and ``Loop`` is one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 import genie_samplers as gs
-from genie_ext import Noise, fused_step, normal_fill
+from genie_ext import Noise
+from genie_samplers.run import Start, run_rows
 
 from .case import FULL, QUICK, Case, Competitor, Settings
 from .machine import describe_machine, describe_versions
@@ -46,24 +47,21 @@ class Loop:
     def __init__(self, network: Network, plan: gs.Plan, labels: Tensor) -> None:
         """labels: float32 [rows, B], on the device to run on."""
         device, batch = labels.device, labels.shape[1]
-        self.network, self.plan, self.labels = network, plan, labels
+        self.network, self.labels = network, labels
         self.seed = torch.zeros(1, dtype=torch.int64, device=device)
-        self.ids = torch.arange(batch, device=device)
-        self.table = torch.tensor(np.array(plan.table), dtype=torch.float32, device=device)
-        self.x = torch.empty(batch, *_IMAGE, device=device)
-        self.slots = [torch.empty_like(self.x) for _ in range(plan.slots)]
+        self.noise = Noise(self.seed, torch.arange(batch, device=device))
+        self.empty = torch.empty(batch, *_IMAGE, device=device)  # never read
+        program = gs.Program.of(plan, device=device)
+        self.state = gs.PlanState(program, self.empty, self.noise, start=Start(0.0, plan.init.scale))
+
+    @property
+    def x(self) -> Tensor:
+        return self.state.x
 
     def run(self) -> Tensor:
         """The images of ``seed``, [B, 1, 28, 28]; the same tensor each time."""
-        normal_fill(self.x, noise=Noise(self.seed, self.ids, 0)).mul_(self.plan.init.scale)
-        for row, layout in enumerate(self.plan.layout):
-            output = self.network(self.x, self.labels[row])
-            fused_step(
-                self.x, [output], row=self.table[row, : layout.columns], converted=1,
-                history=[self.slots[s] for s in layout.history], out=self.x,
-                store=[None if s is None else self.slots[s] for s in layout.store],
-            )  # fmt: skip
-        return self.x
+        self.state.restart(self.empty)
+        return run_rows(self.state, lambda call, state: self.network(state.model_input, self.labels[call.row])).x
 
 
 def cases(settings: Settings, batches: Sequence[int]) -> Iterator[Case]:

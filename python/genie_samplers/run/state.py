@@ -48,16 +48,28 @@ class PlanState:
         values: Mapping[HistoryEntry, Tensor] | None = None,
         reader: OutputReader | None = None,
     ) -> None:
-        _check_state(program, x)
-        self.program, self.noise, self.in_place, self.row = program, noise, in_place, first_row
+        self.program, self.noise, self.in_place = program, noise, in_place
+        self._first_row, self._start = first_row, start
+        self._start_row = _start_row(program, start, first_row)
         self._reader = reader or OutputReader()
         self._prepared: list[Prepared | None] = [None] * len(program.layout)
         self._slots: list[Tensor | None] = [None] * program.plan.slots
         self.nonfinite: Tensor | None = None
         self.aux: Tensor | None = None
+        _check_state(program, x)
         if in_place:
             self._allocate(x)
-        self._begin(x, start)
+        self.restart(x, aux=aux, values=values)
+
+    def restart(
+        self, x: Tensor, *, aux: Tensor | None = None, values: Mapping[HistoryEntry, Tensor] | None = None
+    ) -> None:
+        """From the first row again, in the same memory, with what the constructor is given.
+
+        Nothing is uploaded, so a CUDA graph may hold it, and the rows after it.
+        """
+        self.row = self._first_row
+        self._begin(x)
         if aux is not None:
             self.aux = aux if self.aux is None else self.aux.copy_(aux)
         for entry, value in (values or {}).items():
@@ -168,21 +180,21 @@ class PlanState:
             if any(row.writes_aux for row in program.layout):
                 self.aux = torch.empty_like(self.x)
             self._slots = [torch.empty_like(self.x, dtype=program.compute_dtype) for _ in self._slots]
-            self.nonfinite = torch.zeros((1 + len(program.layout), batch), dtype=torch.int32, device=program.device)
+            self.nonfinite = torch.empty((1 + len(program.layout), batch), dtype=torch.int32, device=program.device)
 
-    def _begin(self, x: Tensor, start: Start) -> None:
+    def _begin(self, x: Tensor) -> None:
         """The state, and the network's input, at the first row."""
-        program, noise = self.program, self.noise
-        drawn = start.noise != 0.0
+        program, noise, drawn = self.program, self.noise, self._start.noise != 0.0
         if drawn and noise is None:
-            raise ValueError(f"start: draws noise of scale {start.noise}; pass noise=genie_ext.Noise(...)")
-        columns = (start.signal, *((start.noise,) if drawn else ()), program.plan.rows[self.row].input_scale)
+            raise ValueError(f"start: draws noise of scale {self._start.noise}; pass noise=genie_ext.Noise(...)")
+        if self.nonfinite is not None:
+            self.nonfinite.zero_()
         began = fused_step(
             x.contiguous(),
-            row=torch.tensor(columns, dtype=program.compute_dtype).to(program.device),
+            row=self._start_row,
             converted=0,
             draws=(0,) if drawn else (),
-            noise=noise._replace(stream=start.stream) if drawn and noise is not None else None,
+            noise=noise._replace(stream=self._start.stream) if drawn and noise is not None else None,
             out=self.x if self.in_place else None,
             x_in=(self.x_in if self.in_place else program.model_dtype) if program.feeds else None,
             nonfinite=None if self.nonfinite is None else self.nonfinite[0],
@@ -247,3 +259,9 @@ def _check_state(program: Program, x: Tensor) -> None:
         raise TypeError(f"x: {type(x).__name__}; pass the state at the plan's first time, a tensor [b, ...]")
     if x.dtype != program.dtype or x.device != program.device:
         raise ValueError(f"x: {x.dtype} on {x.device}; the program runs in {program.dtype} on {program.device}")
+
+
+def _start_row(program: Program, start: Start, first_row: int) -> Tensor:
+    """The row that makes the first state: its weights of x and noise, and the scale of the network's input."""
+    columns = (start.signal, *((start.noise,) if start.noise else ()), program.plan.rows[first_row].input_scale)
+    return torch.tensor(columns, dtype=program.compute_dtype).to(program.device)
