@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ..schedules import Schedule
 from ..schedules import from_dict as schedule_from_dict
+from .calls import Call, calls_of
 from .check import check
 from .layout import RowLayout, lay_out
 from .rows import Init, Row
@@ -69,7 +70,7 @@ class Plan:
 
     # --- what a run costs and needs
 
-    @property
+    @cached_property
     def times(self) -> tuple[float, ...]:
         """Time of each row's network evaluation."""
         return tuple(row.time for row in self.rows)
@@ -110,6 +111,11 @@ class Plan:
     @cached_property
     def layout(self) -> tuple[RowLayout, ...]:
         return lay_out(self.rows)
+
+    @cached_property
+    def calls(self) -> tuple[Call, ...]:
+        """What every row asks of the network."""
+        return calls_of(self.rows, self.outputs)
 
     @property
     def slots(self) -> int:

@@ -1,8 +1,9 @@
 """Running a plan: a program on a device, the state of a batch, and the loop over both."""
 
+from ..plan import Call
 from .errors import NonFiniteError
 from .loop import ask, row_labels, run_rows
-from .program import Call, Program
+from .program import Program
 from .sample import AnyModel, OnRow, RowEvent, sample
 from .start import Start
 from .state import PlanState

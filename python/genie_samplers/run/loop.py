@@ -12,8 +12,7 @@ from torch import Tensor
 from genie_ext import version
 
 from ..models.contract import Model
-from ..plan import Plan
-from .program import Call
+from ..plan import Call, Plan
 from .state import PlanState
 
 __all__ = ["Answer", "ask", "row_labels", "run_rows"]

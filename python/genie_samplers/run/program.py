@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,32 +12,7 @@ from torch import Tensor
 
 from ..plan import Plan, RowLayout
 
-__all__ = ["Call", "Program"]
-
-
-@dataclass(frozen=True)
-class Call:
-    """What a row asks: the network at ``time`` for its first ``outputs``; ``calls`` 0 none, 1 one half, 2 a guided pair.
-
-    names: what the row reads, in order, a guided pair's twins with the prefix ``uncond.``. unread: how many outputs more
-    the plan has, of each half.
-    """
-
-    row: int
-    time: float
-    calls: int
-    outputs: int
-    names: tuple[str, ...]
-    unread: int
-
-    def read(self, outputs: Any) -> Any:
-        """Of all outputs of the plan those that the row reads; what holds others than all is returned as it is."""
-        if not self.unread or not isinstance(outputs, tuple | list):
-            return outputs
-        half = self.outputs + self.unread
-        if len(outputs) != self.calls * half:
-            return outputs
-        return tuple(outputs[start + i] for start in range(0, len(outputs), half) for i in range(self.outputs))
+__all__ = ["Program"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,10 +81,6 @@ class Program:
         """Of each row, as ``genie_ext.fused_step`` takes them: views of the table, [columns] or [B, columns]."""
         return [row[..., : at.columns] for row, at in zip(self.table.unbind(0), self.layout, strict=True)]
 
-    @cached_property
-    def calls(self) -> Sequence[Call]:
-        return [_call(self.plan, number) for number in range(len(self.plan.rows))]
-
     def predicted_x0(self, row: int, x: Tensor, outputs: Sequence[Tensor]) -> Tensor:
         """The row's first converted output as a prediction of the clean data, in the compute dtype.
 
@@ -129,11 +99,3 @@ class Program:
             return y
         alpha, sigma = (float(of(plan.rows[row].time)) for of in (plan.schedule.alpha, plan.schedule.sigma))
         return (x - sigma * y) / alpha
-
-
-def _call(plan: Plan, number: int) -> Call:
-    row = plan.rows[number]
-    names = plan.outputs[: row.outputs] if row.calls else ()
-    twins = tuple(f"uncond.{name}" for name in names) if row.calls == 2 else ()
-    unread = len(plan.outputs) - len(names) if row.calls else 0
-    return Call(number, row.time, row.calls, len(names), names + twins, unread)

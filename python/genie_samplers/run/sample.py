@@ -19,11 +19,11 @@ from genie_ext import Noise
 from ..models.contract import Model, as_model, warn_if_training
 from ..models.fit import fitted
 from ..models.outputs import OutputReader
-from ..plan import Plan
+from ..plan import Call, Plan
 from .errors import NonFiniteError
 from .inputs import Chunk, Inputs, gather_inputs
 from .loop import ask, run_rows
-from .program import Call, Program
+from .program import Program
 from .progress import progress_bar
 from .start import STREAM_PLAN, Start, starting_point
 from .state import PlanState

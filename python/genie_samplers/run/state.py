@@ -12,8 +12,8 @@ from torch import Tensor
 from genie_ext import SLOT, FusedStepCall, Noise, Prepared, fused_step, prepare
 
 from ..models.outputs import OutputReader
-from ..plan import HistoryEntry, RowLayout
-from .program import Call, Program
+from ..plan import Call, HistoryEntry, RowLayout
+from .program import Program
 from .start import AS_GIVEN, Start
 
 __all__ = ["PlanState"]
@@ -80,7 +80,7 @@ class PlanState:
     @property
     def call(self) -> Call | None:
         """What the next row asks; None when the last has run."""
-        return self.program.calls[self.row] if self.row < len(self._prepared) else None
+        return self.program.plan.calls[self.row] if self.row < len(self._prepared) else None
 
     @property
     def model_input(self) -> Tensor:
@@ -97,7 +97,7 @@ class PlanState:
 
         Each checked to be like the state; copied where the row will overwrite it, or where a sample is not dense.
         """
-        call = self.program.calls[self.row]
+        call = self.program.plan.calls[self.row]
         return self._reader.read(call.read(outputs), call.names, self.row, self.x, self.x_in)
 
     def predicted_x0(self, outputs: Tensor | Sequence[Tensor]) -> Tensor:
