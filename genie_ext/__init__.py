@@ -25,5 +25,3 @@ __all__ = [
     "use_backend",
 ]
 __version__ = "0.1.0"
-from ._autograd import wants_gradients
-from ._shim import SLOT, Prepared, prepare, version
