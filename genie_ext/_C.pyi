@@ -1,20 +1,25 @@
-"""The native core, csrc/bindings.cpp. Calls arrive checked and flattened by the ops' native.py."""
+"""The native core, csrc/bindings.cpp. A call arrives flattened by its op's native.py."""
 
 from collections.abc import Sequence
 
 CALL_LAYOUT: int
 
-def fused_step_cpu(arguments: list[int], threads: int, /) -> None: ...
-def normal_fill_cpu(arguments: list[int], threads: int, /) -> None: ...
-def jvp_distill_loss_cpu(arguments: list[int], threads: int, /) -> None: ...
-def fused_step_cuda(arguments: list[int], stream: int, /) -> None:
-    """Only where built_with_cuda()."""
+class _Call:
+    """A flattened call. Its tensors must live as long as it runs; it does not keep them."""
 
-def normal_fill_cuda(arguments: list[int], stream: int, /) -> None:
-    """Only where built_with_cuda()."""
+    def __init__(self, integers: list[int], /) -> None: ...
+    def run_cpu(self, tensors: list[int], threads: int, /) -> None:
+        """tensors: of each slot its number, address, stride and dtype."""
 
-def jvp_distill_loss_cuda(arguments: list[int], stream: int, /) -> None:
-    """Only where built_with_cuda()."""
+    def run_cuda(self, tensors: list[int], device: int, cuda_stream: int, /) -> None:
+        """Only where built_with_cuda()."""
+
+class FusedStep(_Call):
+    def is_regular(self) -> bool:
+        """Whether dtypes, columns and alignment agree and nothing that is written overlaps; False: look closer."""
+
+class NormalFill(_Call): ...
+class JvpDistillLoss(_Call): ...
 
 def cuda_problem() -> str:
     """Why the kernels cannot run on the current device; empty if they can. Only where built_with_cuda()."""

@@ -5,23 +5,33 @@ same bits.
 """
 
 from . import _schema  # noqa: F401  registers the ops with torch.library
+from ._autograd import wants_gradients
 from ._dispatch import backends, resolve, use_backend
+from ._prepare import prepare
 from .ops.fused_step import StepResult, fused_step
 from .ops.fused_step.contract import FusedStepCall, row_columns
 from .ops.jvp_distill_loss import jvp_distill_loss
 from .ops.noise import Noise
 from .ops.normal_fill import normal_fill
+from .ops.normal_fill.contract import NormalFillCall
+from .ops.prepared import Prepared
+from .ops.slots import SLOT
 
 __all__ = [
+    "SLOT",
     "FusedStepCall",
     "Noise",
+    "NormalFillCall",
+    "Prepared",
     "StepResult",
     "backends",
     "fused_step",
     "jvp_distill_loss",
     "normal_fill",
+    "prepare",
     "resolve",
     "row_columns",
     "use_backend",
+    "wants_gradients",
 ]
 __version__ = "0.1.0"

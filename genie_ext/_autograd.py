@@ -9,10 +9,11 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
 from torch.autograd import forward_ad
 
-__all__ = ["check_differentiable", "has_tangent", "is_transformed", "mark_written", "wants_gradients"]
+from ._torch_private import in_dual_level, in_function_transform, is_function_wrapper
+
+__all__ = ["check_differentiable", "has_tangent", "mark_written", "wants_gradients"]
 
 
 def wants_gradients(*values: object) -> bool:
@@ -46,20 +47,14 @@ def mark_written(*values: object) -> None:
         torch.autograd.graph.increment_version(written)
 
 
-def is_transformed(tensor: Tensor) -> bool:
-    """Whether the tensor is inside a torch.func transform; it then has no memory of its own."""
-    return _functorch.is_functorch_wrapped_tensor(tensor)
-
-
 def _is_tracked(tensor: Tensor) -> bool:
     return (tensor.requires_grad and torch.is_grad_enabled()) or _is_transformed_or_dual(tensor)
 
 
 def _is_transformed_or_dual(tensor: Tensor) -> bool:
     if torch.compiler.is_compiling():  # which cannot look at single tensors
-        transformed = _functorch.maybe_current_level() is not None
-        return transformed or forward_ad._current_level >= 0
-    if is_transformed(tensor):
+        return in_function_transform() or in_dual_level()
+    if is_function_wrapper(tensor):
         return True
     # outside a dual level unpack_dual raises; no tensor carries a tangent there
-    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None
+    return in_dual_level() and forward_ad.unpack_dual(tensor).tangent is not None

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ._autograd import is_transformed
+from ._torch_private import is_fake, is_function_wrapper
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -65,6 +65,27 @@ def check_memory(name: str, tensor: Tensor) -> None:
     check_strided(name, tensor)
     if tensor.is_neg():
         raise ValueError(f"{name}: a view with the negative bit, its memory holds -{name}; pass .resolve_neg()")
+    if torch.compiler.is_compiling() or not _has_memory(tensor):
+        return
+    address = address_of(tensor)
+    if address == 0:
+        raise ValueError(
+            f"{name}: shape {tuple(tensor.shape)} without memory (a zero tangent, a fake tensor or a storage that was "
+            "freed); pass a tensor that holds its values, of a zero tangent torch.zeros"
+        )
+    if address % tensor.element_size():
+        raise ValueError(
+            f"{name}: begins at the address {address:#x}, which is no multiple of the {tensor.element_size()} bytes of "
+            f"{tensor.dtype}; pass {name}.clone()"
+        )
+
+
+def address_of(tensor: Tensor) -> int:
+    """Of the first element; 0 where there is no memory."""
+    try:
+        return 0 if is_fake(tensor) else tensor.data_ptr()
+    except RuntimeError:  # what torch raises of a tensor without storage
+        return 0
 
 
 def check_float(name: str, tensor: Tensor, dtype: torch.dtype | None = None) -> None:
@@ -136,8 +157,8 @@ def same_memory(a: Tensor, b: Tensor) -> bool:
 
 
 def _has_memory(tensor: Tensor) -> bool:
-    """Meta tensors and those inside a torch.func transform have none that could be shared."""
-    return not (tensor.is_meta or is_transformed(tensor)) and tensor.numel() > 0
+    """Not those on meta and those inside a torch.func transform; those of no elements need none."""
+    return not (tensor.is_meta or is_function_wrapper(tensor)) and tensor.numel() > 0
 
 
 def _region(name: str, tensor: Tensor) -> Region:

@@ -11,6 +11,9 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
+# every run of a prepared call is checked whole, unless a test says otherwise
+os.environ["GENIE_EXT_CHECK"] = "1"
+
 import genie_ext
 
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <sstream>
 #include <stdexcept>
+#include <string>
 
 namespace genie {
 
@@ -32,6 +33,29 @@ __device__ __forceinline__ void for_each_quad(int64_t elements, Body body) {
   for (int64_t element = first; element < elements; element += step) body(element);
 }
 
+// Makes the device of a call the current one while it lives; a kernel is launched there.
+class CurrentDevice {
+ public:
+  explicit CurrentDevice(int device) : device_(device) {
+    require(cudaGetDevice(&previous_), "cudaGetDevice");
+    if (previous_ != device_) require(cudaSetDevice(device_), "cudaSetDevice");
+  }
+  ~CurrentDevice() {
+    if (previous_ != device_) static_cast<void>(cudaSetDevice(previous_));
+  }
+  CurrentDevice(const CurrentDevice&) = delete;
+  CurrentDevice& operator=(const CurrentDevice&) = delete;
+
+ private:
+  static void require(cudaError_t error, const char* what) {
+    if (error == cudaSuccess) return;
+    static_cast<void>(cudaGetLastError());  // reported here; the next launch must not see it again
+    throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(error));
+  }
+
+  int device_, previous_ = 0;
+};
+
 struct LaunchShape {
   dim3 grid, block;
 };
@@ -52,7 +76,7 @@ inline LaunchShape launch_shape(int64_t batch, int64_t elements) {
 
 // Launch kernel(call); raises what CUDA reports, and with which configuration.
 template <class Call>
-void launch(const char* name, void (*kernel)(Call), const Call& call, void* stream,
+void launch(const char* name, void (*kernel)(Call), const Call& call, void* cuda_stream,
             const LaunchShape& shape) {
   const auto [grid, block] = shape;
   cudaLaunchConfig_t config = {};
@@ -71,9 +95,9 @@ void launch(const char* name, void (*kernel)(Call), const Call& call, void* stre
 
 // The same over the call's batch and elements.
 template <class Call>
-void launch(const char* name, void (*kernel)(Call), const Call& call, void* stream) {
+void launch(const char* name, void (*kernel)(Call), const Call& call, void* cuda_stream) {
   if (call.batch == 0 || call.elements == 0) return;
-  launch(name, kernel, call, stream, launch_shape(call.batch, call.elements));
+  launch(name, kernel, call, cuda_stream, launch_shape(call.batch, call.elements));
 }
 
 }  // namespace genie

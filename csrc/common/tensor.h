@@ -7,11 +7,13 @@ namespace genie {
 
 enum class DType : int32_t { f32 = 0, f64 = 1, f16 = 2, bf16 = 3 };
 
-// [batch, elements], dense within a sample; data == nullptr means absent.
+// [batch, elements], dense within a sample. An optional tensor is there or not by what the caller
+// said, never by its address: a tensor without memory is an error, not an absent one.
 struct Samples {
   void* data = nullptr;
   int64_t stride = 0;  // elements from one sample to the next
   DType dtype = DType::f32;
+  bool present = false;
 };
 
 // Source of in-kernel draws, in device memory so that a captured CUDA graph does not repeat its

@@ -20,14 +20,14 @@ struct Quad {
 enum class Access { vector, scalar };
 
 // One sample of a tensor; aligned so that one instruction reads it from shared memory.
-struct alignas(16) Stream {
+struct alignas(16) SampleView {
   char* data;  // nullptr: absent
   int log2_size;
   DType dtype;
 };
 
-HOST_DEVICE Stream sample_of(const Samples& samples, int64_t sample) {
-  void* data = samples.data == nullptr ? nullptr : address_of(samples, sample);
+HOST_DEVICE SampleView sample_of(const Samples& samples, int64_t sample) {
+  void* data = samples.present ? address_of(samples, sample) : nullptr;
   return {static_cast<char*>(data), log2_size(samples.dtype), samples.dtype};
 }
 
@@ -36,7 +36,7 @@ HOST_DEVICE Stream sample_of(const Samples& samples, int64_t sample) {
 // the Raw below.
 template <class T>
 bool is_vectorizable(const Samples& samples, int64_t batch) {
-  if (samples.data == nullptr) return true;
+  if (!samples.present) return true;
   const int64_t size = int64_t{1} << log2_size(samples.dtype);
   const int64_t vector = std::min<int64_t>(kQuad * size, 16);
   const bool aligned = reinterpret_cast<uintptr_t>(samples.data) % vector == 0;
@@ -67,7 +67,7 @@ inline constexpr DType kDTypeOf = sizeof(T) == 8 ? DType::f64 : DType::f32;
 // be the output. Two predicated loads instead of a branch, which would end in copies and so in a
 // wait for this load before the next.
 template <class T>
-__device__ __forceinline__ Raw<T> fetch_vector(const Stream& from, int64_t element) {
+__device__ __forceinline__ Raw<T> fetch_vector(const SampleView& from, int64_t element) {
   Raw<T> raw = {};
   const char* address = from.data + (element << from.log2_size);
   const bool half = from.log2_size == 1;
@@ -100,7 +100,7 @@ __device__ __forceinline__ Quad<T> decode_vector(const Raw<T>& raw, DType dtype)
 
 // Converted at once: the scalar path is for correctness, not for speed.
 template <class T>
-__device__ __forceinline__ Raw<T> fetch_scalar(const Stream& from, int64_t element,
+__device__ __forceinline__ Raw<T> fetch_scalar(const SampleView& from, int64_t element,
                                                int64_t elements) {
   return with_element(from.dtype, [&](auto tag) {
     const auto* address = reinterpret_cast<const decltype(tag)*>(from.data) + element;
@@ -116,7 +116,7 @@ __device__ __forceinline__ Raw<T> fetch_scalar(const Stream& from, int64_t eleme
 }
 
 template <class T, Access kAccess>
-__device__ __forceinline__ Raw<T> fetch(const Stream& from, int64_t element, int64_t elements) {
+__device__ __forceinline__ Raw<T> fetch(const SampleView& from, int64_t element, int64_t elements) {
   if constexpr (kAccess == Access::vector) {
     return fetch_vector<T>(from, element);
   } else {
@@ -130,10 +130,9 @@ __device__ __forceinline__ Quad<T> decode(const Raw<T>& raw, DType dtype) {
   return decode_vector(raw, kAccess == Access::vector ? dtype : kDTypeOf<T>);
 }
 
-// keep: read again soon, the normal cache policy. stream: not read again before something as large
-// as a network evaluation has passed through the L2 cache, so it should not displace what is (evict
-// first).
-enum class Cache { keep, stream };
+// keep: read again soon, the normal cache policy. evict_first: not read again before something as
+// large as a network evaluation has passed through the L2 cache, so it should not displace what is.
+enum class Cache { keep, evict_first };
 
 template <Cache kCache, class Element>
 __device__ __forceinline__ void store_vector(Element* to, const Quad<Element>& quad) {
@@ -144,7 +143,7 @@ __device__ __forceinline__ void store_vector(Element* to, const Quad<Element>& q
 #pragma unroll
   for (int i = 0; i < kParts; ++i) {
     Vector* address = reinterpret_cast<Vector*>(to) + i;
-    if constexpr (kCache == Cache::stream) {
+    if constexpr (kCache == Cache::evict_first) {
       __stcs(address, part[i]);
     } else {
       *address = part[i];
@@ -154,7 +153,7 @@ __device__ __forceinline__ void store_vector(Element* to, const Quad<Element>& q
 
 // Rounded once to the storage type; whether everything that was stored is finite.
 template <Access kAccess, Cache kCache, class T>
-__device__ __forceinline__ bool store(const Stream& into, int64_t element, int64_t elements,
+__device__ __forceinline__ bool store(const SampleView& into, int64_t element, int64_t elements,
                                       const Quad<T>& value) {
   return with_element(into.dtype, [&](auto tag) {
     using Element = decltype(tag);

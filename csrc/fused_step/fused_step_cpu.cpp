@@ -47,12 +47,12 @@ class ChunkStep {
       if (row.uses(kConverted + h)) convert(row, h);
     }
     // 3 combine: both states before either is written, since out may be x and aux_out may be aux
-    const bool two_states = call_.aux_out.data != nullptr;
+    const bool two_states = call_.aux_out.present;
     T* x_next = two_states ? buffers_.next[0] : place(call_.out, buffers_.next[0]);
     sum_of_products(row.combine[0], value_, x_next, count_);
     if (two_states) sum_of_products(row.combine[1], value_, buffers_.next[1], count_);
     // 4 feed
-    if (call_.x_in.data != nullptr) {
+    if (call_.x_in.present) {
       T* x_in = place(call_.x_in, buffers_.fed);
       for (int i = 0; i < count_; ++i) x_in[i] = feed(row.e, x_next[i]);
       deliver(call_.x_in, x_in);
@@ -68,12 +68,12 @@ class ChunkStep {
     for (int o = 0; o < call_.outputs; ++o) {
       if (row.uses(kOutput + o)) read(call_.output[o], kOutput + o);
     }
-    for (int k = 0; k < call_.history; ++k) {
-      if (row.uses(kPast + k)) read(call_.past[k], kPast + k);
+    for (int k = 0; k < call_.history_count; ++k) {
+      if (row.uses(kHistory + k)) read(call_.history[k], kHistory + k);
     }
     for (int d = 0; d < call_.draws; ++d) {
       if (!row.uses(kDraw + d)) continue;
-      if (call_.draw[d].data != nullptr) {
+      if (call_.draw[d].present) {
         read(call_.draw[d], kDraw + d);
       } else {
         generate(d);
@@ -105,7 +105,7 @@ class ChunkStep {
   }
 
   void convert(const SampleRow<T>& row, int h) {
-    const bool stored = call_.stored[h].data != nullptr;
+    const bool stored = call_.stored[h].present;
     T* y = stored ? place(call_.stored[h], buffers_.loaded[kConverted + h])
                   : buffers_.loaded[kConverted + h];
     sum_of_products(row.convert[h], value_, y, count_);

@@ -1,4 +1,4 @@
-// fused_step on CUDA: each stream is read once and each result written once; a thread computes the
+// fused_step on CUDA: each tensor is read once and each result written once; a thread computes the
 // four elements that share a Philox counter. Memory-bound, so what counts is few bytes, wide
 // accesses, several loads in flight, and few instructions around them.
 #include "common/normal.h"
@@ -12,8 +12,8 @@ namespace {
 template <class T, Access kAccess>
 __device__ __forceinline__ Quad<T> draw(const FusedStep& call, int d, int64_t sample,
                                         int64_t element) {
-  if (call.draw[d].data != nullptr) {
-    const Stream external = sample_of(call.draw[d], sample);
+  if (call.draw[d].present) {
+    const SampleView external = sample_of(call.draw[d], sample);
     return decode<T, kAccess>(fetch<T, kAccess>(external, element, call.elements), external.dtype);
   }
   const Normal4 normal = normal4(
@@ -30,13 +30,13 @@ __device__ __forceinline__ bool write(const SampleTerms<T, kSums>& terms, int64_
 #pragma unroll
   for (int h = 0; h < kSums; ++h) {
     if (terms.stored[h].data == nullptr) continue;
-    store<kAccess, Cache::stream>(terms.stored[h], element, elements, y[h]);
+    store<kAccess, Cache::evict_first>(terms.stored[h], element, elements, y[h]);
   }
   const Quad<T> x_next = next[0].value();
   bool finite = store<kAccess, Cache::keep>(terms.out, element, elements, x_next);
   if (kSums == 2 && terms.aux_out.data != nullptr) {
-    finite &=
-        store<kAccess, Cache::stream>(terms.aux_out, element, elements, next[kSums - 1].value());
+    finite &= store<kAccess, Cache::evict_first>(terms.aux_out, element, elements,
+                                                 next[kSums - 1].value());
   }
   if (terms.x_in.data != nullptr) {
     Quad<T> x_in;
@@ -53,10 +53,10 @@ __device__ __forceinline__ bool step_quad(const FusedStep& call, const SampleTer
   const int64_t elements = call.elements;
   // in flight together before the first is used: all that most solvers read
   Fetched<T, kAccess == Access::vector ? 2 : 1, kAccess> outputs;
-  Fetched<T, kAccess == Access::vector ? 4 : 1, kAccess> past;
+  Fetched<T, kAccess == Access::vector ? 4 : 1, kAccess> history;
   const Raw<T> raw_x = fetch<T, kAccess>(terms.x, element, elements);
   outputs.fetch_group(terms.outputs, 0, element, elements);
-  past.fetch_group(terms.past, 0, element, elements);
+  history.fetch_group(terms.history, 0, element, elements);
 
   // 1 convert
   const Quad<T> x = decode<T, kAccess>(raw_x, terms.x.dtype);
@@ -81,7 +81,7 @@ __device__ __forceinline__ bool step_quad(const FusedStep& call, const SampleTer
   }
 #pragma unroll
   for (int h = 0; h < kSums; ++h) add(next, terms.of_y[h], y[h]);
-  past.add_all(terms.past, element, elements, next);
+  history.add_all(terms.history, element, elements, next);
 #pragma unroll 1
   for (int d = 0; d < call.draws; ++d) {
     if (!terms.of_draw[d].used()) continue;
@@ -110,25 +110,26 @@ bool is_vectorizable(const FusedStep& call) {
   };
   return call.elements % kQuad == 0 && agrees(call.x) && agrees(call.aux) && agrees(call.out) &&
          agrees(call.aux_out) && agrees(call.x_in) && std::ranges::all_of(call.output, agrees) &&
-         std::ranges::all_of(call.past, agrees) && std::ranges::all_of(call.draw, agrees) &&
+         std::ranges::all_of(call.history, agrees) && std::ranges::all_of(call.draw, agrees) &&
          std::ranges::all_of(call.stored, agrees);
 }
 
 // Two of each sum fit every call; nearly every solver has one converted output and one state, and
 // pays for one. The scalar path is for correctness, so it has the general kernel only.
 template <class T>
-void launch_step(const FusedStep& call, void* stream) {
-  const bool one = call.converted <= 1 && call.aux_out.data == nullptr;
+void launch_step(const FusedStep& call, void* cuda_stream) {
+  const bool one = call.converted <= 1 && !call.aux_out.present;
   const auto kernel = !is_vectorizable<T>(call) ? fused_step_kernel<T, 2, Access::scalar>
                       : one                     ? fused_step_kernel<T, 1, Access::vector>
                                                 : fused_step_kernel<T, 2, Access::vector>;
-  launch("fused_step", kernel, call, stream);
+  launch("fused_step", kernel, call, cuda_stream);
 }
 
 }  // namespace
 
-void fused_step_cuda(const FusedStep& call, void* stream) {
-  call.compute_f64 ? launch_step<double>(call, stream) : launch_step<float>(call, stream);
+void fused_step_cuda(const FusedStep& call, int device, void* cuda_stream) {
+  const CurrentDevice current(device);
+  call.compute_f64 ? launch_step<double>(call, cuda_stream) : launch_step<float>(call, cuda_stream);
 }
 
 }  // namespace genie

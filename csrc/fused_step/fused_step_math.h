@@ -17,20 +17,20 @@
 namespace genie::inline GENIE_ISA {
 
 // Where the coefficients lie in a row; contract.py has the table.
-struct RowLayout {
+struct ColumnLayout {
   int convert_width;  // p, Q[0..O-1], b, r
   int combine_begin;
   int combine_width;  // x, (aux), y_1..y_H, history, draws
   int feed;           // e
 };
 
-HOST_DEVICE RowLayout row_layout(const FusedStep& call) {
-  const int states = call.aux_out.data == nullptr ? 1 : 2;
-  const int aux = call.aux.data == nullptr ? 0 : 1;
-  RowLayout layout;
+HOST_DEVICE ColumnLayout column_layout(const FusedStep& call) {
+  const int states = call.aux_out.present ? 2 : 1;
+  const int aux = call.aux.present ? 1 : 0;
+  ColumnLayout layout;
   layout.convert_width = call.outputs + 3;
   layout.combine_begin = call.converted * layout.convert_width;
-  layout.combine_width = 1 + aux + call.converted + call.history + call.draws;
+  layout.combine_width = 1 + aux + call.converted + call.history_count + call.draws;
   layout.feed = layout.combine_begin + states * layout.combine_width;
   return layout;
 }

@@ -11,8 +11,8 @@ enum Source : int {
   kX = 0,
   kAux = 1,
   kConverted = 2,
-  kPast = kConverted + kMaxConverted,
-  kDraw = kPast + kMaxHistory,
+  kHistory = kConverted + kMaxConverted,
+  kDraw = kHistory + kMaxHistory,
   kOutput = kDraw + kMaxDraws,
   kSources = kOutput + kMaxOutputs,
 };
@@ -49,21 +49,21 @@ struct SampleRow {
 template <class T>
 inline SampleRow<T> read_row(const FusedStep& call, int64_t sample) {
   const T* row = static_cast<const T*>(call.row) + sample * call.row_stride;
-  const RowLayout layout = row_layout(call);
+  const ColumnLayout layout = column_layout(call);
   SampleRow<T> result;
-  const int states = call.aux_out.data == nullptr ? 1 : 2;
+  const int states = call.aux_out.present ? 2 : 1;
   for (int s = 0; s < states; ++s) {
     const T* column = row + layout.combine_begin + s * layout.combine_width;
     Terms<T>& terms = result.combine[s];
     terms.append(*column++, kX);
-    if (call.aux.data != nullptr) terms.append(*column++, kAux);
+    if (call.aux.present) terms.append(*column++, kAux);
     for (int h = 0; h < call.converted; ++h) terms.append(*column++, kConverted + h);
-    for (int k = 0; k < call.history; ++k) terms.append(*column++, kPast + k);
+    for (int k = 0; k < call.history_count; ++k) terms.append(*column++, kHistory + k);
     for (int d = 0; d < call.draws; ++d) terms.append(*column++, kDraw + d);
     result.used |= terms.sources();
   }
   for (int h = 0; h < call.converted; ++h) {
-    if (call.stored[h].data != nullptr) result.used |= 1u << (kConverted + h);
+    if (call.stored[h].present) result.used |= 1u << (kConverted + h);
     if (!result.uses(kConverted + h)) continue;
     const T* column = row + h * layout.convert_width;
     result.convert[h].append(*column++, kX);

@@ -48,17 +48,17 @@ __device__ __forceinline__ void add(QuadSum<T> (&sums)[kSums], const Coefficient
 template <class T, int kSums, int kMax>
 struct TermList {
   int count;
-  Stream stream[kMax];
+  SampleView view[kMax];
   Coefficients<T, kSums> of[kMax];
 };
 
 template <class T, int kSums>
 struct SampleTerms {
-  Stream x, aux, out, aux_out, stored[kSums], x_in;
+  SampleView x, aux, out, aux_out, stored[kSums], x_in;
   Coefficients<T, kSums> of_x_in_y, of_x, of_aux, of_y[kSums], of_draw[kMaxDraws];
   T bound[kSums], scale[kSums], feed;
   TermList<T, kSums, kMaxOutputs> outputs;
-  TermList<T, kSums, kMaxHistory> past;
+  TermList<T, kSums, kMaxHistory> history;
 };
 
 // The coefficients first[0], first[step], ... of the `active` sums; the sums beyond have zero.
@@ -73,7 +73,7 @@ __device__ __forceinline__ Coefficients<T, kSums> read_coefficients(const T* fir
 
 // One warp, one lane per term; terms that no sum uses are left out.
 template <class T, int kSums, int kMax>
-__device__ void read_terms(const T* first, int step, int active, const Samples* streams, int count,
+__device__ void read_terms(const T* first, int step, int active, const Samples* tensors, int count,
                            int64_t sample, TermList<T, kSums, kMax>& list) {
   static_assert(kMax <= kWarp);
   const int lane = threadIdx.x;
@@ -81,7 +81,7 @@ __device__ void read_terms(const T* first, int step, int active, const Samples* 
   const unsigned used = __ballot_sync(~0u, of.used());
   if (of.used()) {
     const int slot = __popc(used & ((1u << lane) - 1));
-    list.stream[slot] = sample_of(streams[lane], sample);
+    list.view[slot] = sample_of(tensors[lane], sample);
     list.of[slot] = of;
   }
   if (lane == 0) list.count = __popc(used);
@@ -90,16 +90,16 @@ __device__ void read_terms(const T* first, int step, int active, const Samples* 
 // By all threads of the block; the first warp does the work.
 template <class T, int kSums>
 __device__ void read_row(const FusedStep& call, int64_t sample, SampleTerms<T, kSums>& terms) {
-  const RowLayout layout = row_layout(call);
+  const ColumnLayout layout = column_layout(call);
   const int width = layout.convert_width, step = layout.combine_width;
-  const int states = call.aux_out.data == nullptr ? 1 : 2, aux = call.aux.data == nullptr ? 0 : 1;
+  const int states = call.aux_out.present ? 2 : 1, aux = call.aux.present ? 1 : 0;
   const T* row = static_cast<const T*>(call.row) + sample * call.row_stride;
   const T* column = row + layout.combine_begin;
   __syncthreads();  // the previous sample is done with its terms
   if (threadIdx.x < kWarp) {
     read_terms(row + 1, width, call.converted, call.output, call.outputs, sample, terms.outputs);
-    read_terms(column + 1 + aux + call.converted, step, states, call.past, call.history, sample,
-               terms.past);
+    read_terms(column + 1 + aux + call.converted, step, states, call.history, call.history_count,
+               sample, terms.history);
   }
   if (threadIdx.x == 0) {
     terms.x = sample_of(call.x, sample);
@@ -137,7 +137,7 @@ struct Fetched {
 #pragma unroll
     for (int g = 0; g < kGroup; ++g) {
       if (begin + g >= list.count) break;
-      raw[g] = fetch<T, kAccess>(list.stream[begin + g], element, elements);
+      raw[g] = fetch<T, kAccess>(list.view[begin + g], element, elements);
     }
   }
 
@@ -151,7 +151,7 @@ struct Fetched {
 #pragma unroll
       for (int g = 0; g < kGroup; ++g) {
         if (begin + g >= list.count) break;
-        add(sums, list.of[begin + g], decode<T, kAccess>(raw[g], list.stream[begin + g].dtype));
+        add(sums, list.of[begin + g], decode<T, kAccess>(raw[g], list.view[begin + g].dtype));
       }
     }
   }

@@ -24,6 +24,6 @@ struct JvpDistillLoss {
 };
 
 void jvp_distill_loss_cpu(const JvpDistillLoss& call, int threads);
-void jvp_distill_loss_cuda(const JvpDistillLoss& call, void* stream);
+void jvp_distill_loss_cuda(const JvpDistillLoss& call, int device, void* cuda_stream);
 
 }  // namespace genie

@@ -4,8 +4,8 @@
 #include <memory>
 
 #include "common/loops.h"
+#include "common/nontemporal.h"
 #include "common/parallel.h"
-#include "common/past_caches.h"
 #include "jvp_distill_loss/jvp_distill_loss_math.h"
 
 namespace genie::inline GENIE_ISA {
@@ -103,30 +103,30 @@ void square_and_differentiate(const LossRow<T>& row, const S* __restrict k1, con
 
 // The same for a whole block.
 template <class T, class S>
-void differentiate_past_caches(const LossRow<T>& row, const S* k1, const S* k2, const S* k3,
-                               const T* target, S* d1, S* d2, S* d3, LossBuffers<T>& buffers) {
+void differentiate_nontemporally(const LossRow<T>& row, const S* k1, const S* k2, const S* k3,
+                                 const T* target, S* d1, S* d2, S* d3, LossBuffers<T>& buffers) {
   S* stored = reinterpret_cast<S*>(buffers.gradient);
   for (int i = 0; i < kSumBlock; i += kAtOnce) {
     square_and_differentiate(row, k1 + i, k2 + i, k3 + i, target + i, stored, stored + kAtOnce,
                              stored + 2 * kAtOnce, buffers.squares + i, kAtOnce);
-    copy_past_caches(stored, d1 + i, kAtOnce * sizeof(S));
-    copy_past_caches(stored + kAtOnce, d2 + i, kAtOnce * sizeof(S));
-    copy_past_caches(stored + 2 * kAtOnce, d3 + i, kAtOnce * sizeof(S));
+    copy_nontemporal(stored, d1 + i, kAtOnce * sizeof(S));
+    copy_nontemporal(stored + kAtOnce, d2 + i, kAtOnce * sizeof(S));
+    copy_nontemporal(stored + 2 * kAtOnce, d3 + i, kAtOnce * sizeof(S));
   }
 }
 
 // Whether the gradient is better stored past the caches, and all its whole blocks can be.
-bool passes_caches(const JvpDistillLoss& call) {
+bool stores_nontemporally(const JvpDistillLoss& call) {
   const Samples& gradient = call.gradient;
   const int size = log2_size(gradient.dtype);
   const int64_t third = call.elements << size, stride = gradient.stride << size;
-  return gradient.data != nullptr && call.batch * kMaps * third >= kLargerThanCaches &&
+  return gradient.present && call.batch * kMaps * third >= kLargerThanCaches &&
          (reinterpret_cast<int64_t>(gradient.data) | third | stride) % kCacheLine == 0;
 }
 
 // The block's sum of squares; writes its part of the gradient.
 template <class T>
-T block_loss(const JvpDistillLoss& call, bool past_caches, LossBuffers<T>& buffers,
+T block_loss(const JvpDistillLoss& call, bool nontemporal, LossBuffers<T>& buffers,
              const LossRow<T>& row, int64_t sample, int64_t first, int count) {
   const T* target = read(call.target, sample, first, buffers.target, count);
   with_storage(call.maps.dtype, [&](auto stored) {
@@ -135,11 +135,10 @@ T block_loss(const JvpDistillLoss& call, bool past_caches, LossBuffers<T>& buffe
       return static_cast<S*>(address_of(maps, sample, i * call.elements + first));
     };
     const S *k1 = map(call.maps, 0), *k2 = map(call.maps, 1), *k3 = map(call.maps, 2);
-    if (call.gradient.data == nullptr)
-      return square(row, k1, k2, k3, target, buffers.squares, count);
+    if (!call.gradient.present) return square(row, k1, k2, k3, target, buffers.squares, count);
     S *d1 = map(call.gradient, 0), *d2 = map(call.gradient, 1), *d3 = map(call.gradient, 2);
-    if (past_caches && count == kSumBlock) {
-      differentiate_past_caches(row, k1, k2, k3, target, d1, d2, d3, buffers);
+    if (nontemporal && count == kSumBlock) {
+      differentiate_nontemporally(row, k1, k2, k3, target, d1, d2, d3, buffers);
     } else {
       square_and_differentiate(row, k1, k2, k3, target, d1, d2, d3, buffers.squares, count);
     }
@@ -166,7 +165,7 @@ template <class T>
 void run_blocks(const JvpDistillLoss& call, int threads) {
   FloatingPointDefaults defaults;  // of this thread, before and after the team
   const int64_t blocks = sum_blocks(call.elements);
-  const bool past_caches = passes_caches(call);
+  const bool nontemporal = stores_nontemporally(call);
   T* partials = partials_in<T>(call);
   for (int64_t sample = 0; sample < call.batch; ++sample) write_row<T>(call, sample);
   parallel_ranges(call.batch * blocks, threads, [&](int64_t begin, int64_t end) {
@@ -176,9 +175,9 @@ void run_blocks(const JvpDistillLoss& call, int threads) {
       const int64_t rest = call.elements - first;
       const int count = static_cast<int>(rest < kSumBlock ? rest : kSumBlock);
       partials[task] =
-          block_loss(call, past_caches, buffers, loss_row<T>(call, sample), sample, first, count);
+          block_loss(call, nontemporal, buffers, loss_row<T>(call, sample), sample, first, count);
     }
-    finish_stores_past_caches();
+    finish_nontemporal_stores();
   });
   finish<T>(call);
 }

@@ -9,9 +9,9 @@ namespace {
 
 static_assert(kThreads * kQuad == kSumBlock);
 
-__device__ __forceinline__ Stream map_of(const Samples& maps, int64_t sample, int64_t elements,
-                                         int i) {
-  Stream map = sample_of(maps, sample);
+__device__ __forceinline__ SampleView map_of(const Samples& maps, int64_t sample, int64_t elements,
+                                             int i) {
+  SampleView map = sample_of(maps, sample);
   map.data += (i * elements) << map.log2_size;
   return map;
 }
@@ -28,7 +28,7 @@ template <class T, Access kAccess>
 __device__ __forceinline__ Quad<T> square_quad(const JvpDistillLoss& call, const LossRow<T>& row,
                                                int64_t sample, int64_t element) {
   const int64_t elements = call.elements;
-  const Stream of_target = sample_of(call.target, sample);
+  const SampleView of_target = sample_of(call.target, sample);
   Raw<T> raw[kMaps];
   // in flight together before the first is used
 #pragma unroll
@@ -44,12 +44,13 @@ __device__ __forceinline__ Quad<T> square_quad(const JvpDistillLoss& call, const
     r.v[i] = residual(row, k[0].v[i], k[1].v[i], k[2].v[i], target.v[i]);
 #pragma unroll
   for (int i = 0; i < kMaps; ++i) {
-    if (call.gradient.data == nullptr) break;
+    if (!call.gradient.present) break;
     Quad<T> d;
 #pragma unroll
     for (int j = 0; j < kQuad; ++j) d.v[j] = mul(row.slope[i], r.v[j]);  // 2 differentiate
-    // stream: the backward pass comes to it after the rest of the loss
-    store<kAccess, Cache::stream>(map_of(call.gradient, sample, elements, i), element, elements, d);
+    // evict_first: the backward pass comes to it after the rest of the loss
+    store<kAccess, Cache::evict_first>(map_of(call.gradient, sample, elements, i), element,
+                                       elements, d);
   }
 #pragma unroll
   for (int i = 0; i < kQuad; ++i) squares.v[i] = mul(r.v[i], r.v[i]);  // 3 square
@@ -128,7 +129,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <class T>
-void launch_loss(const JvpDistillLoss& call, void* stream) {
+void launch_loss(const JvpDistillLoss& call, void* cuda_stream) {
   constexpr int64_t kMaxGridX = 0x7FFFFFFF, kMaxGridY = 65535;
   const bool vector = call.elements % kQuad == 0 && is_vectorizable<T>(call.maps, call.batch) &&
                       is_vectorizable<T>(call.target, call.batch) &&
@@ -138,17 +139,20 @@ void launch_loss(const JvpDistillLoss& call, void* stream) {
   const dim3 grid(static_cast<unsigned>(std::min(sum_blocks(call.elements), kMaxGridX)),
                   static_cast<unsigned>(std::min(call.batch, kMaxGridY)));
   const dim3 rows(static_cast<unsigned>((call.batch + kThreads - 1) / kThreads));
-  launch("jvp_distill_loss", jvp_distill_loss_rows_kernel<T>, call, stream, {rows, dim3(kThreads)});
-  if (call.elements > 0) launch("jvp_distill_loss", kernel, call, stream, {grid, dim3(kThreads)});
-  launch("jvp_distill_loss", jvp_distill_loss_finish_kernel<T>, call, stream,
+  launch("jvp_distill_loss", jvp_distill_loss_rows_kernel<T>, call, cuda_stream,
+         {rows, dim3(kThreads)});
+  if (call.elements > 0)
+    launch("jvp_distill_loss", kernel, call, cuda_stream, {grid, dim3(kThreads)});
+  launch("jvp_distill_loss", jvp_distill_loss_finish_kernel<T>, call, cuda_stream,
          {dim3(1), dim3(kThreads)});
 }
 
 }  // namespace
 
-void jvp_distill_loss_cuda(const JvpDistillLoss& call, void* stream) {
+void jvp_distill_loss_cuda(const JvpDistillLoss& call, int device, void* cuda_stream) {
   if (call.batch == 0) return;
-  call.compute_f64 ? launch_loss<double>(call, stream) : launch_loss<float>(call, stream);
+  const CurrentDevice current(device);
+  call.compute_f64 ? launch_loss<double>(call, cuda_stream) : launch_loss<float>(call, cuda_stream);
 }
 
 }  // namespace genie

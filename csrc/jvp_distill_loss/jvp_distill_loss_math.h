@@ -34,7 +34,7 @@ HOST_DEVICE double number_in(const Samples& numbers, int64_t sample) {
 template <class T>
 HOST_DEVICE void write_row(const JvpDistillLoss& call, int64_t sample) {
   const double gamma = number_in(call.gamma, sample);
-  const double weight = call.weights.data == nullptr ? 1.0 : number_in(call.weights, sample);
+  const double weight = call.weights.present ? number_in(call.weights, sample) : 1.0;
   const double share = call.mean ? 1.0 / static_cast<double>(call.batch) : 1.0;
   const double squared = mul(gamma, gamma);
   const double c3 = 1.0 / add(1.0, squared);

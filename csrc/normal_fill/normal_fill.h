@@ -15,7 +15,7 @@ struct NormalFill {
 };
 
 void normal_fill_cpu(const NormalFill& call, int threads);
-void normal_fill_cuda(const NormalFill& call, void* stream);
+void normal_fill_cuda(const NormalFill& call, int device, void* cuda_stream);
 
 // Why the kernels of this binary cannot run on the current device (no code for its architecture, a
 // driver that is too old, ...), in CUDA's words; "" if they can.

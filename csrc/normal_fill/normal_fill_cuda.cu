@@ -13,7 +13,7 @@ __global__ void __launch_bounds__(kThreads)
   const PhiloxKey key = philox_key(*call.noise.seed);
   for_each_sample(call.batch, [&](int64_t sample) {
     const auto sample_id = static_cast<uint32_t>(call.noise.sample_ids[sample]);
-    const Stream out = sample_of(call.out, sample);
+    const SampleView out = sample_of(call.out, sample);
     for_each_quad(call.elements, [&](int64_t element) {
       const auto block = static_cast<uint32_t>(element / kQuad);
       const Normal4 normal = normal4(key, block, call.draw_number, sample_id, call.noise.stream);
@@ -26,11 +26,12 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void normal_fill_cuda(const NormalFill& call, void* stream) {
+void normal_fill_cuda(const NormalFill& call, int device, void* cuda_stream) {
+  const CurrentDevice current(device);
   const bool vector = call.elements % kQuad == 0 && is_vectorizable<double>(call.out, call.batch);
   launch("normal_fill",
          vector ? normal_fill_kernel<Access::vector> : normal_fill_kernel<Access::scalar>, call,
-         stream);
+         cuda_stream);
 }
 
 const char* cuda_problem() {

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .._checks import check_integer, check_memory, check_same_device, check_shape, check_tensor, check_word
 
-__all__ = ["Noise", "check_noise", "check_noise_types"]
+__all__ = ["Noise", "check_noise", "check_noise_types", "is_regular_noise", "is_regular_vector"]
 
 _MAX_ELEMENTS = 2**34  # four to each 32-bit counter
 
@@ -49,3 +49,25 @@ def check_noise(noise: Noise, x: Tensor) -> None:
             f"noise: {elements} elements per sample; the generator's 32-bit counter repeats after 2^34, so use "
             "several samples"
         )
+
+
+def is_regular_noise(noise: Noise, x: Tensor) -> bool:
+    """A quick look that passes only what ``check_noise`` passes."""
+    return (
+        is_regular_vector(noise.seed, 1, torch.int64, x.device)
+        and is_regular_vector(noise.sample_ids, x.shape[0], torch.int64, x.device)
+        and type(noise.stream) is int
+        and 0 <= noise.stream < 2**32
+        and x.numel() <= _MAX_ELEMENTS
+    )
+
+
+def is_regular_vector(tensor: Tensor, count: int, dtype: torch.dtype, device: torch.device) -> bool:
+    return (
+        type(tensor) is Tensor
+        and tensor.dtype is dtype
+        and tensor.shape == (count,)
+        and tensor.is_contiguous()
+        and tensor.device == device
+        and tensor.data_ptr() != 0
+    )

@@ -54,7 +54,8 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
         pytest.skip("no C++ compiler (c++) on PATH")
     pybind11 = pytest.importorskip("pybind11", reason="the module's bindings need pybind11")
     path = tmp_path_factory.mktemp("cuda_on_host") / "_C.so"
-    sources = [HERE / "cuda_on_host/module.cpp", CSRC / "bindings.cpp", CSRC / "common/isa.cpp"]
+    shared = [CSRC / name for name in ("bindings.cpp", "read_calls.cpp", "common/isa.cpp")]
+    sources = [HERE / "cuda_on_host/module.cpp", *shared]
     includes = [HERE / "cuda_on_host", CSRC, sysconfig.get_path("include"), pybind11.get_include()]
     flags = ["-std=c++20", "-O1", "-fPIC", "-shared", "-pthread", "-ffp-contract=off"]
     flags += ["-DGENIE_ISA=gpu", "-DGENIE_EXT_CUDA", '-DGENIE_EXT_CUDA_ARCHS="host"']
@@ -184,4 +185,16 @@ def test_a_failed_launch_says_why_and_with_which_configuration(module):
         "batch 3, elements 3000"
     )
     with pytest.raises(RuntimeError, match=message):
-        module.normal_fill_cuda(arguments, no_such_stream)
+        module.NormalFill(arguments).run_cuda([], 0, no_such_stream)
+
+
+def test_a_call_runs_on_its_device_and_gives_the_current_one_back(module):
+    """The host knows the devices 0 and 1; 0 is current."""
+    out = torch.empty(3, 3000)
+    noise = StepCase().inputs()["noise"]
+    call = module.NormalFill([3, 3000, *native_args.tensor_arguments(out), *native_args.noise_arguments(noise), 0])
+    call.run_cuda([], 1, 0)
+    assert_same_bits(out, genie_ext.normal_fill(torch.empty(3, 3000), noise=noise, backend="reference"))
+    with pytest.raises(RuntimeError, match="cudaSetDevice: invalid device ordinal"):
+        call.run_cuda([], 2, 0)
+    call.run_cuda([], 0, 0)

@@ -121,29 +121,35 @@ def test_float32_beside_every_midpoint_is_narrowed_as_torch_does(dtype, ulps):
 )
 def test_malformed_arguments_raise_before_any_memory_is_read(arguments, error):
     with pytest.raises(error):
-        _C.fused_step_cpu(arguments, 1)
+        _C.FusedStep(arguments)
 
 
-def step_arguments(batch=1, elements=4, x=8, out=8, row=8, noise=0, outputs=0, history=0, draws=0) -> list[int]:
+def at(address: int, stride: int = 4, dtype: int = 0) -> list[int]:
+    """A tensor as native_args flattens it."""
+    return [address, stride, dtype]
+
+
+ABSENT = at(0, 0, -1)
+
+
+def step_arguments(
+    batch=1, elements=4, row=8, nonfinite=(0, 0), noise=0, x=8, aux=ABSENT, out=8, outputs=(), history=(), draws=()
+) -> list[int]:
     """A call of fused_step as ops/fused_step/native.py flattens it, with made-up addresses."""
-    absent = [0, 0, 0]
-    counts = [outputs, 0, history, draws]
-    states = [x, elements, 0, *absent, out, elements, 0, *absent, *absent]
-    return [
-        batch,
-        elements,
-        0,
-        row,
-        0,
-        0,
-        noise,
-        noise,
-        1,
-        *counts,
-        *states,
-        *absent * (outputs + history),
-        *[0] * 4 * draws,
-    ]
+    counts = [len(outputs), 0, len(history), len(draws)]
+    states = [*at(x), *aux, *at(out), *ABSENT, *ABSENT]
+    rest = [number for tensor in (*history, *outputs, *draws) for number in tensor]
+    noises = [noise, noise, 1]
+    return [batch, elements, 0, row, 0, 3, *nonfinite, *noises, *counts, *states, *rest, *[0] * len(draws)]
+
+
+def refusal(op: str, arguments: list[int]) -> str:
+    """What a run of made-up addresses says, in a process of its own, which needs no torch."""
+    load = (
+        "spec = util.spec_from_file_location('_C', path); _C = util.module_from_spec(spec); spec.loader.exec_module(_C)"
+    )
+    code = f"from importlib import util; path = {_C.__file__!r}; {load}; _C.{op}({arguments}).run_cpu([], 1)"
+    return start(["-c", code], {}).stderr
 
 
 @pytest.mark.parametrize(
@@ -152,32 +158,52 @@ def step_arguments(batch=1, elements=4, x=8, out=8, row=8, noise=0, outputs=0, h
         ({"batch": -1}, "negative"),
         ({"elements": -1}, "negative"),
         ({"x": 0}, "null x"),
+        ({"aux": at(0)}, "null aux"),
         ({"out": 0}, "null out"),
         ({"row": 0}, "null row"),
-        ({"outputs": 1}, "null output"),
-        ({"history": 1}, "null history"),
-        ({"draws": 1}, "null noise"),
+        ({"nonfinite": (1, 0)}, "null nonfinite"),
+        ({"outputs": [at(0)]}, "null output"),
+        ({"history": [at(0)]}, "null history"),
+        ({"draws": [at(0)]}, "null draw"),
+        ({"draws": [ABSENT]}, "null noise"),
+        ({"outputs": [at(8, 4, 4)]}, "unknown dtype"),
     ],
     ids=str,
 )
 def test_null_addresses_and_negative_sizes_are_refused(changed, message):
-    code = f"from genie_ext import _C; _C.fused_step_cpu({step_arguments(**changed)}, 1)"
-    assert f"ValueError: arguments: {message}" in start(["-c", code], {}).stderr
+    assert f"ValueError: arguments: {message}" in refusal("FusedStep", step_arguments(**changed))
+
+
+@pytest.mark.parametrize(
+    "tensors, message",
+    [
+        ([2, *at(8)], "no such slot"),
+        ([-1, *at(8)], "no such slot"),
+        ([0, *ABSENT], "an absent tensor in a slot"),
+        ([1, *at(0)], "null output"),
+        ([1, 8, 4], "too few"),
+    ],
+    ids=str,
+)
+def test_what_stands_in_a_slot_is_looked_at(tensors, message):
+    call = _C.FusedStep(step_arguments(outputs=[at(0)]))
+    with pytest.raises(ValueError, match=message):
+        call.run_cpu(tensors, 1)
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ([-2, 8, 8, 8, 0, 8, 8, 0, 0], "negative"),
-        ([2, 8, 0, 8, 0, 8, 8, 0, 0], "null out"),
-        ([2, 8, 8, 8, 0, 0, 8, 0, 0], "null noise"),
-        ([2, 8, 8, 8, 0, 8, 0, 0, 0], "null noise"),
+        ([-2, 8, *at(8), 8, 8, 0, 0], "negative"),
+        ([2, 8, *at(0), 8, 8, 0, 0], "null out"),
+        ([2, 8, *ABSENT, 8, 8, 0, 0], "no out"),
+        ([2, 8, *at(8), 0, 8, 0, 0], "null noise"),
+        ([2, 8, *at(8), 8, 0, 0, 0], "null noise"),
     ],
     ids=str,
 )
 def test_normal_fill_refuses_them_too(arguments, message):
-    done = start(["-c", f"from genie_ext import _C; _C.normal_fill_cpu({arguments}, 1)"], {})
-    assert f"ValueError: arguments: {message}" in done.stderr
+    assert f"ValueError: arguments: {message}" in refusal("NormalFill", arguments)
 
 
 def loss_arguments(
@@ -186,14 +212,14 @@ def loss_arguments(
     maps=8,
     target=8,
     gamma=(8, 1, 0),
-    weights=(0, 0, 0),
-    gradient=(0, 0, 0),
+    weights=ABSENT,
+    gradient=ABSENT,
     scratch=8,
     losses=8,
     total=8,
 ) -> list[int]:
     """A call of jvp_distill_loss as its native.py flattens it, with made-up addresses, by default without gradient."""
-    tensors = [maps, 12, 0, target, 4, 0, *gamma, *weights, *gradient]
+    tensors = [*at(maps, 12), *at(target), *gamma, *weights, *gradient]
     return [batch, elements, 0, 0, *tensors, scratch, losses, total]
 
 
@@ -204,9 +230,11 @@ def loss_arguments(
         ({"elements": -1}, "negative"),
         ({"maps": 0}, "null maps"),
         ({"target": 0}, "null target"),
+        ({"gradient": (0, 12, 0)}, "null gradient"),
         ({"gradient": (8, 12, 1)}, "gradient of another dtype than maps"),
         ({"gamma": (0, 1, 0)}, "null gamma"),
         ({"gamma": (8, 1, 2)}, "gamma or weights of 16 bits"),
+        ({"weights": (0, 1, 0)}, "null weights"),
         ({"weights": (8, 1, 3)}, "gamma or weights of 16 bits"),
         ({"scratch": 0}, "null scratch"),
         ({"losses": 0}, "null scratch, losses"),
@@ -215,8 +243,7 @@ def loss_arguments(
     ids=str,
 )
 def test_jvp_distill_loss_refuses_them_too(changed, message):
-    done = start(["-c", f"from genie_ext import _C; _C.jvp_distill_loss_cpu({loss_arguments(**changed)}, 1)"], {})
-    assert f"ValueError: arguments: {message}" in done.stderr
+    assert f"ValueError: arguments: {message}" in refusal("JvpDistillLoss", loss_arguments(**changed))
 
 
 IN_A_SMALL_THREAD = """

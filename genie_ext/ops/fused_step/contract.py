@@ -10,7 +10,7 @@ Columns of a row, in this order (O outputs, H converted, K history, D draws; ``a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,12 +23,14 @@ from ..._checks import (
     check_no_overlap,
     check_same_device,
     check_shape,
+    check_tensor,
     check_word,
     may_overlap,
     regions,
     same_memory,
 )
 from ..noise import Noise, check_noise
+from ..slots import SLOT, check_slot_count, slots_in
 
 __all__ = [
     "MAX_CONVERTED",
@@ -65,6 +67,8 @@ class FusedStepCall:
     x, aux: state dtype. outputs: any float dtype. history, stored, row: compute dtype (float64 if the state is float64,
     else float32). draws: an integer is drawn in the kernel from ``noise``, a tensor is external. Where the same tensor
     may be read and written: out is x, aux_out is aux; nothing else overlaps.
+
+    In a call that is prepared, outputs and draws may be ``SLOT``; no backend sees one.
     """
 
     x: Tensor
@@ -95,6 +99,40 @@ class FusedStepCall:
             aux=self.aux is not None,
             aux_out=self.aux_out is not None,
         )
+
+    def filled(self, outputs: Sequence[Tensor], draws: Sequence[Tensor], x: Tensor | None) -> FusedStepCall:
+        """The call with these tensors in its slots, in order, and with this x if there is one."""
+        output_slots, draw_slots = slots_in(self.outputs), slots_in(self.draws)
+        check_slot_count("outputs", len(outputs), len(output_slots))
+        check_slot_count("draws", len(draws), len(draw_slots))
+        all_outputs, all_draws = list(self.outputs), list(self.draws)
+        for i, tensor in zip(output_slots, outputs, strict=True):
+            all_outputs[i] = self.check_slot(f"outputs[{i}]", tensor)
+        for i, tensor in zip(draw_slots, draws, strict=True):
+            all_draws[i] = self.check_slot(f"draws[{i}]", tensor)
+        state = self.x if x is None else self.check_slot("x", x)
+        return replace(self, x=state, outputs=all_outputs, draws=all_draws)
+
+    def check_slot(self, name: str, value: object) -> Tensor:
+        """A tensor that a run brings for x, an output or a draw."""
+        tensor = check_tensor(name, value)
+        _check_sample_tensor(name, tensor, self.x, self.x.dtype if name == "x" else None)
+        return tensor
+
+    def read(self) -> list[tuple[str, Tensor | None]]:
+        """What is read, by name; slots left out."""
+        named = [("x", self.x), ("aux", self.aux), ("row", self.row)]
+        named += [(f"outputs[{i}]", o) for i, o in enumerate(self.outputs) if o is not SLOT]
+        named += [(f"history[{i}]", h) for i, h in enumerate(self.history)]
+        named += [(f"draws[{i}]", d) for i, d in enumerate(self.draws) if isinstance(d, Tensor)]
+        if self.noise is not None:
+            named += [("noise.seed", self.noise.seed), ("noise.sample_ids", self.noise.sample_ids)]
+        return named
+
+    def written(self) -> list[tuple[str, Tensor | None]]:
+        """What is written, by name."""
+        named = [("nonfinite", self.nonfinite), ("out", self.out), ("aux_out", self.aux_out), ("x_in", self.x_in)]
+        return named + [(f"store[{i}]", s) for i, s in enumerate(self.stored)]
 
 
 def compute_dtype(x: Tensor) -> torch.dtype:
@@ -127,7 +165,7 @@ def check_counts(call: FusedStepCall) -> None:
         )
     if call.x.ndim < 1 or call.x.shape[0] < 1:
         raise ValueError(f"x: shape {tuple(call.x.shape)}; need [B, ...] with at least one sample")
-    drawn = [(f"draws[{i}]", d) for i, d in enumerate(call.draws) if not isinstance(d, Tensor)]
+    drawn = [(f"draws[{i}]", d) for i, d in enumerate(call.draws) if d is not SLOT and not isinstance(d, Tensor)]
     for name, draw in drawn:
         check_word(name, draw)
     if drawn and call.noise is None:
@@ -165,18 +203,22 @@ def _check_tensors(call: FusedStepCall) -> None:
         ("aux_out", call.aux_out, state),
         ("x_in", call.x_in, None),
     ]
-    named += [(f"outputs[{i}]", o, None) for i, o in enumerate(call.outputs)]
+    named += [(f"outputs[{i}]", o, None) for i, o in enumerate(call.outputs) if o is not SLOT]
     named += [(f"history[{i}]", h, compute) for i, h in enumerate(call.history)]
     named += [(f"store[{i}]", s, compute) for i, s in enumerate(call.stored)]
     named += [(f"draws[{i}]", d, None) for i, d in enumerate(call.draws) if isinstance(d, Tensor)]
     for name, tensor, dtype in named:
         if tensor is not None:
-            check_memory(name, tensor)
-            check_shape(name, tensor, call.x.shape)
-            check_float(name, tensor, dtype)
-            check_dense_samples(name, tensor)
-            check_same_device(name, tensor, call.x.device)
+            _check_sample_tensor(name, tensor, call.x, dtype)
     check_same_device("row", call.row, call.x.device)
+
+
+def _check_sample_tensor(name: str, tensor: Tensor, x: Tensor, dtype: torch.dtype | None) -> None:
+    check_memory(name, tensor)
+    check_shape(name, tensor, x.shape)
+    check_float(name, tensor, dtype)
+    check_dense_samples(name, tensor)
+    check_same_device(name, tensor, x.device)
 
 
 def _check_noise(call: FusedStepCall) -> None:
@@ -191,15 +233,7 @@ def _check_noise(call: FusedStepCall) -> None:
 
 
 def _check_aliasing(call: FusedStepCall) -> None:
-    written = [("nonfinite", call.nonfinite), ("out", call.out), ("aux_out", call.aux_out), ("x_in", call.x_in)]
-    written += [(f"store[{i}]", s) for i, s in enumerate(call.stored)]
-    read = [("x", call.x), ("aux", call.aux), ("row", call.row)]
-    read += [(f"outputs[{i}]", o) for i, o in enumerate(call.outputs)]
-    read += [(f"history[{i}]", h) for i, h in enumerate(call.history)]
-    read += [(f"draws[{i}]", d) for i, d in enumerate(call.draws) if isinstance(d, Tensor)]
-    if call.noise is not None:
-        read += [("noise.seed", call.noise.seed), ("noise.sample_ids", call.noise.sample_ids)]
-    read_regions, written_regions = regions(read), regions(written)
+    read_regions, written_regions = regions(call.read()), regions(call.written())
     for i, target in enumerate(written_regions):
         for other in read_regions + written_regions[:i]:
             if may_overlap(target, other) and not _is_in_place(target, other):

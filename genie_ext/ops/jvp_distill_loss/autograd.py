@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch._C import _autograd  # pyright: ignore[reportAttributeAccessIssue]
 from torch.autograd.function import FunctionCtx
 
 from ..._dispatch import resolve
+from ..._torch_private import keeps_graph
 from .contract import allocate, compute_dtype, share_of
 from .reference import loss_and_total
 from .weighting import rows_of
@@ -89,7 +89,7 @@ def scaled(gradient: Tensor, incoming: Tensor) -> Tensor:
 def _scaled_in_place_if_last(gradient: Tensor, incoming: Tensor) -> Tensor:
     if incoming.ndim == 0 and incoming.is_cpu and incoming.item() == 1.0:  # elsewhere looking waits for the device
         return gradient
-    if _autograd._get_current_graph_task_keep_graph():  # another backward pass may follow
+    if keeps_graph():  # another backward pass may follow
         return scaled(gradient, incoming)
     return gradient.mul_(_beside(gradient, incoming))
 

@@ -1,10 +1,11 @@
-"""jvp_distill_loss in C++ and CUDA. The call arrives checked; this only flattens it."""
+"""jvp_distill_loss in C++ and CUDA: a call arrives checked and is flattened."""
 
 from __future__ import annotations
 
 import torch
 
 from ... import _C
+from ..._torch_private import cuda_stream_of
 from ..native_args import tensor_arguments
 from .contract import JvpDistillLossCall
 
@@ -12,16 +13,16 @@ __all__ = ["run_cpu", "run_cuda"]
 
 
 def run_cpu(call: JvpDistillLossCall) -> None:
-    _C.jvp_distill_loss_cpu(_arguments(call), torch.get_num_threads())
+    _C.JvpDistillLoss(_flattened(call)).run_cpu([], torch.get_num_threads())
 
 
 def run_cuda(call: JvpDistillLossCall) -> None:
-    device = call.maps.device
-    with torch.cuda.device(device):
-        _C.jvp_distill_loss_cuda(_arguments(call), torch.cuda.current_stream(device).cuda_stream)
+    index = call.maps.device.index
+    _C.JvpDistillLoss(_flattened(call)).run_cuda([], index, cuda_stream_of(index))
 
 
-def _arguments(call: JvpDistillLossCall) -> list[int]:
+def _flattened(call: JvpDistillLossCall) -> list[int]:
+    """In the order of csrc/read_calls.cpp."""
     batch = call.maps.shape[0]
     return [
         batch,

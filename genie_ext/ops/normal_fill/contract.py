@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from ..._checks import check_dense_samples, check_float, check_memory, check_no_overlap, check_word, regions
 from ..noise import Noise, check_noise
+from ..slots import check_slot_count
 
 __all__ = ["NormalFillCall", "check"]
 
@@ -20,6 +22,22 @@ class NormalFillCall:
     noise: Noise
     draw: int
 
+    def filled(self, outputs: Sequence[Tensor], draws: Sequence[Tensor], x: Tensor | None) -> NormalFillCall:
+        """The call itself: nothing is read but its noise, so it has no slots."""
+        check_slot_count("outputs", len(outputs), 0)
+        check_slot_count("draws", len(draws), 0)
+        check_slot_count("x", int(x is not None), 0)
+        return self
+
+    def check_slot(self, name: str, value: object) -> Tensor:
+        raise ValueError(f"{name}: a prepared normal_fill has no slots")
+
+    def read(self) -> list[tuple[str, Tensor | None]]:
+        return [("noise.seed", self.noise.seed), ("noise.sample_ids", self.noise.sample_ids)]
+
+    def written(self) -> list[tuple[str, Tensor | None]]:
+        return [("out", self.out)]
+
 
 def check(call: NormalFillCall) -> None:
     check_memory("out", call.out)
@@ -29,7 +47,6 @@ def check(call: NormalFillCall) -> None:
     check_dense_samples("out", call.out)
     check_noise(call.noise, call.out)
     check_word("draw", call.draw)
-    sources = regions([("noise.seed", call.noise.seed), ("noise.sample_ids", call.noise.sample_ids)])
-    for out in regions([("out", call.out)]):
-        for source in sources:
+    for out in regions(call.written()):
+        for source in regions(call.read()):
             check_no_overlap(out, source)

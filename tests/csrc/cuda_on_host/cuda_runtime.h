@@ -36,6 +36,9 @@ inline dim3 gridDim, blockDim;
 namespace cuda_on_host {
 
 inline constexpr unsigned kWarp = 32, kMaxThreads = 1024;
+inline constexpr int kDevices = 2;
+
+inline int device = 0;  // the current one
 
 inline std::unique_ptr<std::barrier<>> block;
 inline std::array<std::unique_ptr<std::barrier<>>, kMaxThreads / kWarp> warps;
@@ -82,12 +85,28 @@ void __stcs(Vector* address, Vector value) {
 }
 
 using cudaStream_t = void*;
-enum cudaError_t { cudaSuccess, cudaErrorInvalidValue, cudaErrorMisalignedAddress };
+enum cudaError_t {
+  cudaSuccess,
+  cudaErrorInvalidValue,
+  cudaErrorInvalidDevice,
+  cudaErrorMisalignedAddress
+};
 
 inline const char* cudaGetErrorString(cudaError_t error) {
+  if (error == cudaErrorInvalidDevice) return "invalid device ordinal";
   return error == cudaErrorInvalidValue ? "invalid argument" : "misaligned address";
 }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+
+inline cudaError_t cudaGetDevice(int* device) {
+  *device = cuda_on_host::device;
+  return cudaSuccess;
+}
+inline cudaError_t cudaSetDevice(int device) {
+  if (device < 0 || device >= cuda_on_host::kDevices) return cudaErrorInvalidDevice;
+  cuda_on_host::device = device;
+  return cudaSuccess;
+}
 
 struct cudaFuncAttributes {};
 

@@ -1,0 +1,31 @@
+// Each op's call: read from Python's integers, its slots, and what must hold before a kernel sees
+// it.
+#pragma once
+
+#include "arguments.h"
+#include "fused_step/fused_step.h"
+#include "jvp_distill_loss/jvp_distill_loss.h"
+#include "normal_fill/normal_fill.h"
+
+namespace genie {
+
+// The order in which the readers read; genie_ext/_dispatch.py refuses a module of another one.
+// Count up with every change of that order and with every new call.
+inline constexpr int kCallLayout = 4;
+
+void read(Arguments& arguments, FusedStep& call);
+void read(Arguments& arguments, NormalFill& call);
+void read(Arguments& arguments, JvpDistillLoss& call);
+
+// The tensors that a run of a prepared call may bring: of fused_step x, then the outputs, then the
+// draws; of the others none.
+Samples& slot(FusedStep& call, int64_t index);
+Samples& slot(NormalFill& call, int64_t index);
+Samples& slot(JvpDistillLoss& call, int64_t index);
+
+// Raises where a tensor that is present has no address. One of no elements may have none.
+void require_addresses(const FusedStep& call);
+void require_addresses(const NormalFill& call);
+void require_addresses(const JvpDistillLoss& call);
+
+}  // namespace genie

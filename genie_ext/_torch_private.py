@@ -1,0 +1,60 @@
+"""Every use of names that torch does not publish, in one place: what to look at when torch changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._C import _autograd, _functorch  # pyright: ignore[reportAttributeAccessIssue]
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.autograd import forward_ad
+
+__all__ = [
+    "cuda_stream_of",
+    "in_dual_level",
+    "in_function_transform",
+    "is_fake",
+    "is_function_wrapper",
+    "keeps_graph",
+    "version",
+]
+
+_raw_stream: Any = getattr(torch._C, "_cuda_getCurrentRawStream", None)  # absent in builds without CUDA
+
+
+def in_dual_level() -> bool:
+    """Whether tensors may carry tangents now."""
+    return forward_ad._current_level >= 0
+
+
+def in_function_transform() -> bool:
+    """Whether this runs inside torch.func.grad, jvp, vmap, ..."""
+    return _functorch.maybe_current_level() is not None
+
+
+def is_function_wrapper(tensor: Tensor) -> bool:
+    """Whether the tensor is inside a torch.func transform; it then has no memory of its own."""
+    return _functorch.is_functorch_wrapped_tensor(tensor)
+
+
+def is_fake(tensor: Tensor) -> bool:
+    """Whether the tensor has a shape and a device, but no memory (FakeTensorMode, torch.export)."""
+    return isinstance(tensor, FakeTensor)
+
+
+def keeps_graph() -> bool:
+    """Inside a backward pass: whether another one may follow over the same graph."""
+    return _autograd._get_current_graph_task_keep_graph()
+
+
+def version(tensor: Tensor) -> int:
+    """How often the tensor's values were written; 0 for inference tensors, which do not count."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def cuda_stream_of(device: int) -> int:
+    """The handle of the current CUDA stream; torch's own getter spares an object per call."""
+    if _raw_stream is not None:
+        return _raw_stream(device)
+    return torch.cuda.current_stream(device).cuda_stream
