@@ -8,6 +8,7 @@ from . import _schema  # noqa: F401  registers the ops with torch.library
 from ._autograd import wants_gradients
 from ._dispatch import backends, resolve, use_backend
 from ._prepare import prepare
+from ._torch_private import times_written
 from .ops.fused_step import StepResult, fused_step
 from .ops.fused_step.contract import FusedStepCall, row_columns
 from .ops.jvp_distill_loss import jvp_distill_loss
@@ -31,6 +32,7 @@ __all__ = [
     "prepare",
     "resolve",
     "row_columns",
+    "times_written",
     "use_backend",
     "wants_gradients",
 ]

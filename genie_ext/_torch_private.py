@@ -17,7 +17,7 @@ __all__ = [
     "is_fake",
     "is_function_wrapper",
     "keeps_graph",
-    "version",
+    "times_written",
 ]
 
 _raw_stream: Any = getattr(torch._C, "_cuda_getCurrentRawStream", None)  # absent in builds without CUDA
@@ -48,7 +48,7 @@ def keeps_graph() -> bool:
     return _autograd._get_current_graph_task_keep_graph()
 
 
-def version(tensor: Tensor) -> int:
+def times_written(tensor: Tensor) -> int:
     """How often the tensor's values were written; 0 for inference tensors, which do not count."""
     return 0 if tensor.is_inference() else tensor._version
 

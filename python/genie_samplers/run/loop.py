@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genie_ext import version
+from genie_ext import times_written
 
 from ..models.contract import Model
 from ..plan import Call, Plan
@@ -50,9 +50,9 @@ def ask(model: Model, call: Call, state: PlanState, label: Tensor, cond: Mapping
         network = network.first(call.outputs)
     x = state.model_input
     history = state.history if network.reads_history else []
-    before = [version(v) for v in (x, label, *history)]
+    before = [times_written(v) for v in (x, label, *history)]
     outputs = network(x, label, history=history, **cond) if history else network(x, label, **cond)
-    if [version(v) for v in (x, label, *history)] != before:
+    if [times_written(v) for v in (x, label, *history)] != before:
         raise ValueError(
             f"model: wrote into its input x, t or history in row {call.row}; work on a copy (x = x.clone())"
         )
