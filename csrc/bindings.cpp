@@ -1,5 +1,6 @@
 // The Python module genie_ext._C. It sees addresses and numbers only; genie_ext/ops/*/native.py
 // flattens each call.
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -9,6 +10,7 @@
 #include "common/pages.h"
 #include "cpu_dispatch.h"
 #include "fused_step/regular.h"
+#include "fused_step/step_rows.h"
 #include "read_calls.h"
 
 namespace py = pybind11;
@@ -64,6 +66,57 @@ void define_cuda(py::class_<Call>& type, void (*run)(const Call&, int device, vo
 }
 #endif
 
+// layout: int32 [rows, the integers of a RowLayout].
+StepRows read_rows(const py::list& integers,
+                   const py::array_t<int32_t, py::array::c_style>& layout) {
+  constexpr auto kColumns = static_cast<py::ssize_t>(sizeof(RowLayout) / sizeof(int32_t));
+  require(layout.ndim() == 2 && layout.shape(1) == kColumns, "layout of other columns");
+  const auto* first = reinterpret_cast<const RowLayout*>(layout.data());
+  Arguments arguments(integers);
+  return StepRows(arguments, {first, first + layout.shape(0)});
+}
+
+// The row's call with these outputs and external draws, in order.
+FusedStep filled(const StepRows& rows, int64_t number, const py::list& tensors) {
+  FusedStep call = rows.row(number);
+  Arguments arguments(tensors);
+  for (int o = 0; o < call.outputs; ++o) call.output[o] = arguments.samples();
+  for (int d = 0; d < call.draws; ++d) {
+    if (call.draw[d].present) call.draw[d] = arguments.samples();
+  }
+  arguments.finish();
+  require_addresses(call);
+  return call;
+}
+
+bool are_regular(const StepRows& rows) {
+  for (int64_t number = 0; number < rows.count(); ++number) {
+    if (!is_regular(rows.row(number))) return false;
+  }
+  return true;
+}
+
+void define_rows(const py::module_& module) {
+  py::class_<StepRows>(module, "StepRows", py::module_local())
+      .def(py::init(&read_rows))
+      .def("are_regular", &are_regular)
+#ifdef GENIE_EXT_CUDA
+      .def("run_cuda",
+           [](const StepRows& rows, int64_t number, const py::list& tensors, int device,
+              uintptr_t cuda_stream) {
+             const FusedStep call = filled(rows, number, tensors);
+             py::gil_scoped_release release;
+             fused_step_cuda(call, device, reinterpret_cast<void*>(cuda_stream));
+           })
+#endif
+      .def("run_cpu",
+           [](const StepRows& rows, int64_t number, const py::list& tensors, int threads) {
+             const FusedStep call = filled(rows, number, tensors);
+             py::gil_scoped_release release;
+             fused_step_cpu(call, threads);
+           });
+}
+
 std::array<uint32_t, 4> philox4x32_10(const std::array<uint32_t, 4>& counter,
                                       const std::array<uint32_t, 2>& key) {
   std::array<uint32_t, 4> words;
@@ -97,6 +150,7 @@ PYBIND11_MODULE(_C, module) {
   auto fill = define_call<NormalFill>(module, "NormalFill", &normal_fill_cpu);
   auto loss = define_call<JvpDistillLoss>(module, "JvpDistillLoss", &jvp_distill_loss_cpu);
   step.def("is_regular", [](const FusedStep& call) { return is_regular(call); });
+  define_rows(module);
 #ifdef GENIE_EXT_CUDA
   define_cuda<FusedStep>(step, &fused_step_cuda);
   define_cuda<NormalFill>(fill, &normal_fill_cuda);

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 CALL_LAYOUT: int
 
 class _Call:
@@ -17,6 +20,19 @@ class _Call:
 class FusedStep(_Call):
     def is_regular(self) -> bool:
         """Whether dtypes, columns and alignment agree and nothing that is written overlaps; False: look closer."""
+
+class StepRows:
+    """Rows of a table over the same tensors. layout: int32 [rows, 26], as genie_ext/ops/fused_step/rows.py has it."""
+
+    def __init__(self, integers: list[int], layout: NDArray[np.int32], /) -> None: ...
+    def are_regular(self) -> bool:
+        """As of FusedStep, of every row."""
+
+    def run_cpu(self, row: int, tensors: list[int], threads: int, /) -> None:
+        """tensors: of each output and external draw its address, stride and dtype."""
+
+    def run_cuda(self, row: int, tensors: list[int], device: int, cuda_stream: int, /) -> None:
+        """Only where built_with_cuda()."""
 
 class NormalFill(_Call): ...
 class JvpDistillLoss(_Call): ...

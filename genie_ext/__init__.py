@@ -7,10 +7,11 @@ same bits.
 from . import _schema  # noqa: F401  registers the ops with torch.library
 from ._autograd import wants_gradients
 from ._dispatch import backends, resolve, use_backend
-from ._prepare import prepare
+from ._prepare import prepare, prepare_rows
 from ._torch_private import times_written
 from .ops.fused_step import StepResult, fused_step
 from .ops.fused_step.contract import FusedStepCall, row_columns
+from .ops.fused_step.rows import PreparedRows, StepRows
 from .ops.jvp_distill_loss import jvp_distill_loss
 from .ops.noise import Noise
 from .ops.normal_fill import normal_fill
@@ -24,12 +25,15 @@ __all__ = [
     "Noise",
     "NormalFillCall",
     "Prepared",
+    "PreparedRows",
     "StepResult",
+    "StepRows",
     "backends",
     "fused_step",
     "jvp_distill_loss",
     "normal_fill",
     "prepare",
+    "prepare_rows",
     "resolve",
     "row_columns",
     "times_written",

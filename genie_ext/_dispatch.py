@@ -25,7 +25,7 @@ __all__ = ["BACKENDS", "OPS", "backends", "native_module", "requested", "resolve
 OPS = ("fused_step", "normal_fill", "jvp_distill_loss")
 BACKENDS = ("reference", "cpu", "cuda", "triton")
 _PREFERRED = {"cpu": ("cpu",), "cuda": ("cuda", "triton")}
-_CALL_LAYOUT = 4  # kCallLayout of csrc/read_calls.h
+_CALL_LAYOUT = 5  # kCallLayout of csrc/read_calls.h
 _requested: ContextVar[str | None] = ContextVar("genie_ext_backend", default=None)
 
 Runner = Callable[[Any], None]

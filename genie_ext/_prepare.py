@@ -16,10 +16,11 @@ import torch
 
 from ._dispatch import resolve
 from .ops.fused_step import contract as fused_step
+from .ops.fused_step.rows import GeneralRows, PreparedRows, StepRows, check_rows
 from .ops.normal_fill import contract as normal_fill
 from .ops.prepared import GeneralPrepared, Prepared
 
-__all__ = ["prepare"]
+__all__ = ["prepare", "prepare_rows"]
 
 _NATIVE = ("cpu", "cuda")
 
@@ -36,7 +37,7 @@ def prepare(
     """
     check, device = _of_op(op, call)
     name, run = resolve(op, device, backend)
-    check_each = os.environ.get("GENIE_EXT_CHECK") == "1"
+    check_each = _check_each()
     if name in _NATIVE:
         return _native(op).prepare(call, name, check, check_each=check_each)
     check(call)
@@ -53,6 +54,25 @@ def _of_op(op: str, call: object) -> tuple[Callable[[Any], None], torch.device]:
         f"prepare: op {op!r} with a {type(call).__name__}; give 'fused_step' a FusedStepCall, or 'normal_fill' a "
         "NormalFillCall"
     )
+
+
+def prepare_rows(rows: StepRows, *, backend: str | None = None) -> PreparedRows:
+    """Check the rows of a table over the same tensors and choose their backend, once; the result runs them by number.
+
+    As :func:`prepare` of each row's call, at the cost of one: a run costs about as much as the kernel. With
+    GENIE_EXT_CHECK=1 every run checks its whole call. Raises ValueError or TypeError naming the argument.
+    """
+    check_rows(rows)
+    name, _ = resolve("fused_step", rows.x.device, backend)
+    if name in _NATIVE:
+        native = importlib.import_module("genie_ext.ops.fused_step.native_rows")
+        return native.NativeRows(rows, name, fused_step.check, check_each=_check_each())
+    prepared = [prepare("fused_step", rows.call(number), backend=name) for number in range(len(rows.layout))]
+    return GeneralRows(rows, name, prepared)
+
+
+def _check_each() -> bool:
+    return os.environ.get("GENIE_EXT_CHECK") == "1"
 
 
 @cache

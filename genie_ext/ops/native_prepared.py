@@ -33,10 +33,25 @@ class NativeSlot:
         # shape, strides, dtype, device; stride and dtype as csrc reads them; the bits that an aligned address lacks
         self.accepted: tuple[tuple[Any, ...], int, int, int] = ((), 0, 0, 0)
 
-    def accept(self, tensor: Tensor) -> None:
+    def arguments(self, tensor: Tensor, check: Callable[[str, object], Tensor]) -> tuple[int, int, int]:
+        """Address, stride and dtype; ``check`` is asked only of a tensor unlike the last one."""
+        facts, stride, dtype, unaligned = self.accepted
+        if (
+            type(tensor) is not Tensor
+            or (tensor.shape, tensor.stride(), tensor.dtype, tensor.device) != facts
+            or tensor.is_neg()
+        ):
+            stride, dtype, unaligned = self._accept(check(self.name, tensor))
+        address = tensor.data_ptr()
+        if address == 0 or address & unaligned:
+            check(self.name, tensor)  # passes only a tensor of no elements
+        return address, stride, dtype
+
+    def _accept(self, tensor: Tensor) -> tuple[int, int, int]:
         facts = (tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
         _, stride, dtype = tensor_arguments(tensor)
         self.accepted = (facts, stride, dtype, tensor.element_size() - 1)
+        return self.accepted[1:]
 
 
 class NativePrepared(Prepared):
@@ -86,18 +101,8 @@ class NativePrepared(Prepared):
     def _arguments(self, given: Sequence[Tensor]) -> list[int]:
         arguments: list[int] = []
         for slot, tensor in zip(self._slots, given, strict=False):  # that of x may stay as it is
-            facts, stride, dtype, unaligned = slot.accepted
-            if (
-                type(tensor) is not Tensor
-                or (tensor.shape, tensor.stride(), tensor.dtype, tensor.device) != facts
-                or tensor.is_neg()
-            ):
-                slot.accept(self._call.check_slot(slot.name, tensor))
-                _, stride, dtype, unaligned = slot.accepted
-            address = tensor.data_ptr()
-            if address == 0 or address & unaligned:
-                self._call.check_slot(slot.name, tensor)  # passes only a tensor of no elements
-            arguments += (slot.number, address, stride, dtype)
+            arguments.append(slot.number)
+            arguments += slot.arguments(tensor, self._call.check_slot)
         return arguments
 
     def _find_written(self) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .rows import Combination, Init, Row
 
-__all__ = ["check"]
+__all__ = ["MAX_CONVERTED", "MAX_DRAWS", "MAX_HISTORY", "MAX_OUTPUTS", "check"]
 
 MAX_OUTPUTS, MAX_CONVERTED, MAX_HISTORY, MAX_DRAWS = 8, 2, 16, 2  # of genie_ext.fused_step
 

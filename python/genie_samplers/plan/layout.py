@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from .check import MAX_CONVERTED, MAX_DRAWS, MAX_HISTORY
 from .rows import HistoryEntry, Row
 
-__all__ = ["RowLayout", "lay_out"]
+__all__ = ["RowLayout", "lay_out", "packed"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,26 @@ def lay_out(rows: Sequence[Row]) -> tuple[RowLayout, ...]:
         )
         for row, store in zip(rows, stores, strict=False)
     )
+
+
+def packed(layouts: Sequence[RowLayout]) -> NDArray[np.int32]:
+    """int32 [rows, 26], as ``genie_ext.prepare_rows`` takes them; read-only."""
+    table = np.array([_integers(row) for row in layouts], dtype=np.int32)
+    table.flags.writeable = False
+    return table
+
+
+def _integers(row: RowLayout) -> list[int]:
+    stored = [-1 if slot is None else slot for slot in row.store]
+    return [
+        row.outputs, row.converted, len(row.draws), int(row.reads_aux), int(row.writes_aux),
+        len(row.history), *_filled_up(row.history, MAX_HISTORY),
+        *_filled_up(stored, MAX_CONVERTED), *_filled_up(row.draws, MAX_DRAWS),
+    ]  # fmt: skip
+
+
+def _filled_up(values: Sequence[int], length: int) -> list[int]:
+    return [*values, *(-1,) * (length - len(values))]
 
 
 def _assign_slots(rows: Sequence[Row]) -> list[tuple[int | None, ...]]:

@@ -24,7 +24,7 @@ from ..schedules import Schedule
 from ..schedules import from_dict as schedule_from_dict
 from .calls import Call, calls_of
 from .check import check
-from .layout import RowLayout, lay_out
+from .layout import RowLayout, lay_out, packed
 from .rows import Init, Row
 from .strict_json import decode, encode
 from .text import describe
@@ -111,6 +111,11 @@ class Plan:
     @cached_property
     def layout(self) -> tuple[RowLayout, ...]:
         return lay_out(self.rows)
+
+    @cached_property
+    def packed_layout(self) -> NDArray[np.int32]:
+        """``layout`` as integers, [rows, 26]."""
+        return packed(self.layout)
 
     @cached_property
     def calls(self) -> tuple[Call, ...]:

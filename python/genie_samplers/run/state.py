@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genie_ext import SLOT, FusedStepCall, Noise, Prepared, fused_step, prepare
+from genie_ext import Noise, PreparedRows, StepRows, fused_step, prepare_rows
 
 from ..models.outputs import OutputReader
 from ..plan import Call, HistoryEntry, RowLayout
@@ -52,7 +52,7 @@ class PlanState:
         self._first_row, self._start = first_row, start
         self._start_row = _start_row(program, start, first_row)
         self._reader = reader or OutputReader()
-        self._prepared: list[Prepared | None] = [None] * len(program.layout)
+        self._rows: PreparedRows | None = None
         self._slots: list[Tensor | None] = [None] * program.plan.slots
         self.nonfinite: Tensor | None = None
         self.aux: Tensor | None = None
@@ -80,7 +80,7 @@ class PlanState:
     @property
     def call(self) -> Call | None:
         """What the next row asks; None when the last has run."""
-        return self.program.plan.calls[self.row] if self.row < len(self._prepared) else None
+        return self.program.plan.calls[self.row] if self.row < len(self.program.plan.rows) else None
 
     @property
     def model_input(self) -> Tensor:
@@ -112,17 +112,16 @@ class PlanState:
         draws: standard normals [b, ...], one for each that the row draws, where the state has no ``noise``. ValueError or
         TypeError naming row and output or draw; the state is then as it was.
         """
-        if self.row == len(self._prepared):
+        if self.row == len(self.program.plan.rows):
             raise ValueError(f"advance: all {self.row} rows have run; make a new PlanState")
         layout = self.program.layout[self.row]
         read = self.read(outputs)
         if len(draws) != (0 if self.noise is not None else len(layout.draws)):
             self._refuse_draws(layout, draws)
         if self.in_place:
-            prepared = self._prepared[self.row]
-            if prepared is None:
-                prepared = self._prepared[self.row] = self._prepare(layout)
-            prepared(read, draws)
+            if self._rows is None:
+                self._rows = self._prepare()
+            self._rows(self.row, read, draws)
         else:
             self._step(layout, read, draws)
         self.row += 1
@@ -140,7 +139,7 @@ class PlanState:
                 "between_steps is true"
             )
         new = x.to(self.x)
-        if self.x_in is not None and self.row < len(self._prepared):
+        if self.x_in is not None and self.row < len(self.program.plan.rows):
             scaled = new.to(self.program.compute_dtype) * self.program.plan.rows[self.row].input_scale
             # what was kept stays as the row left it, scaled before the state was rounded
             x_in = torch.where(new == self.x, self.x_in, scaled.to(self.x_in))
@@ -152,7 +151,7 @@ class PlanState:
     @property
     def between_steps(self) -> bool:
         """Whether the next row starts a step of the solver, or none is left: only then the state may be replaced."""
-        return self.row == len(self._prepared) or not self.program.layout[self.row].reads_aux
+        return self.row == len(self.program.plan.rows) or not self.program.layout[self.row].reads_aux
 
     def value(self, entry: HistoryEntry) -> Tensor:
         """A converted output that some row to come still reads, [b, ...] in the compute dtype."""
@@ -163,7 +162,7 @@ class PlanState:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PlanState:
         twin = copy.copy(self)
-        twin._prepared = [None] * len(self._prepared)
+        twin._rows = None
         for name in ("x", "x_in", "aux", "nonfinite"):
             value = getattr(self, name)
             setattr(twin, name, None if value is None else value.clone())
@@ -223,18 +222,13 @@ class PlanState:
             raise ValueError(f"draws: {len(draws)} given in row {self.row}, but the state draws from its own noise")
         raise ValueError(f"draws: {len(draws)} given in row {self.row}, which draws {len(layout.draws)}")
 
-    def _prepare(self, layout: RowLayout) -> Prepared:
-        aux = self.aux
-        call = FusedStepCall(
-            x=self.x, outputs=(SLOT,) * layout.outputs, history=[self._slot(s) for s in layout.history],
-            row=self.program.coefficients[self.row], converted=layout.converted,
-            aux=aux if layout.reads_aux else None,
-            draws=layout.draws if self.noise is not None else (SLOT,) * len(layout.draws), noise=self.noise,
-            out=self.x, aux_out=aux if layout.writes_aux else None,
-            stored=[None if s is None else self._slot(s) for s in layout.store],
-            x_in=self.x_in, nonfinite=None if self.nonfinite is None else self.nonfinite[1 + self.row],
-        )  # fmt: skip
-        return prepare("fused_step", call, backend=self.program.backend)
+    def _prepare(self) -> PreparedRows:
+        slots = [slot for slot in self._slots if slot is not None]
+        flags = None if self.nonfinite is None else self.nonfinite[1:]
+        rows = StepRows(
+            self.program.plan.packed_layout, self.program.table, self.x, self.aux, self.x_in, slots, self.noise, flags
+        )
+        return prepare_rows(rows, backend=self.program.backend)
 
     def _step(self, layout: RowLayout, outputs: tuple[Tensor, ...], draws: Sequence[Tensor]) -> None:
         """The row out of place."""

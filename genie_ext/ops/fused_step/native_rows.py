@@ -1,0 +1,110 @@
+"""Rows in C++ and CUDA: what they share is flattened once, a run hands over the tensors that it brings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ... import _C
+from ..._torch_private import cuda_stream_of, in_dual_level
+from ..native_args import noise_arguments, sample_arguments
+from ..native_prepared import NativeSlot
+from ..noise import is_regular_noise
+from ..prepared import refuse_tracked
+from .contract import MAX_DRAWS, MAX_OUTPUTS, FusedStepCall
+from .rows import PreparedRows, StepRows
+
+__all__ = ["NativeRows"]
+
+# looked up once: a run takes little longer than such a look-up
+_get_num_threads, _is_grad_enabled = torch.get_num_threads, torch.is_grad_enabled
+_increment_version = torch.autograd.graph.increment_version
+
+
+class NativeRows(PreparedRows):
+    def __init__(
+        self, rows: StepRows, backend: str, check: Callable[[FusedStepCall], None], *, check_each: bool
+    ) -> None:
+        """check: the op's; asked of each row where a quick look finds something out of the ordinary, and of every run
+        under ``check_each``.
+        """
+        self.backend, self._rows = backend, rows
+        self._check_each = check if check_each else None
+        arguments, regular = _flattened(rows)
+        self._native = _C.StepRows(arguments, rows.layout)
+        if not regular or not self._native.are_regular():
+            for number in range(len(rows.layout)):
+                check(rows.call(number))
+        self._counts = rows.counts()
+        self._outputs = [NativeSlot(f"outputs[{i}]", i) for i in range(MAX_OUTPUTS)]
+        self._draws = [NativeSlot(f"draws[{i}]", i) for i in range(MAX_DRAWS)]
+        self._cuda_device = -1 if backend == "cpu" else rows.x.device.index
+        written = (rows.x, rows.aux, rows.x_in, *rows.slots, rows.nonfinite)
+        self._written = tuple(tensor for tensor in written if tensor is not None)
+
+    def __call__(self, number: int, outputs: Sequence[Tensor] = (), draws: Sequence[Tensor] = ()) -> None:
+        if (
+            self._check_each is not None
+            or self._counts[number] != (len(outputs), len(draws))
+            or in_dual_level()
+            or _is_grad_enabled()
+        ):
+            self._check(number, outputs, draws)
+        arguments: list[int] = []
+        try:
+            for slot, tensor in zip(self._outputs, outputs, strict=False):
+                arguments += slot.arguments(tensor, self._check_slot)
+            for slot, tensor in zip(self._draws, draws, strict=False):
+                arguments += slot.arguments(tensor, self._check_slot)
+        except (AttributeError, RuntimeError):  # no tensor, or one without strides or memory
+            self._check(number, outputs, draws)
+            raise
+        if self._cuda_device < 0:
+            self._native.run_cpu(number, arguments, _get_num_threads())
+        else:
+            self._native.run_cuda(number, arguments, self._cuda_device, cuda_stream_of(self._cuda_device))
+        _increment_version(self._written)
+
+    def _check_slot(self, name: str, tensor: object) -> Tensor:
+        return self._rows.call(0).check_slot(name, tensor)
+
+    def _check(self, number: int, outputs: Sequence[Tensor], draws: Sequence[Tensor]) -> None:
+        """The whole look: raises if anything is wrong with this run."""
+        filled = self._rows.call(number).filled(outputs, draws, None)
+        refuse_tracked("fused_step", filled)
+        if self._check_each is not None:
+            self._check_each(filled)
+
+
+def _flattened(rows: StepRows) -> tuple[list[int], bool]:
+    """In the order of csrc/fused_step/step_rows.cpp, and whether it is as regular as can be seen without comparing
+    memory.
+    """
+    x, table, flags, noise = rows.x, rows.table, rows.nonfinite, rows.noise
+    batch = x.shape[0]
+    samples, regular = sample_arguments((x, rows.aux, rows.x_in, *rows.slots), x)
+    arguments = [
+        batch,
+        x.numel() // batch,
+        x.dtype == torch.float64,
+        table.data_ptr(),
+        table.stride(0),
+        table.stride(1) if table.ndim == 3 else 0,
+        0 if flags is None else flags.data_ptr(),
+        *noise_arguments(noise),
+        noise is None,
+        len(rows.slots),
+        *samples,
+    ]
+    devices = {table.device, x.device} | ({flags.device} if flags is not None else set())
+    compute = torch.float64 if x.dtype == torch.float64 else torch.float32
+    regular = (
+        regular
+        and len(devices) == 1
+        and table.dtype == compute
+        and not table.is_neg()
+        and (noise is None or is_regular_noise(noise, x))
+    )
+    return arguments, regular
