@@ -143,7 +143,7 @@ class _Run:
 
         def after(call: Call, outputs: Any) -> None:
             if self.on_row is not None:
-                predicted_x0 = partial(self.program.predicted_x0, call.row, before, outputs)
+                predicted_x0 = partial(state.program.predicted_x0, call.row, before, outputs)
                 self._report(self.on_row, call, first, state, predicted_x0)
             bar.update()
 
