@@ -28,7 +28,7 @@ def sample(model: Any = None, **options: Any) -> Tensor:
 START = {"state": torch.ones(3, 4)}
 
 BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
-    "no shape": ({"shape": None}, "shape: missing; pass shape=(B, ...), or state= or image= to start from"),
+    "no shape": ({"shape": None}, "shape: missing; pass shape=(B, ...), or state= to start from"),
     "flat shape": ({"shape": (3,)}, "shape=(3,); need (B, ...) with B >= 1"),
     "empty batch": ({"shape": (0, 4)}, "shape=(0, 4); need (B, ...) with B >= 1"),
     "empty sample": (
