@@ -58,7 +58,7 @@ class Inputs:
             return Chunk(torch.arange(self.count, device=self.device), self.ids, self.x, {**self.cond, **self.shared})
         whole = start + self.batch_size <= self.count
         index = torch.arange(start, start + self.batch_size, device=self.device).clamp(max=self.count - 1)
-        positions = index.tolist()
+        positions = [min(i, self.count - 1) for i in range(start, start + self.batch_size)]
 
         def take(value: Any) -> Any:
             """A view, or a copy where the last sample is repeated."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..models.outputs import FLOATS
 from ..plan import Plan, RowLayout
 
 __all__ = ["Call", "Program"]
@@ -66,10 +67,12 @@ class Program:
         model_dtype: torch.dtype | None = None,
         backend: str | None = None,
     ) -> Program:
-        """Upload the plan's table. model_dtype: the state's by default."""
+        """Upload the plan's table. model_dtype: the state's by default. TypeError for a dtype that is no float's."""
+        if dtype not in FLOATS or model_dtype not in (None, *FLOATS):
+            raise TypeError(f"dtype={dtype}, model_dtype={model_dtype}; choose {', '.join(map(str, FLOATS))}")
         compute = torch.float64 if dtype == torch.float64 else torch.float32
         table = torch.from_numpy(np.array(plan.table)).to(compute).to(device)
-        return cls(plan, torch.device(device), dtype, model_dtype or dtype, table, backend)
+        return cls(plan, table.device, dtype, model_dtype or dtype, table, backend)
 
     def with_table(self, table: Tensor) -> Program:
         """The same rows with other numbers: [rows, n], or [rows, B, n] for B samples.

@@ -209,7 +209,7 @@ class _Run:
                 f"model: the state became inf or NaN in row {row} for sample ids {shown}; check the network's output "
                 "there, its dtype (float16 overflows) and its prediction type"
             )
-        raise NonFiniteError(message, row=row, sample_ids=bad, finished=self.finished, finished_ids=ids[:first])
+        raise NonFiniteError(message, row=row, sample_ids=bad, finished=self.finished.clone(), finished_ids=ids[:first])
 
 
 def _replace(state: PlanState, event: RowEvent, replacement: object) -> None:

@@ -9,14 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genie_ext import SLOT, FusedStepCall, Noise, Prepared, fused_step, prepare
+from genie_ext import SLOT, FusedStepCall, Noise, Prepared, fused_step, prepare, wants_gradients
 
 from ..models.outputs import OutputReader
 from ..plan import HistoryEntry, RowLayout
+from .beginning import check_beginning, check_like
 from .program import Call, Program
 from .start import AS_GIVEN, Start
 
 __all__ = ["PlanState"]
+
+_GRADIENTS = (
+    "require grad or carry a tangent, which rows written in place would end; make the PlanState with in_place=False, "
+    "use torch.no_grad(), or pass .detach()"
+)
 
 
 class PlanState:
@@ -29,7 +35,8 @@ class PlanState:
     from; it is copied. noise: where draws come from; None: they are given to :meth:`advance`. in_place: False makes new
     tensors in every row, through the reference backend where autograd follows: gradients reach x, outputs, draws and
     the program's table. first_row, aux, values: to begin in a later row, with the second state and the converted
-    outputs of earlier rows that it and later ones read. reader: of the outputs, shared by the batches of a run. Copyable with ``copy.deepcopy``; the copy goes its own way.
+    outputs of earlier rows that it and later ones read. reader: of the outputs, shared by the batches of a run.
+    ValueError or TypeError naming the argument. A copy goes its own way.
 
     ``x`` is the state now, ``row`` the next row, ``nonfinite`` int32 [1 + rows, b], not zero where start or row left an
     inf or NaN (None with in_place=False). To change the state between rows, use :meth:`replace`.
@@ -48,7 +55,10 @@ class PlanState:
         values: Mapping[HistoryEntry, Tensor] | None = None,
         reader: OutputReader | None = None,
     ) -> None:
-        _check_state(program, x)
+        values = values or {}
+        check_beginning(program, x, noise, first_row, aux, values)
+        if in_place and wants_gradients(x, program.table, aux, *values.values()):
+            raise ValueError(f"x, aux, values or table: {_GRADIENTS}")
         self.program, self.noise, self.in_place, self.row = program, noise, in_place, first_row
         self._reader = reader or OutputReader()
         self._prepared: list[Prepared | None] = [None] * len(program.layout)
@@ -60,7 +70,7 @@ class PlanState:
         self._begin(x, start)
         if aux is not None:
             self.aux = aux if self.aux is None else self.aux.copy_(aux)
-        for entry, value in (values or {}).items():
+        for entry, value in values.items():
             self._keep(entry, value)
 
     # --- what the network is asked
@@ -85,6 +95,8 @@ class PlanState:
 
         Each checked to be like the state; copied where the row will overwrite it, or where a sample is not dense.
         """
+        if self.row == len(self._prepared):
+            raise ValueError(f"PlanState: all {self.row} rows have run; make a new one")
         call = self.program.calls[self.row]
         return self._reader.read(call.read(outputs), call.names, self.row, self.x, self.x_in)
 
@@ -100,13 +112,13 @@ class PlanState:
         draws: standard normals [b, ...], one for each that the row draws, where the state has no ``noise``. ValueError or
         TypeError naming row and output or draw; the state is then as it was.
         """
-        if self.row == len(self._prepared):
-            raise ValueError(f"advance: all {self.row} rows have run; make a new PlanState")
-        layout = self.program.layout[self.row]
         read = self.read(outputs)
-        if len(draws) != (0 if self.noise is not None else len(layout.draws)):
-            self._refuse_draws(layout, draws)
+        layout = self.program.layout[self.row]
+        if self.noise is not None or layout.draws or draws:
+            draws = self._checked_draws(layout, draws)
         if self.in_place:
+            if wants_gradients(*read, *draws):
+                raise ValueError(f"model: outputs or draws of row {self.row}: {_GRADIENTS}")
             prepared = self._prepared[self.row]
             if prepared is None:
                 prepared = self._prepared[self.row] = self._prepare(layout)
@@ -120,8 +132,12 @@ class PlanState:
 
         ValueError after a stage whose step goes on from the second state, which would undo the change.
         """
+        if not isinstance(x, Tensor):
+            raise TypeError(f"replace: {type(x).__name__}; pass a tensor {tuple(self.x.shape)}")
         if x.shape != self.x.shape:
             raise ValueError(f"replace: shape {tuple(x.shape)}; the state has {tuple(self.x.shape)}")
+        if self.in_place and wants_gradients(x):
+            raise ValueError(f"replace: {_GRADIENTS}")
         if not self.between_steps:
             raise ValueError(
                 f"replace: after row {self.row - 1}, a stage whose step goes on from aux; replace the state only where "
@@ -130,8 +146,10 @@ class PlanState:
         new = x.to(self.x)
         if self.x_in is not None and self.row < len(self._prepared):
             scaled = new.to(self.program.compute_dtype) * self.program.plan.rows[self.row].input_scale
-            # what was kept stays as the row left it, scaled before the state was rounded
-            x_in = torch.where(new == self.x, self.x_in, scaled.to(self.x_in))
+            x_in = scaled.to(self.x_in)
+            if not wants_gradients(new):
+                # what was kept stays as the row left it, scaled before the state was rounded
+                x_in = torch.where(new == self.x, self.x_in, x_in)
             self.x_in = self.x_in.copy_(x_in) if self.in_place else x_in
         self.x = self.x.copy_(new) if self.in_place else new
         if self.nonfinite is not None:
@@ -144,18 +162,24 @@ class PlanState:
 
     def value(self, entry: HistoryEntry) -> Tensor:
         """A converted output that some row to come still reads, [b, ...] in the compute dtype."""
-        slot = self.program.layout[entry.row].store[entry.h]
-        if slot is None or self._slots[slot] is None:
-            raise ValueError(f"value: {entry} is kept for no row")
+        reads = (entry in row.history for row in self.program.plan.rows[self.row :])
+        slot = self.program.layout[entry.row].store[entry.h] if entry.row < self.row and any(reads) else None
+        if slot is None:
+            raise ValueError(f"value: {entry} was not made yet, or no row from {self.row} on reads it")
         return self._slot(slot)
 
+    def __copy__(self) -> PlanState:
+        return self.__deepcopy__({})
+
     def __deepcopy__(self, memo: dict[int, Any]) -> PlanState:
-        twin = copy.copy(self)
+        twin: PlanState = object.__new__(type(self))
+        vars(twin).update(vars(self))
         twin._prepared = [None] * len(self._prepared)
-        for name in ("x", "x_in", "aux", "nonfinite"):
-            value = getattr(self, name)
-            setattr(twin, name, None if value is None else value.clone())
-        twin._slots = [None if slot is None else slot.clone() for slot in self._slots]
+        with torch.inference_mode(False):  # as in _allocate
+            for name in ("x", "x_in", "aux", "nonfinite"):
+                value = getattr(self, name)
+                setattr(twin, name, None if value is None else value.clone())
+            twin._slots = [None if slot is None else slot.clone() for slot in self._slots]
         return twin
 
     # --- memory
@@ -179,7 +203,7 @@ class PlanState:
         columns = (start.signal, *((start.noise,) if drawn else ()), program.plan.rows[self.row].input_scale)
         began = fused_step(
             x.contiguous(),
-            row=torch.tensor(columns, dtype=program.compute_dtype).to(program.device),
+            row=torch.tensor(columns, dtype=program.compute_dtype, device=program.device),
             converted=0,
             draws=(0,) if drawn else (),
             noise=noise._replace(stream=start.stream) if drawn and noise is not None else None,
@@ -193,23 +217,29 @@ class PlanState:
 
     def _keep(self, entry: HistoryEntry, value: Tensor) -> None:
         slot = self.program.layout[entry.row].store[entry.h]
-        if slot is None:
-            raise ValueError(f"values: no row reads {entry}")
-        kept = self._slots[slot]
-        self._slots[slot] = value if kept is None else kept.copy_(value)
+        if slot is not None:  # read by some row
+            kept = self._slots[slot]
+            self._slots[slot] = value if kept is None else kept.copy_(value)
 
     def _slot(self, slot: int) -> Tensor:
         value = self._slots[slot]
         if value is None:
-            raise ValueError(f"row {self.row}: reads a converted output of a row that did not run; pass it in values=")
+            raise RuntimeError(f"row {self.row}: slot {slot} is empty")
         return value
 
     # --- a row
 
-    def _refuse_draws(self, layout: RowLayout, draws: Sequence[Tensor]) -> None:
+    def _checked_draws(self, layout: RowLayout, draws: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The external draws of this row, dense."""
         if self.noise is not None:
-            raise ValueError(f"draws: {len(draws)} given in row {self.row}, but the state draws from its own noise")
-        raise ValueError(f"draws: {len(draws)} given in row {self.row}, which draws {len(layout.draws)}")
+            if draws:
+                raise ValueError(f"draws: {len(draws)} given in row {self.row}, but the state draws from its own noise")
+            return ()
+        if len(draws) != len(layout.draws):
+            raise ValueError(f"draws: {len(draws)} given in row {self.row}, which draws {len(layout.draws)}")
+        for draw in draws:
+            check_like(f"draws: in row {self.row}", draw, self.x)
+        return [draw.contiguous() for draw in draws]
 
     def _prepare(self, layout: RowLayout) -> Prepared:
         aux = self.aux
@@ -240,10 +270,3 @@ class PlanState:
         for slot, y in zip(layout.store, made.stored, strict=True):
             if slot is not None:
                 self._slots[slot] = y
-
-
-def _check_state(program: Program, x: Tensor) -> None:
-    if not isinstance(x, Tensor):
-        raise TypeError(f"x: {type(x).__name__}; pass the state at the plan's first time, a tensor [b, ...]")
-    if x.dtype != program.dtype or x.device != program.device:
-        raise ValueError(f"x: {x.dtype} on {x.device}; the program runs in {program.dtype} on {program.device}")
