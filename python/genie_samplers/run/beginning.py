@@ -68,9 +68,7 @@ def _needs_aux(program: Program, first_row: int) -> bool:
     return first is not None and first.reads_aux
 
 
-def _check_values(
-    program: Program, x: Tensor, first_row: int, values: Mapping[HistoryEntry, Tensor]
-) -> None:
+def _check_values(program: Program, x: Tensor, first_row: int, values: Mapping[HistoryEntry, Tensor]) -> None:
     rows = program.plan.rows[first_row:]
     read = {entry for row in rows for entry in row.history if entry.row < first_row}
     if missing := sorted(read - values.keys()):

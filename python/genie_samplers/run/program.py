@@ -79,6 +79,8 @@ class Program:
 
         ValueError or TypeError where rows, columns, dtype or device are not those of ``self.table``.
         """
+        if not isinstance(table, Tensor):
+            raise TypeError(f"table: {type(table).__name__}; pass a tensor")
         ours = (self.table.shape[0], self.table.shape[-1])
         if table.ndim not in (2, 3) or (table.shape[0], table.shape[-1]) != ours:
             raise ValueError(f"table: shape {tuple(table.shape)}; need [{ours[0]}, {ours[1]}] or one such per sample")
