@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
 
 __all__ = [
+    "count_write",
     "cuda_stream_of",
     "in_dual_level",
     "in_function_transform",
@@ -51,6 +52,10 @@ def keeps_graph() -> bool:
 def times_written(tensor: Tensor) -> int:
     """How often the tensor's values were written; 0 for inference tensors, which do not count."""
     return 0 if tensor.is_inference() else tensor._version
+
+
+count_write = torch._C._increment_version
+"""Tell autograd that these tensors, a tuple, were written; what torch.autograd.graph.increment_version ends in."""
 
 
 def cuda_stream_of(device: int) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._torch_private import cuda_stream_of, in_dual_level
+from .._torch_private import count_write, cuda_stream_of, in_dual_level
 from .native_args import tensor_arguments
 from .prepared import Call, Prepared, refuse_tracked
 
@@ -20,7 +20,6 @@ __all__ = ["NativePrepared", "NativeSlot"]
 
 # looked up once: a run takes little longer than such a look-up
 _get_num_threads, _is_grad_enabled = torch.get_num_threads, torch.is_grad_enabled
-_increment_version = torch.autograd.graph.increment_version
 
 
 class NativeSlot:
@@ -96,7 +95,7 @@ class NativePrepared(Prepared):
             self._native.run_cpu(arguments, _get_num_threads())
         else:
             self._native.run_cuda(arguments, self._cuda_device, cuda_stream_of(self._cuda_device))
-        _increment_version(self._written or self._find_written())
+        count_write(self._written or self._find_written())
 
     def _arguments(self, given: Sequence[Tensor]) -> list[int]:
         arguments: list[int] = []

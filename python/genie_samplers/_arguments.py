@@ -23,9 +23,12 @@ def real(value: object, name: str) -> float:
 
 
 def integer(value: object, name: str, *, least: int | None = None) -> int:
-    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+    if type(value) is int:  # asking whether something is a SupportsIndex takes as long as a small kernel
+        number = value
+    elif isinstance(value, bool) or not isinstance(value, SupportsIndex):
         raise TypeError(f"{name}={value!r}: give an integer")
-    number = operator.index(value)
+    else:
+        number = operator.index(value)
     if least is not None and number < least:
         raise ValueError(f"{name}={number}: give {least} or more")
     return number

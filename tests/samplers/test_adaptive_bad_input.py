@@ -51,7 +51,7 @@ BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "encoding nothing": ({"t_start": 0.1, "t_end": 0.5}, "state: missing; this plan encodes"),
     "prediction": ({"prediction": "noise"}, "prediction='noise'; choose one of"),
-    "no shape": ({"shape": None}, "shape: missing; pass shape=(B, ...) or state"),
+    "no shape": ({"shape": None}, "shape: missing; pass shape=(B, ...), or state= to start from"),
     "start with NaN": ({"state": torch.tensor([[1.0], [torch.nan]])}, "state: holds inf or NaN for sample ids [1]"),
     "another schedule": (
         {"model": gs.models.wrap(FakeModel(), gs.schedules.vp_linear(0.1, 10.0))},

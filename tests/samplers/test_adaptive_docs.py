@@ -37,7 +37,7 @@ def test_the_plans_of_the_example_are_on_the_grid_that_the_page_names(monkeypatc
     x, plans = torch.zeros(1), []
     result = SimpleNamespace(x=x, nfe=torch.ones(1))
     monkeypatch.setattr(gs, "rk45", lambda *_, **__: result)
-    monkeypatch.setattr(gs.models, "embedded", lambda: None)
+    monkeypatch.setattr(gs.demo, "embedded", lambda: None)
     monkeypatch.setattr(gs, "sample", lambda _, plan, **__: plans.append(plan) or x)
     table()
     karras = [gs.grids.power_gamma(gs.schedules.vp_linear(), nfe) for nfe in (20, 50, 100)]

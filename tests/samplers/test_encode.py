@@ -38,7 +38,7 @@ def stretch(start: float, end: float) -> float:
 
 def encoding_error(name: str, nfe: int) -> float:
     plan = encoding(name, nfe, grid="log_snr")
-    return abs(float(gs.encode(NETWORK, plan, ONE)) - stretch(SCHEDULE.t_end, SCHEDULE.t_max))
+    return abs(float(gs.encode(NETWORK, plan, state=ONE)) - stretch(SCHEDULE.t_end, SCHEDULE.t_max))
 
 
 @pytest.mark.parametrize(("name", "order", "per_step"), [("ddim", 1, 1), ("deis_tab1", 2, 1), ("edm_heun", 2, 2)])
@@ -51,7 +51,7 @@ def test_the_latent_nears_the_flow_with_the_solvers_order(name: str, order: int,
 # order 2 against 3 is left out: on the way back the leading error of an even order cancels
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 2), (1, 3), (2, 3)])
 def test_the_error_of_the_way_there_and_back_falls_with_the_order(low: int, high: int) -> None:
-    worse, better = (reconstruct(NETWORK, encoding(f"deis_tab{r}", 40), SCALE * ONE).mse for r in (low, high))
+    worse, better = (reconstruct(NETWORK, encoding(f"deis_tab{r}", 40), state=SCALE * ONE).mse for r in (low, high))
     assert 0.0 < 10.0 * better < worse
 
 
@@ -59,8 +59,8 @@ def latents(place: Place, batch_size: int | None) -> tuple[Tensor, Tensor]:
     """Here in such batches, and all at once on the reference."""
     plan = encoding("deis_tab1", 3)
     model, x = gaussian_model(plan), normals([0, 1, 2], SHAPE, draw=0, stream=0)
-    mine = gs.encode(model, plan, x, batch_size=batch_size, **place._asdict()).cpu()
-    return mine, gs.encode(model, plan, x, backend="reference")
+    mine = gs.encode(model, plan, state=x, batch_size=batch_size, **place._asdict()).cpu()
+    return mine, gs.encode(model, plan, state=x, backend="reference")
 
 
 def test_a_latent_has_the_same_bits_on_every_backend(place: Place) -> None:
@@ -72,29 +72,30 @@ def test_a_latent_has_the_same_bits_in_any_batch(quick_place: Place, batch_size:
     assert_same_bits(*latents(quick_place, batch_size))
 
 
-def test_encoding_starts_in_the_data_as_they_are() -> None:
+def test_encoding_starts_in_the_state_as_it_is() -> None:
     plan, model = encoding("ddim", 2), FakeModel()
-    gs.encode(model, plan, torch.full((2, 3), 0.75))
+    gs.encode(model, plan, state=torch.full((2, 3), 0.75))
     assert torch.equal(model.calls[0].x, torch.full((2, 3), 0.75))
 
 
-def test_encoding_starts_in_the_noised_data_where_a_seed_is_given() -> None:
+def test_encoding_an_image_starts_in_the_noised_data() -> None:
     plan, x = encoding("deis_tab1", 3), normals([0, 1], SHAPE, draw=0, stream=0)
     alpha, sigma = (
         torch.tensor(float(f(SCHEDULE.t_end)), dtype=torch.float32) for f in (SCHEDULE.alpha, SCHEDULE.sigma)
     )
     state = alpha * x + sigma * normals([5, 2], SHAPE, draw=0, stream=3, seed=9)
     model = gaussian_model(plan)
-    noised = gs.encode(model, plan, x, seed=9, sample_ids=[5, 2], batch_size=1)
-    assert_same_bits(noised, gs.encode(model, plan, state))
+    noised = gs.encode(model, plan, image=x, seed=9, sample_ids=[5, 2], batch_size=1)
+    assert_same_bits(noised, gs.encode(model, plan, state=state))
 
 
 def test_encoding_passes_on_what_sample_takes() -> None:
     plan, model, rows = encoding("ddim", 2), FakeModel(lambda x, t, labels: x * labels[:, None]), []
     x, labels = torch.ones(3, 2), torch.tensor([1.0, 2.0, 3.0])
     latent = gs.encode(
-        model, plan, x, cond={"labels": labels}, batch_size=2, dtype=torch.float64, on_row=lambda e: rows.append(e.row)
-    )
+        model, plan, state=x, cond={"labels": labels}, batch_size=2, dtype=torch.float64,
+        on_row=lambda e: rows.append(e.row),
+    )  # fmt: skip
     assert latent.dtype == torch.float64
     assert [call.cond["labels"].tolist() for call in model.calls] == [[1, 2], [1, 2], [3, 3], [3, 3]]
     assert rows == [0, 1, 0, 1]
@@ -113,17 +114,17 @@ DRAWING = Row(0.1, Combination(1.0, draws=(1.0,)), draws=(0,), calls=0)
 )
 def test_plans_that_do_not_encode_are_refused(plan: Plan, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        gs.encode(FakeModel(), plan, ONE)
+        gs.encode(FakeModel(), plan, state=ONE)
 
 
 def test_anything_but_a_plan_is_refused() -> None:
     with pytest.raises(TypeError, match="plan: 'ddim'; pass a Plan"):
-        gs.encode(FakeModel(), "ddim", ONE)  # type: ignore[arg-type]
+        gs.encode(FakeModel(), "ddim", state=ONE)  # type: ignore[arg-type]
 
 
 def test_anything_but_data_is_refused() -> None:
-    with pytest.raises(ValueError, match="x_init: missing; this plan encodes"):
-        gs.encode(FakeModel(), encoding("ddim", 2), None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="state: missing; this plan encodes .* pass state= to start from"):
+        gs.encode(FakeModel(), encoding("ddim", 2))
 
 
 # --- the report
@@ -131,8 +132,8 @@ def test_anything_but_data_is_refused() -> None:
 
 def test_a_report_holds_what_encode_and_sample_return_and_the_error_of_images_in_0_to_1() -> None:
     plan, x = encoding("ddim", 3), normals([0, 1], (4,), draw=0, stream=0).double()
-    report = reconstruct(NETWORK, plan, x, batch_size=1)
-    latents = gs.encode(NETWORK, plan, x)
+    report = reconstruct(NETWORK, plan, state=x, batch_size=1)
+    latents = gs.encode(NETWORK, plan, state=x)
     assert_same_bits(report.latents, latents)
     assert_same_bits(report.images, gs.sample(NETWORK, decoding_plan(plan), state=latents))
     in_0_to_1 = [(images.numpy() + 1.0) / 2.0 for images in (report.images, x)]

@@ -28,7 +28,7 @@ def sample(model: Any = None, **options: Any) -> Tensor:
 START = {"state": torch.ones(3, 4)}
 
 BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
-    "no shape": ({"shape": None}, "shape: missing; pass shape=(B, ...) or state"),
+    "no shape": ({"shape": None}, "shape: missing; pass shape=(B, ...), or state= to start from"),
     "flat shape": ({"shape": (3,)}, "shape=(3,); need (B, ...) with B >= 1"),
     "empty batch": ({"shape": (0, 4)}, "shape=(0, 4); need (B, ...) with B >= 1"),
     "empty sample": (
@@ -72,7 +72,7 @@ BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "label of wrong shape": (
         {"model": FakeModel(label=lambda times: times[:-1])},
-        "model.label: gave shape (2,) for 3 rows; need one label per row",
+        "model.labels: gave shape (2,) for 3 rows; need one label per row",
     ),
     "no label and no recipe": (
         {"plan": plan_of(euler(1.0))},
@@ -84,9 +84,9 @@ BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
     "cond named x": ({"cond": {"x": 1}}, "cond: ['x'] are the model's own arguments"),
     "cond of one chunk": (
         {"shape": (4, 2), "batch_size": 2, "cond": {"labels": torch.ones(2)}},
-        "cond: a tensor of shape (2,) for 4 samples in batches of 2; give one entry per sample of the whole run",
+        "cond['labels']: (2,) for 4 samples; give one entry per sample of the whole run, [B, ...], or pass what all",
     ),
-    "start with NaN": ({"state": torch.full((3, 4), torch.nan)}, "state: holds inf or NaN for sample ids [0, 1, 2]"),
+    "start with NaN": ({"state": torch.full((3, 4), torch.nan)}, "state or image: holds inf or NaN for sample ids [0, 1, 2]"),
     "encoding without a start": (
         {"plan": gs.make_plan("ddim", SCHEDULE, 3, direction="encode")},
         "state: missing; this plan encodes",
@@ -160,10 +160,10 @@ def test_a_bad_type_is_refused(options: dict[str, Any], message: str) -> None:
 
 
 OUTPUTS: dict[str, tuple[Callable[[Tensor], Any], type[Exception], str]] = {
-    "a list": (
-        lambda x: [x],
-        TypeError,
-        "model: returned list in row 0; return a tensor or a tuple of tensors (genie_samplers",
+    "two outputs in a list": (
+        lambda x: [x, x],
+        ValueError,
+        "model: returned 2 outputs in row 0; the plan reads 1: ('epsilon',)",
     ),
     "None": (
         lambda x: None,
@@ -247,7 +247,7 @@ def test_a_replacement_state_has_the_states_shape() -> None:
 def test_predicted_x0_of_a_row_without_network_is_refused() -> None:
     plan = gs.starting_at(solver_plan("edm_heun", 3, s_churn=1.0), 1)
     assert plan.rows[0].calls == 0
-    with pytest.raises(ValueError, match=r"predicted_x0: row 0 calls no network; check event.row"):
+    with pytest.raises(ValueError, match=r"predicted_x0: row 0 calls no network; ask in a row that does"):
         sample(plan=plan, on_row=lambda event: event.predicted_x0())
 
 
@@ -271,7 +271,7 @@ def test_a_model_that_writes_into_its_input_is_refused(spoil: Callable[[Tensor, 
         spoil(x, t)
         return result
 
-    with pytest.raises(ValueError, match="model: wrote into its input x, t or past in row 0; work on a copy"):
+    with pytest.raises(ValueError, match="model: wrote into its input x, t or history in row 0; work on a copy"):
         gs.sample(model, PLAN, shape=(3, 4))
 
 

@@ -50,20 +50,16 @@ def test_labels_are_computed_once() -> None:
 
 def test_conditioning_is_sliced_with_the_samples_and_padded_with_the_last() -> None:
     model = FakeModel()
-    cond = {
-        "labels": torch.arange(5),
-        "text": torch.arange(10.0).reshape(5, 2),
-        "shared": torch.ones(7),
-        "w": 2.0,
-    }
-    gs.sample(model, solver_plan("ddim", 1), shape=(5, 3), batch_size=2, cond=cond)
+    cond = {"labels": torch.arange(5), "text": torch.arange(10.0).reshape(5, 2)}
+    shared = {"table": torch.ones(7), "w": 2.0}
+    gs.sample(model, solver_plan("ddim", 1), shape=(5, 3), batch_size=2, cond=cond, shared=shared)
     assert [call.cond["labels"].tolist() for call in model.calls] == [[0, 1], [2, 3], [4, 4]]
     assert [call.cond["text"][:, 0].tolist() for call in model.calls] == [
         [0.0, 2.0],
         [4.0, 6.0],
         [8.0, 8.0],
     ]
-    assert [call.cond["shared"].shape for call in model.calls] == [(7,)] * 3
+    assert [call.cond["table"].shape for call in model.calls] == [(7,)] * 3
     assert [call.cond["w"] for call in model.calls] == [2.0] * 3
 
 

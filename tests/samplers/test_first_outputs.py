@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -17,23 +16,17 @@ SCHEDULE = gs.schedules.vp_linear()
 NAMES = ("epsilon", "gamma_d_epsilon")
 
 
-@dataclass(frozen=True)
-class Model:
+class Model(gs.models.Model):
     """Returns 1, 2, ... times x; ``asked`` collects how many outputs every call was for."""
 
-    outputs: tuple[str, ...] = NAMES
-    asked: list[int] = field(default_factory=list, compare=False)
-    schedule: Any = SCHEDULE
-    defaults: Any = None
-    dtype = torch.float32
-    device = None
+    outputs: tuple[str, ...]
+    schedule = SCHEDULE
 
-    @property
-    def label(self) -> Any:
-        return SCHEDULE.label
+    def __init__(self, outputs: tuple[str, ...] = NAMES, asked: list[int] | None = None) -> None:
+        self.outputs, self.asked = outputs, [] if asked is None else asked
 
     def first(self, count: int) -> Model:
-        return replace(self, outputs=self.outputs[:count])
+        return Model(self.outputs[:count], self.asked)
 
     def __call__(self, x: Tensor, t: Tensor, **cond: Tensor) -> tuple[Tensor, ...]:
         self.asked.append(len(self.outputs))
@@ -86,7 +79,7 @@ def test_a_layer_that_is_called_first_is_no_such_method() -> None:
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_guided_pair_is_asked_for_the_first_outputs_of_each_half(count: int) -> None:
     model = Model()
-    guided = gs.guidance.classifier_free(model, null={"c": 0.0})  # type: ignore[arg-type]
+    guided = gs.guidance.classifier_free(model, null={"c": 0.0})
     x = gs.sample(guided, plan().guided(2.0), state=torch.ones(count, 1), cond={"c": torch.ones(count)})
     first = 2.0 * (1.0 + 1.0) - 1.0 + 0.5 * (2.0 * (2.0 + 1.0) - 2.0)  # conditional outputs x + 1, 2x + 1; null x, 2x
     assert model.asked == [2, 1]
@@ -114,7 +107,7 @@ def test_a_plan_of_fewer_outputs_runs_the_first_of_a_model() -> None:
 
 def test_a_guided_plan_of_fewer_outputs_runs_the_first_of_each_half() -> None:
     model = Model()
-    guided = gs.guidance.classifier_free(model, null={"c": 0.0})  # type: ignore[arg-type]
+    guided = gs.guidance.classifier_free(model, null={"c": 0.0})
     plan = gs.make_plan("ddim", SCHEDULE, nfe=2).guided(2.0)
     gs.sample(guided, plan, state=torch.ones(1, 1), cond={"c": torch.ones(1)})
     assert model.asked == [1, 1]

@@ -12,7 +12,6 @@ from torch import Tensor
 import genie_samplers as gs
 from genie_ext.testing import assert_same_bits
 from genie_samplers.models.guidance import ClassifierFree, classifier_free
-from genie_samplers.models.wrap import WrappedModel
 from genie_samplers.plan import Init, Plan
 
 from ..plans.oracle import impulse_magnitudes, impulse_responses, roundings
@@ -29,12 +28,11 @@ def network(x: Tensor, t: Tensor, *, labels: Tensor) -> Tensor:
 
 
 class Network:
-    """``network`` with a memory, as a WrappedModel."""
+    """``network`` with a memory, wrapped."""
 
-    def __init__(self, function: Any = network, **fields: Any) -> None:
+    def __init__(self, function: Any = network) -> None:
         self.fake = FakeModel(function)
-        given = {"schedule": SCHEDULE, "outputs": ("epsilon",), "label": SCHEDULE.label}
-        self.model = WrappedModel(network=self.fake, **(given | fields))
+        self.model = gs.models.wrap(self.fake, SCHEDULE)
 
     @property
     def calls(self) -> list[Any]:
@@ -52,8 +50,8 @@ class DoubleNetwork(torch.nn.Module):
         return network(x, t, labels=labels)
 
 
-def guided_model(function: Any = network, **fields: Any) -> tuple[ClassifierFree, list[Any]]:
-    made = Network(function, **fields)
+def guided_model(function: Any = network) -> tuple[ClassifierFree, list[Any]]:
+    made = Network(function)
     return classifier_free(made.model, null={"labels": NULL}), made.calls
 
 
@@ -92,25 +90,32 @@ def test_the_null_may_be_one_samples_tensor() -> None:
     assert torch.equal(seen[0], torch.cat([text, torch.full((3, 2, 4), -1.0)]))
 
 
-def test_other_conditioning_is_doubled_where_it_is_per_sample_and_shared_where_it_is_not() -> None:
+SHARED = {"table": torch.arange(3.0), "five": torch.arange(5.0), "number": torch.tensor(2.0), "text": "text"}
+
+
+def test_other_conditioning_is_doubled_and_what_all_share_is_not() -> None:
     model, calls = guided_model(lambda x, t, **cond: x)
-    per_sample, shared, scalar = torch.arange(5.0), torch.arange(3.0), torch.tensor(2.0)
-    model(torch.ones(5, 2), torch.ones(5), labels=CLASSES, a=per_sample, b=shared, c=scalar, d="text")
+    per_sample = torch.arange(5.0)
+    model.sharing(SHARED)(torch.ones(5, 2), torch.ones(5), labels=CLASSES, a=per_sample, **SHARED)
     cond = calls[0].cond
     assert torch.equal(cond["a"], torch.cat([per_sample, per_sample]))
-    assert torch.equal(cond["b"], shared)
-    assert torch.equal(cond["c"], scalar)
-    assert cond["d"] == "text"
+    assert {name: cond[name] for name in SHARED} == SHARED
 
 
 def test_nested_conditioning_is_doubled_as_it_is_sliced() -> None:
     model, calls = guided_model(lambda x, t, **cond: x)
-    per_sample, shared = torch.arange(5.0), torch.arange(3.0)
-    model(torch.ones(5, 2), torch.ones(5), labels=CLASSES, added={"a": per_sample, "deep": {"b": shared, "c": 2.0}})
+    per_sample, words = torch.arange(5.0), ["a", "b", "c", "d", "e"]
+    model(torch.ones(5, 2), torch.ones(5), labels=CLASSES, added={"a": per_sample, "deep": [(words, None)]})
     added = calls[0].cond["added"]
     assert torch.equal(added["a"], torch.cat([per_sample, per_sample]))
-    assert torch.equal(added["deep"]["b"], shared)
-    assert added["deep"]["c"] == 2.0
+    assert added["deep"] == [(words + words, None)]
+
+
+def test_an_entry_for_no_sample_cannot_be_doubled() -> None:
+    model, _ = guided_model()
+    message = r"cond\['w'\]: 2.0 of type float has no entry per sample; pass what all samples share in shared="
+    with pytest.raises(TypeError, match=message):
+        model(torch.ones(5, 2), torch.ones(5), labels=CLASSES, w=2.0)
 
 
 def test_the_conditioning_that_null_replaces_must_be_given() -> None:

@@ -33,15 +33,14 @@ PAINT = torch.tensor([True, False, False, True, False])  # of every line
 
 def run(plan: Plan, place: Place | None = None, **options: Any) -> Tensor:
     where = {"backend": "reference"} if place is None else place._asdict()
-    given = {"x_init": None, "start": None} | options
-    shape = None if given["x_init"] is not None else (3, *SHAPE)
-    return gs.sample(gaussian_model(plan), plan, shape=shape, seed=7, sample_ids=IDS, **where, **given).cpu()
+    shape = None if "image" in options else (3, *SHAPE)
+    return gs.sample(gaussian_model(plan), plan, shape=shape, seed=7, sample_ids=IDS, **where, **options).cpu()
 
 
 @every_variant
 @pytest.mark.parametrize("start", [None, 1])
 def test_the_rest_of_the_image_is_held_exactly_and_the_region_is_sampled(plan: Plan, start: int | None) -> None:
-    given = {} if start is None else {"x_init": IMAGE, "start": start}
+    given = {} if start is None else {"image": IMAGE, "start": start}
     x = run(plan, on_row=gs.inpaint(PAINT, IMAGE, plan, seed=7), **given)
     assert_same_bits(x[..., ~PAINT], IMAGE[..., ~PAINT])
     # this network looks at one pixel at a time

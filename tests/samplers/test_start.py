@@ -1,4 +1,4 @@
-"""Image to image: x_init noised to a time of the grid, from where the rest of the plan runs."""
+"""Image to image: data noised to a time of the grid, from where the rest of the plan runs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def noised(plan: Plan, start: int, x0: Tensor) -> Tensor:
 
 @every_variant
 def test_a_start_is_the_noised_data_and_the_rest_of_the_plan(plan: Plan) -> None:
-    x = run(plan, state=images(), start=1)
+    x = run(plan, image=images(), start=1)
     assert_same_bits(x, run(gs.starting_at(plan, 1), state=noised(plan, 1, images())))
 
 
@@ -58,21 +58,21 @@ def test_a_start_is_the_noised_data_and_the_rest_of_the_plan(plan: Plan) -> None
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 def test_a_start_may_be_any_time_but_the_last(start: int, dtype: torch.dtype) -> None:
     plan, x0 = VARIANTS["deis_tab2"], images(dtype)
-    x = run(plan, state=x0, start=start)
+    x = run(plan, image=x0, start=start)
     assert_same_bits(x, run(gs.starting_at(plan, start), state=noised(plan, start, x0)))
 
 
 def test_a_start_has_the_same_bits_on_every_backend(place: Place) -> None:
     plan = VARIANTS["ddim-eta"]
-    assert_same_bits(run(plan, place, state=images(), start=3, batch_size=2), run(plan, state=images(), start=3))
+    assert_same_bits(run(plan, place, image=images(), start=3, batch_size=2), run(plan, image=images(), start=3))
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 5])
 @pytest.mark.parametrize("name", ["deis_tab2", "edm_heun-churn"])
 def test_a_start_has_the_same_bits_in_any_batch(name: str, batch_size: int | None, quick_place: Place) -> None:
     plan = VARIANTS[name]
-    mine = run(plan, quick_place, state=images(), start=1, batch_size=batch_size)
-    assert_same_bits(mine, run(plan, state=images(), start=1))
+    mine = run(plan, quick_place, image=images(), start=1, batch_size=batch_size)
+    assert_same_bits(mine, run(plan, image=images(), start=1))
 
 
 def transports_a_point(plan: Plan) -> bool:
@@ -95,7 +95,7 @@ def test_one_point_is_reached_with_the_noise_of_the_start(plan: Plan) -> None:
     rest = gs.starting_at(plan, 1)
     times = iter(rest.times)
     x0 = torch.full((3, *SHAPE), point, dtype=torch.float64)
-    x = gs.sample(model, plan, state=x0, start=1, seed=7, sample_ids=IDS)
+    x = gs.sample(model, plan, image=x0, start=1, seed=7, sample_ids=IDS)
     end = plan.recipe.grid[-1]
     z = normals(IDS, SHAPE, draw=0, stream=3, seed=7).double()
     expected = float(SCHEDULE.alpha(end)) * point + float(SCHEDULE.sigma(end)) * z
@@ -109,7 +109,7 @@ def test_a_start_keeps_the_guidance_of_every_sample() -> None:
     plan = solver_plan("deis_tab1", 3).guided([1.0, 2.0, 3.0])
     model = FakeModel(lambda x, t: (x, 0.5 * x))
     options = {"seed": 7, "sample_ids": IDS, "backend": "reference"}
-    x = gs.sample(model, plan, state=images(), start=1, **options)
+    x = gs.sample(model, plan, image=images(), start=1, **options)
     rest = gs.starting_at(plan, 1)
     assert rest.guidance == (1.0, 2.0, 3.0)
     assert_same_bits(x, gs.sample(model, rest, state=noised(plan, 1, images()), **options))
@@ -118,35 +118,37 @@ def test_a_start_keeps_the_guidance_of_every_sample() -> None:
 def test_the_network_reads_the_scaled_start_in_its_own_type() -> None:
     model = FakeModel(dtype=torch.bfloat16)
     plan = solver_plan("ddim", 3)
-    gs.sample(model, plan, state=images(), start=1, seed=7, sample_ids=IDS)
+    gs.sample(model, plan, image=images(), start=1, seed=7, sample_ids=IDS)
     assert_same_bits(model.calls[0].x, noised(plan, 1, images()).to(torch.bfloat16))
     assert len(model.calls) == 2
 
 
 def test_rows_are_counted_from_the_start() -> None:
     plan, rows = solver_plan("ddim", 4), []
-    gs.sample(FakeModel(), plan, state=images(), start=2, on_row=lambda e: rows.append((e.row, e.time)))
+    gs.sample(FakeModel(), plan, image=images(), start=2, on_row=lambda e: rows.append((e.row, e.time)))
     assert rows == [(0, plan.times[2]), (1, plan.times[3])]
 
 
 def test_a_numpy_integer_is_a_start() -> None:
     plan = VARIANTS["ddim"]
-    assert_same_bits(run(plan, state=images(), start=np.int64(1)), run(plan, state=images(), start=1))
+    assert_same_bits(run(plan, image=images(), start=np.int64(1)), run(plan, image=images(), start=1))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"x_init": None, "shape": (3, *SHAPE)}, "start=1: noises the clean data x_init .*; pass x_init"),
+        ({"image": None, "shape": (3, *SHAPE)}, "start=1: where an image enters the grid; pass image=, the clean data"),
+        ({"image": None, "state": images()}, "start=1: where an image enters the grid; pass image=, the clean data"),
+        ({"state": images()}, r"state, image: both given; pass state= \(at the plan's first time\) or image="),
         ({"start": 5}, "start=5; the grid has 5 steps, so start is 0..4"),
         ({"start": -1}, "start=-1; the grid has 5 steps, so start is 0..4"),
-        ({"plan": plan_of(euler(1.0))}, "start=1: plan has no recipe"),
-        ({"x_init": torch.full((3, *SHAPE), torch.nan)}, r"x_init: holds inf or NaN for sample ids \[0, 1, 2\]"),
+        ({"plan": plan_of(euler(1.0))}, "image: plan has no recipe that says its schedule"),
+        ({"image": torch.full((3, *SHAPE), torch.nan)}, r"image: holds inf or NaN for sample ids \[0, 1, 2\]"),
     ],
-    ids=["no data", "the end", "negative", "no recipe", "NaN"],
+    ids=["no data", "a state", "both", "the end", "negative", "no recipe", "NaN"],
 )
 def test_a_start_that_cannot_be_is_refused(options: dict[str, Any], message: str) -> None:
-    given = {"plan": VARIANTS["ddim"], "x_init": images(), "start": 1} | options
+    given = {"plan": VARIANTS["ddim"], "image": images(), "start": 1} | options
     with pytest.raises(ValueError, match=message):
         gs.sample(FakeModel(), **given)
 
@@ -154,4 +156,4 @@ def test_a_start_that_cannot_be_is_refused(options: dict[str, Any], message: str
 @pytest.mark.parametrize("start", [0.5, True, "1"])
 def test_a_start_of_another_type_is_refused(start: Any) -> None:
     with pytest.raises(TypeError, match=f"start={start!r}: give an integer"):
-        gs.sample(FakeModel(), VARIANTS["ddim"], state=images(), start=start)
+        gs.sample(FakeModel(), VARIANTS["ddim"], image=images(), start=start)

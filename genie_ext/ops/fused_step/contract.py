@@ -39,6 +39,7 @@ __all__ = [
     "MAX_OUTPUTS",
     "FusedStepCall",
     "check",
+    "check_brought",
     "check_count",
     "check_counts",
     "row_columns",
@@ -115,9 +116,7 @@ class FusedStepCall:
 
     def check_slot(self, name: str, value: object) -> Tensor:
         """A tensor that a run brings for x, an output or a draw."""
-        tensor = check_tensor(name, value)
-        _check_sample_tensor(name, tensor, self.x, self.x.dtype if name == "x" else None)
-        return tensor
+        return check_brought(name, value, self.x)
 
     def read(self) -> list[tuple[str, Tensor | None]]:
         """What is read, by name; slots left out."""
@@ -133,6 +132,13 @@ class FusedStepCall:
         """What is written, by name."""
         named = [("nonfinite", self.nonfinite), ("out", self.out), ("aux_out", self.aux_out), ("x_in", self.x_in)]
         return named + [(f"store[{i}]", s) for i, s in enumerate(self.stored)]
+
+
+def check_brought(name: str, value: object, x: Tensor) -> Tensor:
+    """A tensor that a run of a prepared call brings for x, an output or a draw, beside the call's own x."""
+    tensor = check_tensor(name, value)
+    _check_sample_tensor(name, tensor, x, x.dtype if name == "x" else None)
+    return tensor
 
 
 def compute_dtype(x: Tensor) -> torch.dtype:

@@ -8,19 +8,18 @@ import torch
 from torch import Tensor
 
 from ... import _C
-from ..._torch_private import cuda_stream_of, in_dual_level
+from ..._torch_private import count_write, cuda_stream_of, in_dual_level
 from ..native_args import noise_arguments, sample_arguments
 from ..native_prepared import NativeSlot
 from ..noise import is_regular_noise
 from ..prepared import refuse_tracked
-from .contract import MAX_DRAWS, MAX_OUTPUTS, FusedStepCall
+from .contract import MAX_DRAWS, MAX_OUTPUTS, FusedStepCall, check_brought
 from .rows import PreparedRows, StepRows
 
 __all__ = ["NativeRows"]
 
 # looked up once: a run takes little longer than such a look-up
 _get_num_threads, _is_grad_enabled = torch.get_num_threads, torch.is_grad_enabled
-_increment_version = torch.autograd.graph.increment_version
 
 
 class NativeRows(PreparedRows):
@@ -37,7 +36,6 @@ class NativeRows(PreparedRows):
         if not regular or not self._native.are_regular():
             for number in range(len(rows.layout)):
                 check(rows.call(number))
-        self._counts = rows.counts()
         self._outputs = [NativeSlot(f"outputs[{i}]", i) for i in range(MAX_OUTPUTS)]
         self._draws = [NativeSlot(f"draws[{i}]", i) for i in range(MAX_DRAWS)]
         self._cuda_device = -1 if backend == "cpu" else rows.x.device.index
@@ -45,12 +43,7 @@ class NativeRows(PreparedRows):
         self._written = tuple(tensor for tensor in written if tensor is not None)
 
     def __call__(self, number: int, outputs: Sequence[Tensor] = (), draws: Sequence[Tensor] = ()) -> None:
-        if (
-            self._check_each is not None
-            or self._counts[number] != (len(outputs), len(draws))
-            or in_dual_level()
-            or _is_grad_enabled()
-        ):
+        if self._check_each is not None or in_dual_level() or _is_grad_enabled():
             self._check(number, outputs, draws)
         arguments: list[int] = []
         try:
@@ -58,17 +51,17 @@ class NativeRows(PreparedRows):
                 arguments += slot.arguments(tensor, self._check_slot)
             for slot, tensor in zip(self._draws, draws, strict=False):
                 arguments += slot.arguments(tensor, self._check_slot)
-        except (AttributeError, RuntimeError):  # no tensor, or one without strides or memory
+            if self._cuda_device < 0:
+                self._native.run_cpu(number, arguments, _get_num_threads())
+            else:
+                self._native.run_cuda(number, arguments, self._cuda_device, cuda_stream_of(self._cuda_device))
+        except (AttributeError, ValueError, RuntimeError):  # no tensor, one without memory, too many or too few
             self._check(number, outputs, draws)
             raise
-        if self._cuda_device < 0:
-            self._native.run_cpu(number, arguments, _get_num_threads())
-        else:
-            self._native.run_cuda(number, arguments, self._cuda_device, cuda_stream_of(self._cuda_device))
-        _increment_version(self._written)
+        count_write(self._written)
 
     def _check_slot(self, name: str, tensor: object) -> Tensor:
-        return self._rows.call(0).check_slot(name, tensor)
+        return check_brought(name, tensor, self._rows.x)
 
     def _check(self, number: int, outputs: Sequence[Tensor], draws: Sequence[Tensor]) -> None:
         """The whole look: raises if anything is wrong with this run."""

@@ -74,11 +74,6 @@ class StepRows:
             x_in=self.x_in, nonfinite=None if self.nonfinite is None else self.nonfinite[number],
         )  # fmt: skip
 
-    def counts(self) -> list[tuple[int, int]]:
-        """Of each row, how many outputs and draws a run brings."""
-        draws = 0 if self.noise is not None else 1
-        return [(outputs, draws * count) for outputs, count in self.layout[:, [0, 2]].tolist()]
-
 
 class PreparedRows(ABC):
     """Checked rows; made by :func:`genie_ext.prepare_rows`. backend: the name of the one that runs them.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
-
 from ..plan import Plan
 from .contract import Model
 from .outputs import DERIVATIVE_SOURCES, reads_derivative
@@ -22,8 +20,8 @@ def fitted(model: Model, plan: Plan) -> Model:
         raise TypeError(f"plan: {plan!r}; pass a Plan, from make_plan or a function of genie_samplers.solvers")
     if model.schedule is not None and plan.recipe is not None and model.schedule != plan.schedule:
         raise ValueError(
-            f"plan: made for {reprlib.repr(plan.schedule)}, but the model was wrapped for "
-            f"{reprlib.repr(model.schedule)}; make both with the same schedule"
+            f"plan: made for {plan.schedule!r}, but the model was wrapped for {model.schedule!r}; make both with the "
+            "same schedule"
         )
     if plan.guidance is not None and "c1" in plan.outputs:
         raise ValueError(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .batches import map_batches
 from .contract import Model, as_model
+from .outputs import output_tensors
 
 __all__ = ["ClassifierFree", "classifier_free"]
 
@@ -46,10 +47,9 @@ class ClassifierFree(Model):
 
     def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> tuple[Tensor, ...]:
         """x [B, ...], t [B] -> views of the network's outputs on 2B samples: all conditional ones, then their twins."""
-        both = {k: v if k in self.shared else map_batches(v, _twice) for k, v in cond.items() if k not in self.null}
+        both = {k: v if k in self.shared else _doubled(k, v) for k, v in cond.items() if k not in self.null}
         both |= {k: _with_null(k, cond.get(k), null, x) for k, null in self.null.items()}
-        outputs = self.conditional(torch.cat([x, x]), torch.cat([t, t]), **both)
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        outputs = output_tensors(self.conditional(torch.cat([x, x]), torch.cat([t, t]), **both))
         return *(o[: len(x)] for o in outputs), *(o[len(x) :] for o in outputs)
 
 
@@ -70,6 +70,13 @@ def classifier_free(model: Any, *, null: Mapping[str, object]) -> ClassifierFree
     return ClassifierFree(
         conditional, {k: v.to(device=device) if isinstance(v, Tensor) else v for k, v in null.items()}
     )
+
+
+def _doubled(name: str, value: object) -> object:
+    try:
+        return map_batches(value, _twice)
+    except TypeError as error:
+        raise TypeError(f"cond[{name!r}]: {error}; pass what all samples share in shared=") from None
 
 
 def _twice(value: Any) -> Any:

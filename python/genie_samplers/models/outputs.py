@@ -5,11 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["DERIVATIVE_SOURCES", "FLOATS", "OutputReader", "reads_derivative", "single_tensor"]
+__all__ = [
+    "DERIVATIVE_SOURCES",
+    "FLOATS",
+    "OutputReader",
+    "output_tensors",
+    "reads_derivative",
+    "single_tensor",
+]
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 DERIVATIVE_SOURCES = (
@@ -26,9 +34,18 @@ def reads_derivative(names: Collection[str]) -> bool:
     return not _DERIVATIVES.isdisjoint(names)
 
 
+def output_tensors(returned: Any) -> Sequence[Any]:
+    """What a model returned as a sequence: a tuple or list as it is, anything else as its one tensor."""
+    if isinstance(returned, Tensor):
+        return (returned,)
+    return returned if isinstance(returned, tuple | list) else (single_tensor(returned),)
+
+
 def single_tensor(output: object) -> Tensor:
-    """The one prediction in what a network returned: a tensor, ``.sample`` or the only tensor of a mapping or dataclass,
-    the first of a tuple or list. TypeError that says what came instead.
+    """The one prediction in what a network returned.
+
+    A tensor, the first of a tuple or list, ``.sample``, or the only tensor of a mapping or dataclass. TypeError that
+    says what came instead.
     """
     if isinstance(output, Tensor):
         return output
@@ -71,9 +88,7 @@ class OutputReader:
         self, outputs: object, names: Sequence[str], row: int, x: Tensor, x_in: Tensor | None
     ) -> tuple[Tensor, ...]:
         """The tensors ``names``, in order; TypeError or ValueError naming row, output and what was expected."""
-        given = (outputs,) if isinstance(outputs, Tensor) else outputs
-        if not isinstance(given, tuple | list):
-            given = (self._single(outputs, row),)
+        given = self._sequence(outputs, row)
         if len(given) != len(names):
             fix = f"; {DERIVATIVE_SOURCES}" if reads_derivative(names[len(given) :]) else ""
             raise ValueError(
@@ -81,9 +96,9 @@ class OutputReader:
             )
         return tuple([self._checked(o, name, row, x, x_in) for o, name in zip(given, names, strict=True)])
 
-    def _single(self, outputs: object, row: int) -> Tensor:
+    def _sequence(self, outputs: object, row: int) -> Sequence[object]:
         try:
-            return single_tensor(outputs)
+            return output_tensors(outputs)
         except TypeError:
             raise TypeError(f"model: returned {type(outputs).__name__} in row {row}; {_READ}") from None
 

@@ -58,7 +58,7 @@ class Inputs:
             return Chunk(torch.arange(self.count, device=self.device), self.ids, self.x, {**self.cond, **self.shared})
         whole = start + self.batch_size <= self.count
         index = torch.arange(start, start + self.batch_size, device=self.device).clamp(max=self.count - 1)
-        positions = index.tolist()
+        positions = [min(i, self.count - 1) for i in range(start, start + self.batch_size)]
 
         def take(value: Any) -> Any:
             """A view, or a copy where the last sample is repeated."""
@@ -127,7 +127,7 @@ def _refuse_gradients(name: str, x: Tensor | None) -> None:
 
 def _resolve_shape(plan: Plan, shape: Sequence[int] | None, x: Tensor | None, name: str) -> tuple[int, ...]:
     if x is None and plan.rising:
-        raise ValueError("state: missing; this plan encodes (its times rise), so pass state= or image= to start from")
+        raise ValueError("state: missing; this plan encodes (its times rise), so pass state= to start from")
     if x is not None:
         if not isinstance(x, Tensor):
             raise TypeError(f"{name}: {type(x).__name__}; need a float tensor [B, ...]")
@@ -137,7 +137,7 @@ def _resolve_shape(plan: Plan, shape: Sequence[int] | None, x: Tensor | None, na
             raise TypeError(f"{name}: dtype {x.dtype}; need a float tensor")
         shape = x.shape
     if shape is None:
-        raise ValueError("shape: missing; pass shape=(B, ...), or state= or image= to start from")
+        raise ValueError("shape: missing; pass shape=(B, ...), or state= to start from")
     if not isinstance(shape, Sequence):
         raise TypeError(f"shape={shape!r}; need (B, ...)")
     sizes = tuple(integer(n, "shape") for n in shape)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..models.outputs import FLOATS
 from ..plan import Plan, RowLayout
 
 __all__ = ["Program"]
@@ -40,16 +41,20 @@ class Program:
         model_dtype: torch.dtype | None = None,
         backend: str | None = None,
     ) -> Program:
-        """Upload the plan's table. model_dtype: the state's by default."""
+        """Upload the plan's table. model_dtype: the state's by default. TypeError for a dtype that is no float's."""
+        if dtype not in FLOATS or model_dtype not in (None, *FLOATS):
+            raise TypeError(f"dtype={dtype}, model_dtype={model_dtype}; choose {', '.join(map(str, FLOATS))}")
         compute = torch.float64 if dtype == torch.float64 else torch.float32
         table = torch.from_numpy(np.array(plan.table)).to(compute).to(device)
-        return cls(plan, torch.device(device), dtype, model_dtype or dtype, table, backend)
+        return cls(plan, table.device, dtype, model_dtype or dtype, table, backend)
 
     def with_table(self, table: Tensor) -> Program:
         """The same rows with other numbers: [rows, n], or [rows, B, n] for B samples.
 
         ValueError or TypeError where rows, columns, dtype or device are not those of ``self.table``.
         """
+        if not isinstance(table, Tensor):
+            raise TypeError(f"table: {type(table).__name__}; pass a tensor")
         ours = (self.table.shape[0], self.table.shape[-1])
         if table.ndim not in (2, 3) or (table.shape[0], table.shape[-1]) != ours:
             raise ValueError(f"table: shape {tuple(table.shape)}; need [{ours[0]}, {ours[1]}] or one such per sample")

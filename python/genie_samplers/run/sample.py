@@ -143,7 +143,7 @@ class _Run:
 
         def after(call: Call, outputs: Any) -> None:
             if self.on_row is not None:
-                predicted_x0 = partial(self.program.predicted_x0, call.row, before, outputs)
+                predicted_x0 = partial(state.program.predicted_x0, call.row, before, outputs)
                 self._report(self.on_row, call, first, state, predicted_x0)
             bar.update()
 
@@ -209,7 +209,7 @@ class _Run:
                 f"model: the state became inf or NaN in row {row} for sample ids {shown}; check the network's output "
                 "there, its dtype (float16 overflows) and its prediction type"
             )
-        raise NonFiniteError(message, row=row, sample_ids=bad, finished=self.finished, finished_ids=ids[:first])
+        raise NonFiniteError(message, row=row, sample_ids=bad, finished=self.finished.clone(), finished_ids=ids[:first])
 
 
 def _replace(state: PlanState, event: RowEvent, replacement: object) -> None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from genie_ext import Noise, PreparedRows, StepRows, fused_step, prepare_rows
+from genie_ext import Noise, PreparedRows, StepRows, fused_step, prepare_rows, wants_gradients
 
 from ..models.outputs import OutputReader
 from ..plan import Call, HistoryEntry, RowLayout
+from .beginning import check_beginning, check_like
 from .program import Program
 from .start import AS_GIVEN, Start
 
 __all__ = ["PlanState"]
+
+_GRADIENTS = (
+    "require grad or carry a tangent, which rows written in place would end; make the PlanState with in_place=False, "
+    "use torch.no_grad(), or pass .detach()"
+)
 
 
 class PlanState:
@@ -29,7 +34,8 @@ class PlanState:
     from; it is copied. noise: where draws come from; None: they are given to :meth:`advance`. in_place: False makes new
     tensors in every row, through the reference backend where autograd follows: gradients reach x, outputs, draws and
     the program's table. first_row, aux, values: to begin in a later row, with the second state and the converted
-    outputs of earlier rows that it and later ones read. reader: of the outputs, shared by the batches of a run. Copyable with ``copy.deepcopy``; the copy goes its own way.
+    outputs of earlier rows that it and later ones read. reader: of the outputs, shared by the batches of a run.
+    ValueError or TypeError naming the argument. A copy goes its own way.
 
     ``x`` is the state now, ``row`` the next row, ``nonfinite`` int32 [1 + rows, b], not zero where start or row left an
     inf or NaN (None with in_place=False). To change the state between rows, use :meth:`replace`.
@@ -48,6 +54,10 @@ class PlanState:
         values: Mapping[HistoryEntry, Tensor] | None = None,
         reader: OutputReader | None = None,
     ) -> None:
+        values = values or {}
+        check_beginning(program, x, noise, first_row, aux, values)
+        if in_place and wants_gradients(x, program.table, aux, *values.values()):
+            raise ValueError(f"x, aux, values or table: {_GRADIENTS}")
         self.program, self.noise, self.in_place = program, noise, in_place
         self._first_row, self._start = first_row, start
         self._start_row = _start_row(program, start, first_row)
@@ -56,10 +66,9 @@ class PlanState:
         self._slots: list[Tensor | None] = [None] * program.plan.slots
         self.nonfinite: Tensor | None = None
         self.aux: Tensor | None = None
-        _check_state(program, x)
         if in_place:
             self._allocate(x)
-        self.restart(x, aux=aux, values=values)
+        self._restart(x, aux, values)
 
     def restart(
         self, x: Tensor, *, aux: Tensor | None = None, values: Mapping[HistoryEntry, Tensor] | None = None
@@ -68,11 +77,18 @@ class PlanState:
 
         Nothing is uploaded, so a CUDA graph may hold it, and the rows after it.
         """
+        values = values or {}
+        check_beginning(self.program, x, self.noise, self._first_row, aux, values)
+        if x.shape != self.x.shape:
+            raise ValueError(f"x: shape {tuple(x.shape)}; this state has {tuple(self.x.shape)}, make a new one")
+        self._restart(x, aux, values)
+
+    def _restart(self, x: Tensor, aux: Tensor | None, values: Mapping[HistoryEntry, Tensor]) -> None:
         self.row = self._first_row
         self._begin(x)
         if aux is not None:
             self.aux = aux if self.aux is None else self.aux.copy_(aux)
-        for entry, value in (values or {}).items():
+        for entry, value in values.items():
             self._keep(entry, value)
 
     # --- what the network is asked
@@ -97,6 +113,8 @@ class PlanState:
 
         Each checked to be like the state; copied where the row will overwrite it, or where a sample is not dense.
         """
+        if self.row == len(self.program.plan.rows):
+            raise ValueError(f"PlanState: all {self.row} rows have run; make a new one, or restart it")
         call = self.program.plan.calls[self.row]
         return self._reader.read(call.read(outputs), call.names, self.row, self.x, self.x_in)
 
@@ -112,13 +130,13 @@ class PlanState:
         draws: standard normals [b, ...], one for each that the row draws, where the state has no ``noise``. ValueError or
         TypeError naming row and output or draw; the state is then as it was.
         """
-        if self.row == len(self.program.plan.rows):
-            raise ValueError(f"advance: all {self.row} rows have run; make a new PlanState")
-        layout = self.program.layout[self.row]
         read = self.read(outputs)
-        if len(draws) != (0 if self.noise is not None else len(layout.draws)):
-            self._refuse_draws(layout, draws)
+        layout = self.program.layout[self.row]
+        if self.noise is not None or layout.draws or draws:
+            draws = self._checked_draws(layout, draws)
         if self.in_place:
+            if torch.is_grad_enabled() and wants_gradients(*read, *draws):
+                raise ValueError(f"model: outputs or draws of row {self.row}: {_GRADIENTS}")
             if self._rows is None:
                 self._rows = self._prepare()
             self._rows(self.row, read, draws)
@@ -131,8 +149,12 @@ class PlanState:
 
         ValueError after a stage whose step goes on from the second state, which would undo the change.
         """
+        if not isinstance(x, Tensor):
+            raise TypeError(f"replace: {type(x).__name__}; pass a tensor {tuple(self.x.shape)}")
         if x.shape != self.x.shape:
             raise ValueError(f"replace: shape {tuple(x.shape)}; the state has {tuple(self.x.shape)}")
+        if self.in_place and wants_gradients(x):
+            raise ValueError(f"replace: {_GRADIENTS}")
         if not self.between_steps:
             raise ValueError(
                 f"replace: after row {self.row - 1}, a stage whose step goes on from aux; replace the state only where "
@@ -141,8 +163,10 @@ class PlanState:
         new = x.to(self.x)
         if self.x_in is not None and self.row < len(self.program.plan.rows):
             scaled = new.to(self.program.compute_dtype) * self.program.plan.rows[self.row].input_scale
-            # what was kept stays as the row left it, scaled before the state was rounded
-            x_in = torch.where(new == self.x, self.x_in, scaled.to(self.x_in))
+            x_in = scaled.to(self.x_in)
+            if not wants_gradients(new):
+                # what was kept stays as the row left it, scaled before the state was rounded
+                x_in = torch.where(new == self.x, self.x_in, x_in)
             self.x_in = self.x_in.copy_(x_in) if self.in_place else x_in
         self.x = self.x.copy_(new) if self.in_place else new
         if self.nonfinite is not None:
@@ -155,18 +179,24 @@ class PlanState:
 
     def value(self, entry: HistoryEntry) -> Tensor:
         """A converted output that some row to come still reads, [b, ...] in the compute dtype."""
-        slot = self.program.layout[entry.row].store[entry.h]
-        if slot is None or self._slots[slot] is None:
-            raise ValueError(f"value: {entry} is kept for no row")
+        reads = (entry in row.history for row in self.program.plan.rows[self.row :])
+        slot = self.program.layout[entry.row].store[entry.h] if entry.row < self.row and any(reads) else None
+        if slot is None:
+            raise ValueError(f"value: {entry} was not made yet, or no row from {self.row} on reads it")
         return self._slot(slot)
 
+    def __copy__(self) -> PlanState:
+        return self.__deepcopy__({})
+
     def __deepcopy__(self, memo: dict[int, Any]) -> PlanState:
-        twin = copy.copy(self)
+        twin: PlanState = object.__new__(type(self))
+        vars(twin).update(vars(self))
         twin._rows = None
-        for name in ("x", "x_in", "aux", "nonfinite"):
-            value = getattr(self, name)
-            setattr(twin, name, None if value is None else value.clone())
-        twin._slots = [None if slot is None else slot.clone() for slot in self._slots]
+        with torch.inference_mode(False):  # as in _allocate
+            for name in ("x", "x_in", "aux", "nonfinite"):
+                value = getattr(self, name)
+                setattr(twin, name, None if value is None else value.clone())
+            twin._slots = [None if slot is None else slot.clone() for slot in self._slots]
         return twin
 
     # --- memory
@@ -204,23 +234,29 @@ class PlanState:
 
     def _keep(self, entry: HistoryEntry, value: Tensor) -> None:
         slot = self.program.layout[entry.row].store[entry.h]
-        if slot is None:
-            raise ValueError(f"values: no row reads {entry}")
-        kept = self._slots[slot]
-        self._slots[slot] = value if kept is None else kept.copy_(value)
+        if slot is not None:  # read by some row
+            kept = self._slots[slot]
+            self._slots[slot] = value if kept is None else kept.copy_(value)
 
     def _slot(self, slot: int) -> Tensor:
         value = self._slots[slot]
         if value is None:
-            raise ValueError(f"row {self.row}: reads a converted output of a row that did not run; pass it in values=")
+            raise RuntimeError(f"row {self.row}: slot {slot} is empty")
         return value
 
     # --- a row
 
-    def _refuse_draws(self, layout: RowLayout, draws: Sequence[Tensor]) -> None:
+    def _checked_draws(self, layout: RowLayout, draws: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The external draws of this row, dense."""
         if self.noise is not None:
-            raise ValueError(f"draws: {len(draws)} given in row {self.row}, but the state draws from its own noise")
-        raise ValueError(f"draws: {len(draws)} given in row {self.row}, which draws {len(layout.draws)}")
+            if draws:
+                raise ValueError(f"draws: {len(draws)} given in row {self.row}, but the state draws from its own noise")
+            return ()
+        if len(draws) != len(layout.draws):
+            raise ValueError(f"draws: {len(draws)} given in row {self.row}, which draws {len(layout.draws)}")
+        for draw in draws:
+            check_like(f"draws: in row {self.row}", draw, self.x)
+        return [draw.contiguous() for draw in draws]
 
     def _prepare(self) -> PreparedRows:
         slots = [slot for slot in self._slots if slot is not None]
@@ -248,14 +284,7 @@ class PlanState:
                 self._slots[slot] = y
 
 
-def _check_state(program: Program, x: Tensor) -> None:
-    if not isinstance(x, Tensor):
-        raise TypeError(f"x: {type(x).__name__}; pass the state at the plan's first time, a tensor [b, ...]")
-    if x.dtype != program.dtype or x.device != program.device:
-        raise ValueError(f"x: {x.dtype} on {x.device}; the program runs in {program.dtype} on {program.device}")
-
-
 def _start_row(program: Program, start: Start, first_row: int) -> Tensor:
     """The row that makes the first state: its weights of x and noise, and the scale of the network's input."""
     columns = (start.signal, *((start.noise,) if start.noise else ()), program.plan.rows[first_row].input_scale)
-    return torch.tensor(columns, dtype=program.compute_dtype).to(program.device)
+    return torch.tensor(columns, dtype=program.compute_dtype, device=program.device)
