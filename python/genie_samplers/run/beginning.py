@@ -44,9 +44,10 @@ def check_beginning(
         raise ValueError(f"first_row={first_row}; the plan has {rows} rows, so it is 0..{rows - 1}")
     if aux is not None:
         check_like("aux", aux, x, program.dtype)
-    elif _needs_aux(program, first_row):
+    elif first_row and _needs_aux(program, first_row):
         raise ValueError(f"aux: missing; from row {first_row} on the second state of an earlier row is read")
-    _check_values(program, x, first_row, values)
+    if first_row or values:
+        _check_values(program, x, first_row, values)
 
 
 def check_like(name: str, value: Tensor, x: Tensor, dtype: torch.dtype | None = None) -> None:

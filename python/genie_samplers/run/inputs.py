@@ -27,7 +27,7 @@ __all__ = ["Chunk", "Inputs", "gather_inputs", "signed_seed"]
 class Chunk:
     """The samples of one pass through the plan, the last ones repeated up to the batch size."""
 
-    index: Tensor  # int64 [b], positions in the run
+    index: Tensor | None  # int64 [b], positions in the run; None: all samples
     sample_ids: Tensor  # int64 [b]
     x: Tensor | None  # [b, ...] what the run starts from, where that is given
     cond: Mapping[str, object]
@@ -55,7 +55,7 @@ class Inputs:
     def select(self, start: int) -> Chunk:
         """The samples ``start``, ``start + 1``, ..., and what all share."""
         if self.batch_size == self.count:
-            return Chunk(torch.arange(self.count, device=self.device), self.ids, self.x, {**self.cond, **self.shared})
+            return Chunk(None, self.ids, self.x, {**self.cond, **self.shared})
         whole = start + self.batch_size <= self.count
         index = torch.arange(start, start + self.batch_size, device=self.device).clamp(max=self.count - 1)
         positions = [min(i, self.count - 1) for i in range(start, start + self.batch_size)]

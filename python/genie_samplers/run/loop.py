@@ -51,9 +51,10 @@ def ask(model: Model, call: Call, state: PlanState, label: Tensor, cond: Mapping
         network = network.first(call.outputs)
     x = state.model_input
     history = state.history if network.reads_history else []
-    before = [times_written(v) for v in (x, label, *history)]
+    given = (x, label, *history)
+    before = list(map(times_written, given))
     outputs = network(x, label, history=history, **cond) if history else network(x, label, **cond)
-    if [times_written(v) for v in (x, label, *history)] != before:
+    if list(map(times_written, given)) != before:
         raise ValueError(
             f"model: wrote into its input x, t or history in row {call.row}; work on a copy (x = x.clone())"
         )

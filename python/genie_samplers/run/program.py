@@ -44,8 +44,8 @@ class Program:
         """Upload the plan's table. model_dtype: the state's by default. TypeError for a dtype that is no float's."""
         if dtype not in FLOATS or model_dtype not in (None, *FLOATS):
             raise TypeError(f"dtype={dtype}, model_dtype={model_dtype}; choose {', '.join(map(str, FLOATS))}")
-        compute = torch.float64 if dtype == torch.float64 else torch.float32
-        table = torch.from_numpy(np.array(plan.table)).to(compute).to(device)
+        double = dtype == torch.float64
+        table = torch.from_numpy(plan.table.astype(np.float64 if double else np.float32)).to(device)
         return cls(plan, table.device, dtype, model_dtype or dtype, table, backend)
 
     def with_table(self, table: Tensor) -> Program:
@@ -64,15 +64,15 @@ class Program:
             raise ValueError(f"table: on {table.device}, but the program is on {self.table.device}; move it there")
         return replace(self, table=table)
 
-    def for_samples(self, index: Tensor) -> Program:
-        """The program of these samples, int64 [b], where the table is per sample; else itself."""
-        return self if self.table.ndim == 2 else replace(self, table=self.table.index_select(1, index))
+    def for_samples(self, index: Tensor | None) -> Program:
+        """The program of these samples, int64 [b], where the table is per sample; else, and for all of them, itself."""
+        return self if index is None or self.table.ndim == 2 else replace(self, table=self.table.index_select(1, index))
 
     @property
     def compute_dtype(self) -> torch.dtype:
         return self.table.dtype
 
-    @property
+    @cached_property
     def feeds(self) -> bool:
         """Whether the network's input is another tensor than the state: scaled, or of another dtype."""
         return self.model_dtype != self.dtype or any(row.input_scale != 1.0 for row in self.plan.rows)

@@ -8,7 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genie_ext import Noise, PreparedRows, StepRows, fused_step, prepare_rows, wants_gradients
+from genie_ext import (
+    FusedStepCall,
+    Noise,
+    PreparedRows,
+    StepRows,
+    fused_step,
+    prepare,
+    prepare_rows,
+    wants_gradients,
+)
 
 from ..models.outputs import OutputReader
 from ..plan import Call, HistoryEntry, RowLayout
@@ -216,21 +225,21 @@ class PlanState:
         program, noise, drawn = self.program, self.noise, self._start.noise != 0.0
         if drawn and noise is None:
             raise ValueError(f"start: draws noise of scale {self._start.noise}; pass noise=genie_ext.Noise(...)")
-        if self.nonfinite is not None:
-            self.nonfinite.zero_()
-        began = fused_step(
-            x.contiguous(),
-            row=self._start_row,
-            converted=0,
-            draws=(0,) if drawn else (),
-            noise=noise._replace(stream=self._start.stream) if drawn and noise is not None else None,
-            out=self.x if self.in_place else None,
-            x_in=(self.x_in if self.in_place else program.model_dtype) if program.feeds else None,
-            nonfinite=None if self.nonfinite is None else self.nonfinite[0],
-            backend=program.backend,
-        )
+        draws = (0,) if drawn else ()
+        source = noise._replace(stream=self._start.stream) if drawn and noise is not None else None
         if not self.in_place:
+            began = fused_step(
+                x.contiguous(), row=self._start_row, converted=0, draws=draws, noise=source,
+                x_in=program.model_dtype if program.feeds else None, backend=program.backend,
+            )  # fmt: skip
             self.x, self.x_in = began.out, began.x_in
+            return
+        self.nonfinite.zero_()
+        call = FusedStepCall(
+            x=x.contiguous(), outputs=(), history=(), row=self._start_row, converted=0, aux=None, draws=draws,
+            noise=source, out=self.x, aux_out=None, stored=(), x_in=self.x_in, nonfinite=self.nonfinite[0],
+        )  # fmt: skip
+        prepare("fused_step", call, backend=program.backend)()
 
     def _keep(self, entry: HistoryEntry, value: Tensor) -> None:
         slot = self.program.layout[entry.row].store[entry.h]
