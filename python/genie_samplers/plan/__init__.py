@@ -1,8 +1,21 @@
 """Plans: solvers as tables of float64 numbers (see docs/plan.md)."""
 
+from .frozen import FrozenMapping
 from .layout import RowLayout
-from .plan import Plan, Recipe
+from .plan import Plan
+from .recipe import Recipe
 from .rows import Combination, Conversion, HistoryEntry, Init, Row
 from .unroll import Unrolled
 
-__all__ = ["Combination", "Conversion", "HistoryEntry", "Init", "Plan", "Recipe", "Row", "RowLayout", "Unrolled"]
+__all__ = [
+    "Combination",
+    "Conversion",
+    "FrozenMapping",
+    "HistoryEntry",
+    "Init",
+    "Plan",
+    "Recipe",
+    "Row",
+    "RowLayout",
+    "Unrolled",
+]
