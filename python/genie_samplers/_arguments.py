@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import reprlib
 from collections.abc import Collection
 from numbers import Real
 from typing import Any, SupportsIndex
@@ -10,12 +11,23 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["boolean", "choice", "integer", "real", "reals"]
+__all__ = ["boolean", "choice", "integer", "real", "reals", "shown"]
+
+_MOST = 120  # characters of a value in a message
+_SHORT = reprlib.Repr()
+_SHORT.maxtuple = _SHORT.maxlist = _SHORT.maxdict = 8
+_SHORT.maxstring = _SHORT.maxother = 60
+
+
+def shown(value: object) -> str:
+    """``repr(value)``, cut short where it is long: for messages."""
+    text = _SHORT.repr(value)
+    return text if len(text) <= _MOST else text[: _MOST - 3] + "..."
 
 
 def real(value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name}={value!r}: give a real number")
+        raise TypeError(f"{name}={shown(value)}: give a real number")
     try:
         return float(value)
     except OverflowError as error:
@@ -26,7 +38,7 @@ def integer(value: object, name: str, *, least: int | None = None) -> int:
     if type(value) is int:  # asking whether something is a SupportsIndex takes as long as a small kernel
         number = value
     elif isinstance(value, bool) or not isinstance(value, SupportsIndex):
-        raise TypeError(f"{name}={value!r}: give an integer")
+        raise TypeError(f"{name}={shown(value)}: give an integer")
     else:
         number = operator.index(value)
     if least is not None and number < least:
@@ -36,7 +48,7 @@ def integer(value: object, name: str, *, least: int | None = None) -> int:
 
 def boolean(value: object, name: str) -> bool:
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name}={value!r}: give True or False")
+        raise TypeError(f"{name}={shown(value)}: give True or False")
     return bool(value)
 
 
@@ -54,5 +66,5 @@ def reals(values: ArrayLike, name: str) -> NDArray[np.float64]:
 def choice(value: object, argument: str, allowed: Collection[Any]) -> Any:
     """``value`` if it is one of ``allowed``; ValueError otherwise."""
     if not isinstance(value, str | int) or value not in allowed:
-        raise ValueError(f"{argument}={value!r}; choose one of {', '.join(map(str, allowed))}")
+        raise ValueError(f"{argument}={shown(value)}; choose one of {', '.join(map(str, allowed))}")
     return value

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 
+from genie_samplers.plan import FrozenMapping
 from genie_samplers.plan.strict_json import decode, encode
 
 
@@ -39,7 +41,7 @@ FULL = Tree(
     (Pair(1, 2),),
     Leaf(-0.0),
     (1.5,),
-    {"deep": [1, {"x": True}]},
+    FrozenMapping({"deep": [1, {"x": True}]}),
 )
 FULL_JSON = {
     "name": "oak",
@@ -58,6 +60,24 @@ def test_encode_writes_plain_json_with_null_for_infinity() -> None:
 def test_decode_reads_what_encode_wrote() -> None:
     assert decode(Tree, FULL_JSON) == FULL
     assert math.copysign(1.0, decode(Leaf, {"number": -0.0, "count": 1}).number) == -1.0
+
+
+@dataclass(frozen=True)
+class Shrub:
+    kind: ClassVar[str] = "shrub"
+
+    name: str
+
+
+def test_a_class_with_a_kind_is_written_with_it() -> None:
+    assert encode(Shrub("box")) == {"kind": "shrub", "name": "box"}
+    assert decode(Shrub, {"kind": "shrub", "name": "box"}) == Shrub("box")
+
+
+@pytest.mark.parametrize("kind", ["tree", None, 1, ["shrub"]])
+def test_another_kind_is_refused(kind: Any) -> None:
+    with pytest.raises(ValueError, match=rf"garden.kind: {re.escape(repr(kind))}; need 'shrub'"):
+        decode(Shrub, {"kind": kind, "name": "box"}, path="garden")
 
 
 def test_an_integer_where_a_float_is_meant_becomes_one() -> None:
@@ -114,7 +134,7 @@ def test_what_json_lacks_is_not_written(value: object) -> None:
         ({"only": 5}, "tree.only: 5; need an object"),
         ({"numbers": 5}, "tree.numbers: 5; need a list"),
         ({"options": []}, r"tree.options: \[\]; need an object"),
-        ({"options": {"eta": math.nan}}, "nan cannot be written as JSON"),
+        ({"options": {"eta": math.nan}}, "tree.options.eta=nan: JSON holds no infinity and no NaN"),
         ({"bark": 1}, r"tree: unknown keys \['bark'\], missing keys \[\]"),
     ],
 )

@@ -1,8 +1,10 @@
 """Plans: solvers as tables of float64 numbers (see docs/plan.md)."""
 
 from .calls import Call
+from .frozen import FrozenMapping
 from .layout import RowLayout
-from .plan import Plan, Recipe
+from .plan import Plan
+from .recipe import Recipe
 from .rows import Combination, Conversion, HistoryEntry, Init, Row
 from .unroll import Unrolled
 
@@ -10,6 +12,7 @@ __all__ = [
     "Call",
     "Combination",
     "Conversion",
+    "FrozenMapping",
     "HistoryEntry",
     "Init",
     "Plan",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from numbers import Integral
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from .._arguments import shown
+from .frozen import is_text
 from .rows import Combination, Init, Row
 
 __all__ = ["MAX_CONVERTED", "MAX_DRAWS", "MAX_HISTORY", "MAX_OUTPUTS", "check"]
@@ -33,16 +38,18 @@ class PlanFields(Protocol):
 def check(plan: PlanFields) -> None:
     """Raise ValueError naming the row and the field."""
     if not isinstance(plan.rows, tuple) or not plan.rows:
-        raise ValueError(f"rows: {plan.rows!r}; need a tuple of at least one row")
+        raise ValueError(f"rows: {shown(plan.rows)}; need a tuple of at least one row")
     _check_names(plan.outputs)
-    if plan.init.distribution != "normal" or not 0.0 <= plan.init.scale < np.inf:
-        raise ValueError(f"init: {plan.init}; need distribution 'normal' and a finite scale >= 0")
+    if plan.init.distribution != "normal" or plan.init.scale < 0.0 or not _finite(plan.init.scale):
+        raise ValueError(f"init: {shown(plan.init)}; need distribution 'normal' and a finite scale >= 0")
     if plan.quantity not in ("epsilon", "x0"):
-        raise ValueError(f"quantity={plan.quantity!r}; choose 'epsilon' or 'x0'")
-    if plan.guidance is not None and not (plan.guidance and np.isfinite(plan.guidance).all()):
-        raise ValueError(f"guidance={plan.guidance}; need None, or one or more finite scales")
+        raise ValueError(f"quantity={shown(plan.quantity)}; choose 'epsilon' or 'x0'")
+    if plan.guidance is not None and not (plan.guidance and _finite(plan.guidance)):
+        raise ValueError(f"guidance={shown(plan.guidance)}; need None, or one or more finite scales")
     if len(plan.output_names) > MAX_OUTPUTS:
-        raise ValueError(f"outputs: {plan.output_names}; at most {MAX_OUTPUTS} fit a row, a guided pair counts twice")
+        raise ValueError(
+            f"outputs: {shown(plan.output_names)}; at most {MAX_OUTPUTS} fit a row, a guided pair counts twice"
+        )
     _check_draws(plan.rows)
     for number, row in enumerate(plan.rows):
         _check_calls(number, row, plan)
@@ -50,30 +57,42 @@ def check(plan: PlanFields) -> None:
         _check_values(number, row)
         _check_history(number, row, plan.rows)
     _check_aux(plan.rows)
+    if plan.guidance is not None:
+        _check_guided_weights(plan.guidance, plan.rows)
 
 
 def _check_names(outputs: tuple[str, ...]) -> None:
-    proper = isinstance(outputs, tuple) and all(isinstance(name, str) and name for name in outputs)
+    proper = isinstance(outputs, tuple) and all(map(is_text, outputs))
     if not proper or len(set(outputs)) != len(outputs) or any(name.startswith("uncond.") for name in outputs):
-        raise ValueError(f"outputs={outputs!r}; need a tuple of distinct names without the prefix 'uncond.'")
+        raise ValueError(f"outputs={shown(outputs)}; need a tuple of distinct names without the prefix 'uncond.'")
+
+
+def _check_guided_weights(scales: tuple[float, ...], rows: tuple[Row, ...]) -> None:
+    """A guided row's table holds scale * q and (1 - scale) * q."""
+    largest = max(max(abs(scale), abs(1.0 - scale)) for scale in scales)
+    for number, row in enumerate(rows):
+        weights = [float(q) * largest for c in row.converted for q in c.q if row.calls == 2]
+        if not _finite(weights):
+            raise ValueError(f"guidance={shown(scales)}: too large for row {number}; its weights overflow float64")
 
 
 def _check_draws(rows: tuple[Row, ...]) -> None:
     draws = [d for row in rows for d in row.draws]
-    if sorted(draws) != list(range(len(draws))):
-        raise ValueError(f"draws={draws}; number the plan's draws 0, 1, 2, ... using each once")
+    if not _integers(draws) or sorted(draws) != list(range(len(draws))):
+        raise ValueError(f"draws={shown(draws)}; number the plan's draws 0, 1, 2, ... using each once")
 
 
 def _check_calls(number: int, row: Row, plan: PlanFields) -> None:
-    if row.calls not in (0, 1, 2):
-        raise ValueError(f"row {number}: calls={row.calls}; 0 none, 1 conditional only, 2 both")
+    if not _integers([row.calls]) or row.calls not in (0, 1, 2):
+        raise ValueError(f"row {number}: calls={shown(row.calls)}; 0 none, 1 conditional only, 2 both")
     if row.calls == 2 and plan.guidance is None:
         raise ValueError(f"row {number}: calls=2 in a plan without guidance; use calls=1 and plan.guided(scale)")
     outputs = len(plan.outputs) if row.calls else 0
     for c in row.converted:
         if len(c.q) != outputs:
             raise ValueError(
-                f"row {number}: q={c.q} for {outputs} network outputs; give one weight per output, 0 where it is not read"
+                f"row {number}: q={shown(c.q)} for {outputs} network outputs; give one weight per output, 0 where it "
+                "is not read"
             )
 
 
@@ -106,20 +125,21 @@ def _check_values(number: int, row: Row) -> None:
     numbers += () if row.aux is None else row.aux.flat(with_aux=True)
     for c in row.converted:
         numbers += (c.p, *c.q, c.scale)
-        if not c.bound > 0.0:
-            raise ValueError(f"row {number}: bound={c.bound}; need a positive bound, or inf for none")
-    if not np.isfinite(numbers).all():
-        raise ValueError(f"row {number}: a coefficient is inf or NaN: {numbers}")
+        if not c.bound > 0.0 or not (c.bound == np.inf or _finite(c.bound)):
+            raise ValueError(f"row {number}: bound={shown(c.bound)}; need a positive bound, or inf for none")
+    if not _finite(numbers):
+        raise ValueError(f"row {number}: a coefficient is inf or NaN: {shown(numbers)}")
 
 
 def _check_history(number: int, row: Row, rows: tuple[Row, ...]) -> None:
-    for past in row.history:
-        if not 0 <= past.row < number or not 0 <= past.h < len(rows[past.row].converted):
-            raise ValueError(f"row {number}: history names {past}, which no earlier row has converted")
+    for entry in row.history:
+        known = _integers(entry) and 0 <= entry.row < number
+        if not known or not 0 <= entry.h < len(rows[entry.row].converted):
+            raise ValueError(f"row {number}: history names {shown(entry)}, which no earlier row has converted")
     if len(set(row.history)) != len(row.history):
-        raise ValueError(f"row {number}: history {row.history} names an output twice")
-    if [p.row for p in row.history] != sorted((p.row for p in row.history), reverse=True):
-        raise ValueError(f"row {number}: history {row.history} is not in order; list the newest first")
+        raise ValueError(f"row {number}: history {shown(row.history)} names an output twice")
+    if [entry.row for entry in row.history] != sorted((entry.row for entry in row.history), reverse=True):
+        raise ValueError(f"row {number}: history {shown(row.history)} is not in order; list the newest first")
 
 
 def _check_aux(rows: tuple[Row, ...]) -> None:
@@ -128,3 +148,14 @@ def _check_aux(rows: tuple[Row, ...]) -> None:
         if row.reads_aux and not written:
             raise ValueError(f"row {number}: reads aux, but no earlier row writes it")
         written |= row.aux is not None
+
+
+def _finite(numbers: ArrayLike) -> bool:
+    try:
+        return bool(np.isfinite(np.asarray(numbers, dtype=np.float64)).all())
+    except (TypeError, ValueError, OverflowError):  # of other types, or integers beyond float64
+        return False
+
+
+def _integers(values: Iterable[object]) -> bool:
+    return all(isinstance(value, Integral) and not isinstance(value, bool) for value in values)

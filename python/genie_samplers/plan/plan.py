@@ -11,11 +11,9 @@ A row evaluates the network at ``time`` and, per sample, does
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,30 +22,17 @@ from ..schedules import Schedule
 from ..schedules import from_dict as schedule_from_dict
 from .calls import Call, calls_of
 from .check import check
+from .format import dumps, loads
 from .layout import RowLayout, lay_out, packed
+from .recipe import Recipe
 from .rows import Init, Row
-from .strict_json import decode, encode
+from .strict_json import decode
 from .text import describe
 from .unroll import Unrolled, unroll
 
-__all__ = ["Plan", "Recipe"]
+__all__ = ["Plan"]
 
 Array = NDArray[np.float64]
-_FORMAT, _VERSION = "genie-plan", 1
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What rebuilds the plan on another grid: registry name, options, schedule and times."""
-
-    solver: str
-    schedule: Mapping[str, object]
-    grid: tuple[float, ...]
-    options: Mapping[str, object] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("schedule", "options"):
-            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +89,9 @@ class Plan:
     @cached_property
     def schedule(self) -> Schedule:
         """The schedule of the recipe; raises ValueError for a plan without one."""
-        return schedule_from_dict(self._recipe("schedule").schedule)
+        if self.recipe is None:
+            raise ValueError("plan: has no recipe that says its schedule; make it with make_plan or a solver function")
+        return schedule_from_dict(self.recipe.schedule)
 
     # --- integers and numbers apart
 
@@ -167,11 +154,6 @@ class Plan:
         rows = tuple(replace(row, calls=2) if row.calls == 1 else row for row in self.rows)
         return replace(self, rows=rows, guidance=scales)
 
-    def _recipe(self, purpose: str) -> Recipe:
-        if self.recipe is None:
-            raise ValueError(f"recipe is None, {purpose} needs one; build the plan with make_plan or a solver function")
-        return self.recipe
-
     # --- canonical forms
 
     def unrolled(self) -> Unrolled:
@@ -189,24 +171,13 @@ class Plan:
         return all(_close(mine, theirs, rtol) for mine, theirs in parts)
 
     def to_json(self, *, indent: int | None = None) -> str:
-        separators = (",", ":") if indent is None else None
-        return json.dumps(
-            {"format": _FORMAT, "version": _VERSION, **encode(self)},
-            indent=indent,
-            sort_keys=True,
-            separators=separators,
-            allow_nan=False,
-        )
+        """Canonical text of format version 2 (docs/plan.md)."""
+        return dumps(self, indent=indent)
 
     @staticmethod
     def from_json(text: str) -> Plan:
-        """Read :meth:`to_json`'s text; unknown keys, other versions and malformed values raise ValueError."""
-        if not isinstance(text, str):
-            raise TypeError(f"text: {type(text).__name__}; need the string that to_json returned")
-        data = json.loads(text)
-        if not isinstance(data, dict) or data.pop("format", None) != _FORMAT or data.pop("version", None) != _VERSION:
-            raise ValueError(f'text: not a plan; need a JSON object with "format": "{_FORMAT}", "version": {_VERSION}')
-        return decode(Plan, data)
+        """Read :meth:`to_json`'s text, also of format version 1; ValueError with the path of anything else in it."""
+        return decode(Plan, loads(text))
 
     @cached_property
     def _canonical(self) -> str:

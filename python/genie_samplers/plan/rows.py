@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -45,8 +45,10 @@ class Combination:
 class Row:
     """One row. calls: 0 no network, 1 conditional only, 2 the guided pair. draws: numbers unique in the plan.
 
-    ``input_scale`` multiplies the state on its way into this row's network call.
+    ``input_scale`` multiplies the state on its way into this row's network call. ``kind``: its tag in JSON.
     """
+
+    kind: ClassVar[str] = "row"
 
     time: float
     x: Combination

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .._arguments import shown
 from .alphas_cumprod import AlphasCumprod, from_alphas_cumprod
 from .base import Schedule, check_schedule, option_names
 from .betas import from_betas, linear_betas, scaled_linear_betas, squaredcos_betas
@@ -56,12 +57,12 @@ _KINDS: dict[str, type[Schedule]] = {
 def from_dict(recipe: Mapping[str, Any]) -> Schedule:
     """The schedule that :meth:`Schedule.to_dict` described; ValueError for an unknown recipe."""
     if not isinstance(recipe, Mapping):
-        raise TypeError(f"schedule recipe={recipe!r}: give the mapping that to_dict returned")
+        raise TypeError(f"schedule recipe={shown(recipe)}: give the mapping that to_dict returned")
     options = dict(recipe)
     name = options.pop("name", None)
     if not isinstance(name, str) or name not in _KINDS:
-        raise ValueError(f"schedule name={name!r}: choose one of {sorted(_KINDS)}")
+        raise ValueError(f"schedule name={shown(name)}: choose one of {sorted(_KINDS)}")
     if options.keys() != set(option_names(_KINDS[name])):
         fix = f"give exactly {option_names(_KINDS[name])}"
-        raise ValueError(f"schedule {name} with options {list(options)}: {fix}")
+        raise ValueError(f"schedule {name} with options {shown(list(options))}: {fix}")
     return _KINDS[name](**options)
