@@ -139,7 +139,7 @@ PLAN = VARIANTS["ddim"]
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((PAINT.float(), IMAGE, PLAN), TypeError, "mask: torch.float32; give a bool tensor"),
+        ((PAINT.int(), IMAGE, PLAN), TypeError, "mask: torch.int32; give a bool tensor"),
         ((None, IMAGE, PLAN), TypeError, "mask: NoneType; give a bool tensor"),
         ((PAINT, IMAGE.long(), PLAN), TypeError, "image: torch.int64; give a float tensor"),
         ((PAINT[:3], IMAGE, PLAN), ValueError, r"mask: shape \(3,\) does not broadcast to image's"),
@@ -162,3 +162,25 @@ def test_a_seed_beyond_64_bits_is_refused() -> None:
 def test_images_of_another_number_are_refused() -> None:
     with pytest.raises(ValueError, match=r"image: shape \(2, 2, 3, 5\) for states \(3, 2, 3, 5\); give one per sample"):
         run(PLAN, on_row=gs.inpaint(PAINT, IMAGE[:2], PLAN))
+
+
+# --- soft masks
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_mask_of_zeros_and_ones_is_the_bool_mask(dtype: torch.dtype) -> None:
+    plan = VARIANTS["ddim-eta"]
+    hard, soft = (run(plan, on_row=gs.inpaint(m, IMAGE, plan), dtype=dtype) for m in (PAINT, PAINT.double()))
+    assert_same_bits(soft, hard)
+
+
+def test_a_soft_mask_blends_the_sampled_and_the_held() -> None:
+    plan, mask = solver_plan("ddim", 1), torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0])
+    x = run(plan, on_row=gs.inpaint(mask, IMAGE, plan))
+    assert_same_bits(x, mask * run(plan) + (1.0 - mask) * IMAGE)
+
+
+@pytest.mark.parametrize("wrong", [1.5, -0.1, torch.nan])
+def test_a_soft_mask_lies_between_0_and_1(wrong: float) -> None:
+    with pytest.raises(ValueError, match=r"mask: .*; need numbers in \[0, 1\], 1 where to paint"):
+        gs.inpaint(torch.tensor([0.5, wrong, 1.0, 0.0, 0.0]), IMAGE, PLAN)

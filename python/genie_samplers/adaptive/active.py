@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..models import Model
-from ..models.batches import map_batches
+from ..models.batches import map_batches, pick
 from ..models.outputs import OutputReader
 from ..run import Call, PlanState, Program, ask, run_rows
 from ..run.inputs import Inputs
@@ -32,7 +32,7 @@ class ActiveSamples:
         self.index = np.arange(inputs.count)
         self.x, self.reader = x, OutputReader()
         self.state: PlanState | None = None  # of the last attempt
-        self.epsilon = torch.empty(0)
+        self.epsilon = torch.empty(0, device=x.device)
         self.programs: dict[int, Program] = {}
 
     def evaluate(self, steps: AttemptPlan, numbers: Numbers) -> Tensor:
@@ -105,7 +105,7 @@ class ActiveSamples:
 
     def _nonfinite(self) -> Tensor:
         flags = self._last.nonfinite
-        return torch.zeros(len(self.index)) if flags is None else flags.amax(0)
+        return torch.zeros(len(self.index), device=self.x.device) if flags is None else flags.amax(0)
 
     def _program(self, steps: AttemptPlan) -> Program:
         if id(steps) not in self.programs:
@@ -126,9 +126,7 @@ class ActiveSamples:
     def _chosen(self, value: Any) -> Any:
         if len(self.index) == self.inputs.count:
             return value
-        if isinstance(value, Tensor):
-            return value[torch.from_numpy(self.index).to(value.device)]
-        return value[self.index] if isinstance(value, np.ndarray) else type(value)(value[i] for i in self.index)
+        return pick(value, self.index.tolist())
 
     def _spread(self, values: NDArray[Any]) -> Tensor:
         """[g] shaped to broadcast over a sample."""

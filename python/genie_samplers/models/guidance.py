@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .batches import map_batches
+from .batches import map_batches, repeated
 from .contract import Model, as_model
 from .outputs import output_tensors
 
@@ -43,6 +43,8 @@ class ClassifierFree(Model):
         return ClassifierFree(self.conditional.first(count), self.null, self.shared)
 
     def sharing(self, names: Collection[str]) -> ClassifierFree:
+        if replaced := sorted(self.null.keys() & set(names)):
+            raise ValueError(f"shared: null replaces {replaced} for one half of every sample; pass them in cond=")
         return ClassifierFree(self.conditional.sharing(names), self.null, names)
 
     def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> tuple[Tensor, ...]:
@@ -74,16 +76,9 @@ def classifier_free(model: Any, *, null: Mapping[str, object]) -> ClassifierFree
 
 def _doubled(name: str, value: object) -> object:
     try:
-        return map_batches(value, _twice)
+        return map_batches(value, repeated)
     except TypeError as error:
         raise TypeError(f"cond[{name!r}]: {error}; pass what all samples share in shared=") from None
-
-
-def _twice(value: Any) -> Any:
-    """One entry per sample, for the conditional and the unconditional half."""
-    if isinstance(value, Tensor):
-        return torch.cat([value, value])
-    return np.concatenate([value, value]) if isinstance(value, np.ndarray) else value + value
 
 
 def _with_null(name: str, value: object, null: Any, x: Tensor) -> Tensor:

@@ -7,18 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from genie_ext import wants_gradients
 
 from .._arguments import integer
-from ..models.batches import is_batch, map_batches
+from ..models.batches import map_batches, map_tensors, pick
 from ..models.contract import Model
 from ..models.outputs import FLOATS
 from ..plan import Plan
 from .loop import row_labels
+from .noise import signed_seed
 
 __all__ = ["Chunk", "Inputs", "gather_inputs", "signed_seed"]
 
@@ -57,16 +57,15 @@ class Inputs:
         if self.batch_size == self.count:
             return Chunk(None, self.ids, self.x, {**self.cond, **self.shared})
         whole = start + self.batch_size <= self.count
-        index = torch.arange(start, start + self.batch_size, device=self.device).clamp(max=self.count - 1)
         positions = [min(i, self.count - 1) for i in range(start, start + self.batch_size)]
+        index = torch.arange(start, start + self.batch_size, device=self.device).clamp(max=self.count - 1)
 
         def take(value: Any) -> Any:
             """A view, or a copy where the last sample is repeated."""
             if whole:
                 return value[start : start + self.batch_size]
-            if isinstance(value, Tensor):  # unlike value[index], this does not start every thread for a few elements
-                return value.index_select(0, index)
-            return value[positions] if isinstance(value, np.ndarray) else type(value)(value[i] for i in positions)
+            # an index that was made on the device needs no upload
+            return value.index_select(0, index) if isinstance(value, Tensor) else pick(value, positions)
 
         cond = {name: map_batches(value, take) for name, value in self.cond.items()}
         x = None if self.x is None else take(self.x)
@@ -192,8 +191,8 @@ def _resolve_cond(cond: Mapping[str, object] | None, count: int, device: torch.d
             if len(batch) != count:
                 shown = tuple(batch.shape) if hasattr(batch, "shape") else reprlib.repr(batch)
                 raise ValueError(
-                    f"cond[{name!r}]: {shown} for {count} samples; give one entry per sample of the whole run, [B, ...], or "
-                    "pass what all samples share in shared="
+                    f"cond[{name!r}]: {shown} for {count} samples; give one entry per sample of the whole run, "
+                    "[B, ...], or pass what all samples share in shared="
                 )
             return batch.to(device) if isinstance(batch, Tensor) else batch
 
@@ -210,18 +209,7 @@ def _resolve_shared(
     named = _named("shared", shared)
     if twice := sorted(named.keys() & (cond or {}).keys()):
         raise ValueError(f"shared: {twice} are in cond too; give each in one of them")
-    return {name: _on_device(value, device) for name, value in named.items()}
-
-
-def _on_device(value: Any, device: torch.device) -> Any:
-    """Tensors moved, also in containers of them; anything else as it is."""
-    if isinstance(value, Tensor):
-        return value.to(device)
-    holds_containers = isinstance(value, Mapping | list | tuple) and not is_batch(value)
-    try:
-        return map_batches(value, lambda batch: _on_device(batch, device)) if holds_containers else value
-    except TypeError:  # of something else
-        return value
+    return {name: map_tensors(value, lambda tensor: tensor.to(device)) for name, value in named.items()}
 
 
 def _named(argument: str, values: Mapping[str, object] | None) -> Mapping[str, object]:
@@ -243,11 +231,3 @@ def _resolve_batch_size(batch_size: int | None, count: int) -> int:
 def _check_guidance(plan: Plan, count: int) -> None:
     if plan.guidance is not None and len(plan.guidance) not in (1, count):
         raise ValueError(f"plan: {len(plan.guidance)} guidance scales for {count} samples; give one, or one per sample")
-
-
-def signed_seed(seed: int) -> int:
-    """The 64 bits of a seed as int64."""
-    bits = integer(seed, "seed")
-    if not 0 <= bits < 2**64:
-        raise ValueError(f"seed={seed}; need 64 bits, 0..2^64-1")
-    return bits - 2**64 if bits >= 2**63 else bits

@@ -23,9 +23,10 @@ from ..plan import Call, Plan
 from .errors import NonFiniteError
 from .inputs import Chunk, Inputs, gather_inputs
 from .loop import ask, run_rows
+from .noise import STREAM_PLAN
 from .program import Program
 from .progress import progress_bar
-from .start import STREAM_PLAN, Start, starting_point
+from .start import Start, starting_point
 from .state import PlanState
 
 __all__ = ["AnyModel", "OnRow", "RowEvent", "sample"]

@@ -7,10 +7,9 @@ from typing import NamedTuple
 from .._arguments import integer
 from ..plan import Plan
 from ..solvers.registry import starting_at
+from .noise import STREAM_INITIAL, STREAM_RENOISING
 
-__all__ = ["AS_GIVEN", "STREAM_INITIAL", "STREAM_PLAN", "STREAM_RENOISING", "Start", "starting_point"]
-
-STREAM_INITIAL, STREAM_PLAN, STREAM_RENOISING = 0, 1, 3
+__all__ = ["AS_GIVEN", "Start", "starting_point"]
 
 
 class Start(NamedTuple):

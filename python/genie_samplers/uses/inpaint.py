@@ -7,12 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from genie_ext import Noise, fused_step
-
 from ..plan import Plan, Recipe
 from ..run import RowEvent
-from ..run.inputs import signed_seed
-from ..run.start import STREAM_RENOISING
+from ..run.noise import noised, signed_seed
 
 __all__ = ["inpaint"]
 
@@ -22,6 +19,7 @@ def inpaint(mask: Tensor, image: Tensor, plan: Plan, *, seed: int = 0) -> Callab
 
     After each step to a time t the rest of the state becomes alpha(t) image + sigma(t) z with a fresh z, draw 1 + row
     of the noise stream of forward re-noising; after the last step it becomes the image itself, bit by bit. mask: bool,
+    or float in [0, 1] for a border that blends, m state + (1 - m) rest, where 1 and 0 are as true and false bit by bit;
     of a shape that broadcasts to image's. image: float [B, ...], one per sample of the run, or [1, ...]; clean data.
     plan: the one that runs, or where ``start`` is given the one that it starts in; a run on other times or of another
     schedule raises ValueError. seed: 64 bits, as the run's.
@@ -29,19 +27,13 @@ def inpaint(mask: Tensor, image: Tensor, plan: Plan, *, seed: int = 0) -> Callab
     The network is told of the image through the state alone, so the two regions agree the better the more noise the
     plan draws: prefer a stochastic one (ddim with eta=1). Song et al., arXiv 2011.13456, appendix I.2.
     """
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
-        kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
-        raise TypeError(f"mask: {kind}; give a bool tensor, true where to paint")
-    if not isinstance(image, Tensor) or not image.is_floating_point():
-        kind = image.dtype if isinstance(image, Tensor) else type(image).__name__
-        raise TypeError(f"image: {kind}; give a float tensor [B, ...]")
-    if image.ndim < 2 or not _broadcasts(mask, image):
-        raise ValueError(f"mask: shape {tuple(mask.shape)} does not broadcast to image's {tuple(image.shape)}")
+    _check_tensors(mask, image)
     if not isinstance(plan, Plan):
         raise TypeError(f"plan: {type(plan).__name__}; give a Plan, the one that runs")
     if plan.recipe is None or plan.rising:
         raise ValueError("plan: has no recipe, or encodes; give one that samples, from make_plan or a solver function")
-    recipe, schedule, key = plan.recipe, plan.schedule, torch.tensor([signed_seed(seed)])
+    recipe, schedule = plan.recipe, plan.schedule
+    signed_seed(seed)
     mask = mask.expand(image.shape)
 
     def hold(event: RowEvent) -> Tensor | None:
@@ -52,10 +44,32 @@ def inpaint(mask: Tensor, image: Tensor, plan: Plan, *, seed: int = 0) -> Callab
         known = known.to(event.x.dtype)
         if event.next_time != recipe.grid[-1]:
             scales = float(schedule.alpha(event.next_time)), float(schedule.sigma(event.next_time))
-            known = _noised(known, *scales, key, event)
-        return torch.where(paint, event.x, known)
+            known = noised(known, *scales, seed=seed, sample_ids=event.sample_ids, draw=1 + event.row)
+        return _blended(event.x, known, paint)
 
     return hold
+
+
+def _check_tensors(mask: Tensor, image: Tensor) -> None:
+    if not isinstance(mask, Tensor) or not (mask.dtype == torch.bool or mask.is_floating_point()):
+        kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+        raise TypeError(f"mask: {kind}; give a bool tensor, true where to paint, or a float one in [0, 1]")
+    if mask.is_floating_point() and not bool(((mask >= 0.0) & (mask <= 1.0)).all()):
+        raise ValueError(f"mask: {float(mask.min())}..{float(mask.max())}; need numbers in [0, 1], 1 where to paint")
+    if not isinstance(image, Tensor) or not image.is_floating_point():
+        kind = image.dtype if isinstance(image, Tensor) else type(image).__name__
+        raise TypeError(f"image: {kind}; give a float tensor [B, ...]")
+    if image.ndim < 2 or not _broadcasts(mask, image):
+        raise ValueError(f"mask: shape {tuple(mask.shape)} does not broadcast to image's {tuple(image.shape)}")
+
+
+def _blended(x: Tensor, known: Tensor, paint: Tensor) -> Tensor:
+    """x where ``paint`` is true or 1, ``known`` where it is false or 0, the mixture in between."""
+    if paint.dtype == torch.bool:
+        return torch.where(paint, x, known)
+    m = paint.to(torch.float64 if x.dtype == torch.float64 else torch.float32)
+    mixed = (m * x + (1.0 - m) * known).to(x.dtype)
+    return torch.where(m == 1.0, x, torch.where(m == 0.0, known, mixed))
 
 
 def _check_that_it_runs(recipe: Recipe, event: RowEvent) -> None:
@@ -80,12 +94,3 @@ def _of_samples(tensor: Tensor, event: RowEvent) -> Tensor:
     if chosen.shape != event.x.shape:
         raise ValueError(f"image: shape {tuple(tensor.shape)} for states {tuple(event.x.shape)}; give one per sample")
     return chosen
-
-
-def _noised(image: Tensor, alpha: float, sigma: float, seed: Tensor, event: RowEvent) -> Tensor:
-    """alpha image + sigma z by the op, whose bits do not depend on device and batch."""
-    compute = torch.float64 if image.dtype == torch.float64 else torch.float32
-    ids = torch.tensor(event.sample_ids, dtype=torch.int64)
-    noise = Noise(seed.to(image.device), ids.to(image.device), STREAM_RENOISING)
-    row = torch.tensor([alpha, sigma, 1.0], dtype=compute, device=image.device)
-    return fused_step(image.contiguous(), row=row, converted=0, draws=(1 + event.row,), noise=noise).out

@@ -20,7 +20,7 @@ _CLOSEST_TO_ANTIPODAL = 1e-6  # of theta to pi: there the rounding of float32 la
 
 
 def interpolate(a: Tensor, b: Tensor, steps: int | Sequence[float] | Tensor) -> Tensor:
-    """From latent ``a`` to latent ``b``, one sample each [...]: a batch [n, ...] for ``sample(x_init=...)``.
+    """From latent ``a`` to latent ``b``, one sample each [...]: a batch [n, ...] for ``sample(state=...)``.
 
     steps: n >= 2 latents at equal distances from a (0) to b (1), or the n coefficients themselves.
 
@@ -83,7 +83,7 @@ def _weights(steps: int | Sequence[float] | Tensor, name: str) -> Tensor:
             raise ValueError(f"{name}={steps!r}; give finite coefficients, 0 for the first latent and 1 for the second")
         return weights
     count = integer(steps, name, least=2)
-    return torch.arange(count, dtype=torch.float64) / (count - 1)
+    return torch.arange(count, dtype=torch.float64, device="cpu") / (count - 1)
 
 
 def _check_latents(name: str, *latents: Tensor) -> None:
