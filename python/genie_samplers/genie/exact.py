@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._arguments import choice, real
-from ..flow.coefficients import FlowCoefficients, flow_coefficients
-from ..flow.total_derivative import differentiate
-from ..forward_mode.directional import METHODS
-from ..forward_mode.linearize import linearize
+from ..flow import FlowCoefficients, differentiate, flow_coefficients
+from ..forward_mode import METHODS, linearize
 from ..models import WrappedModel
 from ..models.guidance import ClassifierFree
 from ..plan import Plan
@@ -48,17 +46,16 @@ class ExactModel(ExtendedModel):
 class ExactGuidance(ClassifierFree):
     """The guided prediction as a single one, with its derivatives along the guided flow; made by :func:`exact`."""
 
-    outputs: tuple[str, ...]
-    conditional: WrappedModel
+    outputs: tuple[str, ...]  # type: ignore[assignment]
 
     def __init__(self, pair: ClassifierFree, conditional: WrappedModel, scale: float, order: int, method: str) -> None:
         super().__init__(conditional, pair.null, pair.shared)
-        self.scale, self.method = scale, method
+        self.plain, self.scale, self.method = conditional, scale, method
         self.outputs = (*conditional.outputs, *DERIVATIVES[:order])
 
     def labels(self, plan: Plan) -> NDArray[np.float64]:
         """[rows, 14], as of :class:`ExactModel`."""
-        return _columns(self.conditional, plan)
+        return _columns(self.plain, plan)
 
     def first(self, count: int) -> ExactGuidance:
         fewer = copy.copy(self)
@@ -66,9 +63,9 @@ class ExactGuidance(ClassifierFree):
         return fewer
 
     def sharing(self, names: Collection[str]) -> ExactGuidance:
-        told = copy.copy(self)
-        told.shared = frozenset(names)
-        return told
+        same = copy.copy(self)
+        same.shared = frozenset(names)
+        return same
 
     def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> tuple[Tensor, ...]:
         pair = super().__call__
@@ -118,9 +115,9 @@ def _columns(model: WrappedModel, plan: Plan) -> NDArray[np.float64]:
 
 
 def _outputs(network: Any, x: Tensor, t: Tensor, count: int, method: str) -> tuple[Tensor, ...]:
-    path = FlowCoefficients.from_columns(t)
+    flow = FlowCoefficients.from_columns(t)
     if count == 1:
-        return (network(x, path.label),)
-    at = linearize(network, x, path.label, method=method)
-    found = differentiate(at, path, order=count - 1)
+        return (network(x, flow.label),)
+    at = linearize(network, x, flow.label, method=method)
+    found = differentiate(at, flow, order=count - 1)
     return at.value, *(d for d in (found.gamma_d_epsilon, found.gamma2_d2_epsilon) if d is not None)

@@ -17,7 +17,7 @@ Self = TypeVar("Self", bound="ExtendedModel")
 class ExtendedModel(Model):
     """model: of the prediction. further: names of what may come after it. count: how many outputs are returned."""
 
-    outputs: tuple[str, ...]
+    outputs: tuple[str, ...]  # type: ignore[assignment]
 
     def __init__(self, model: WrappedModel, further: tuple[str, ...]) -> None:
         self.model, self.schedule, self.network = model, model.schedule, model.network
