@@ -15,7 +15,6 @@ from ..flow import FlowCoefficients, differentiate, flow_coefficients
 from ..forward_mode import METHODS, linearize
 from ..models import WrappedModel
 from ..models.guidance import ClassifierFree
-from ..plan import Plan
 from .extended import ExtendedModel
 
 __all__ = ["DERIVATIVES", "ExactGuidance", "ExactModel", "exact"]
@@ -30,9 +29,10 @@ class ExactModel(ExtendedModel):
         super().__init__(model, DERIVATIVES[:order])
         self.method = method
 
-    def labels(self, plan: Plan) -> NDArray[np.float64]:
-        """[rows, 14]: the columns of :class:`FlowCoefficients`."""
-        return _columns(self.model, plan)
+    def label(self, times: NDArray[np.float64]) -> NDArray[np.float64]:  # type: ignore[override]
+        """[n, 14]: the columns of :class:`FlowCoefficients`."""
+        model = self.model
+        return np.stack(flow_coefficients(model.outputs[0], model.schedule, model.label, times), axis=-1)
 
     def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> tuple[Tensor, ...]:
         """x [B, ...], t [B, 14] -> the network's prediction, gamma_d_epsilon, ..., each of x's shape."""
@@ -43,38 +43,24 @@ class ExactModel(ExtendedModel):
         return _outputs(network, x, t, self.count, self.method)
 
 
-class ExactGuidance(ClassifierFree):
+class ExactGuidance(ExactModel):
     """The guided prediction as a single one, with its derivatives along the guided flow; made by :func:`exact`."""
 
-    outputs: tuple[str, ...]  # type: ignore[assignment]
-
     def __init__(self, pair: ClassifierFree, conditional: WrappedModel, scale: float, order: int, method: str) -> None:
-        super().__init__(conditional, pair.null, pair.shared)
-        self.plain, self.scale, self.method = conditional, scale, method
-        self.outputs = (*conditional.outputs, *DERIVATIVES[:order])
-
-    def labels(self, plan: Plan) -> NDArray[np.float64]:
-        """[rows, 14], as of :class:`ExactModel`."""
-        return _columns(self.plain, plan)
-
-    def first(self, count: int) -> ExactGuidance:
-        fewer = copy.copy(self)
-        fewer.outputs = self.outputs[:count]
-        return fewer
+        super().__init__(conditional, order, method)
+        self.pair, self.scale = pair, scale
 
     def sharing(self, names: Collection[str]) -> ExactGuidance:
         same = copy.copy(self)
-        same.shared = frozenset(names)
+        same.pair = self.pair.sharing(names)
         return same
 
     def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> tuple[Tensor, ...]:
-        pair = super().__call__
-
         def network(x: Tensor, label: Tensor) -> Tensor:
-            conditional, unconditional = pair(x, label, **cond)
+            conditional, unconditional = self.pair(x, label, **cond)
             return self.scale * conditional + (1.0 - self.scale) * unconditional
 
-        return _outputs(network, x, t, len(self.outputs), self.method)
+        return _outputs(network, x, t, self.count, self.method)
 
 
 def exact(
@@ -107,11 +93,6 @@ def _plain(model: object) -> WrappedModel:
     if not isinstance(model, WrappedModel):
         raise TypeError(f"model: {type(model).__name__}; give models.wrap(network, ...), or classifier_free of one")
     return model
-
-
-def _columns(model: WrappedModel, plan: Plan) -> NDArray[np.float64]:
-    times = np.asarray(plan.times)
-    return np.stack(flow_coefficients(model.outputs[0], model.schedule, model.label, times), axis=-1)
 
 
 def _outputs(network: Any, x: Tensor, t: Tensor, count: int, method: str) -> tuple[Tensor, ...]:

@@ -17,11 +17,11 @@ Self = TypeVar("Self", bound="ExtendedModel")
 class ExtendedModel(Model):
     """model: of the prediction. further: names of what may come after it. count: how many outputs are returned."""
 
-    outputs: tuple[str, ...]  # type: ignore[assignment]
+    outputs: tuple[str, ...]
 
     def __init__(self, model: WrappedModel, further: tuple[str, ...]) -> None:
         self.model, self.schedule, self.network = model, model.schedule, model.network
-        self.outputs = (*model.outputs, *further)
+        self.outputs = (*model.outputs, *further)  # type: ignore[assignment]
 
     @property
     def count(self) -> int:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -101,7 +100,7 @@ def led_steps(
     labels = row_labels(corrected, plan, len(x), x.device)
     program = Program.of(plan, device=x.device, dtype=x.dtype, model_dtype=model.dtype)
     state, found = PlanState(program, x), []
-    made: list[tuple[Any, Tensor]] = []  # the head's arguments and maps, of the row that is running
+    made: list[LedStep] = []  # in the row that is running, the correction as the head made it
 
     def answer(call: Call, state: PlanState) -> tuple[Tensor, ...] | Tensor:
         if call.unread:
@@ -111,14 +110,13 @@ def led_steps(
         unit, epsilon, history, last, features = inputs
         history = [value.clone() for value in history]  # the state's own
         history += [torch.zeros_like(unit)] * (head.config.memory - len(history))
-        made.append(((unit, epsilon, history, last, features), maps))
+        made.append(LedStep(unit, epsilon, history, last, features, _correction(plan.rows[call.row], maps)))
         return output, *maps.chunk(3, dim=1)
 
     def after(call: Call, _: object) -> None:
         if made:
-            row, (inputs, maps) = plan.rows[call.row], made.pop()
-            missed = (fine.states[call.row + 1][samples] - state.x) / row.x.y[1]
-            found.append(LedStep(*inputs, _correction(row, maps) + missed))
+            led, missed = made.pop(), fine.states[call.row + 1][samples] - state.x
+            found.append(replace(led, target=led.target + missed / plan.rows[call.row].x.y[1]))
 
     run_rows(state, answer, after)
     return found

@@ -33,9 +33,9 @@ class HeadedModel(ExtendedModel, Generic[AnyHead]):
         super().__init__(model, head.config.outputs)
         self.head = head
 
-    def labels(self, plan: Plan) -> NDArray[np.float64]:
-        """[rows, 5]: the network's label, p and q of epsilon = p x + q output, :func:`input_scale`, and gamma."""
-        times, schedule = np.asarray(plan.times), self.model.schedule
+    def label(self, times: NDArray[np.float64]) -> NDArray[np.float64]:  # type: ignore[override]
+        """[n, 5]: the network's label, p and q of epsilon = p x + q output, :func:`input_scale`, and gamma."""
+        schedule = self.model.schedule
         to_epsilon = predictions.to_epsilon(self.model.outputs[0], schedule, times)
         label = np.asarray(self.model.label(times), dtype=np.float64)
         return np.stack([label, *to_epsilon, input_scale(schedule, times), schedule.gamma(times)], axis=-1)
@@ -81,8 +81,8 @@ class CorrectedModel(HeadedModel[CorrectionHead]):
     reads_history = True
 
     def labels(self, plan: Plan) -> NDArray[np.float64]:
-        """[rows, 6 + memory]: as of :class:`HeadedModel`, with the columns of :func:`step_features` for gamma."""
-        labels = super().labels(plan)
+        """[rows, 6 + memory]: as of ``label``, with the columns of :func:`step_features` for gamma."""
+        labels = self.label(np.asarray(plan.times))
         if self.count == 1:
             return labels
         return np.concatenate([labels[:, :4], step_features(plan, self.head.config.memory)], axis=1)
