@@ -6,7 +6,8 @@ import csv
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +17,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-__all__ = ["LOSS_WINDOW", "RunOptions", "TrainingRun", "loss_curve", "plot_loss"]
+__all__ = ["LOSS_WINDOW", "RunOptions", "TrainingRun", "loss_curve", "own_generator", "plot_loss"]
 
 LOSS_WINDOW = 100
 
@@ -151,6 +152,14 @@ class TrainingRun(ABC):
         if changed:
             differences = ", ".join(f"{key}={given.get(key)!r} (checkpoint: {saved[key]!r})" for key in changed)
             raise ValueError(f"{self.checkpoint}: {differences}; resume with the same or take another folder")
+
+
+@contextmanager
+def own_generator(seed: int) -> Iterator[None]:
+    """Inside, torch draws on the CPU as after ``torch.manual_seed(seed)``; its generators are then as they were."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def loss_curve(losses: list[float]) -> list[tuple[int, float]]:

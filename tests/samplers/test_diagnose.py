@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 import genie_samplers as gs
 from genie_samplers import grids
-from genie_samplers.genie.diagnose import diagnose
-from genie_samplers.genie.diagnosis import WIDTHS, Diagnosis
-from genie_samplers.genie.plan_search import GRIDS, Candidate, candidates, measure
+from genie_samplers.genie import WIDTHS, Candidate, Diagnosis, candidates, diagnose, measure
+from genie_samplers.genie.plan_search import GRIDS
 from genie_samplers.models.wrap import LABELS, WrappedModel
 
 from .command_line import refused, run
@@ -52,11 +51,11 @@ def test_a_parabola_in_log_gamma_leaves_each_line_its_own_error():
     change = np.abs(STEP**2 - 2 * u * STEP)
     np.testing.assert_allclose(found.change, change / u**2, rtol=ROUNDING)
     np.testing.assert_allclose(found.with_derivative, STEP**2 / change, rtol=ROUNDING)
-    np.testing.assert_allclose(found.with_past, 2 * STEP**2 / change, rtol=ROUNDING)
+    np.testing.assert_allclose(found.with_history, 2 * STEP**2 / change, rtol=ROUNDING)
     np.testing.assert_array_less(found.roughness, ROUNDING)  # a central difference is a parabola's slope
 
 
-def test_two_gammas_per_step_from_the_first_with_a_past_to_the_last_with_a_step_to_come():
+def test_two_gammas_per_step_from_the_first_with_a_history_to_the_last_with_a_step_to_come():
     found = diagnose(function_of("log_gamma", torch.square), shape=SHAPE, nfe=4, dtype=F64)
     last = float(VP.log_gamma(VP.t_end))
     step = (float(VP.log_gamma(VP.t_max)) - last) / 4
@@ -113,7 +112,7 @@ def test_the_states_of_gaussian_data_stay_on_the_flow_over_a_step():
     off = (STEP / 8) ** 4 / np.abs(change)  # order 4, in steps of an eighth
     assert np.all(np.abs(found.change - np.abs(change) / here) <= off)
     assert np.all(np.abs(found.with_derivative - np.abs(change + STEP * slope) / np.abs(change)) <= off)
-    assert np.all(np.abs(found.with_past - np.abs(change + behind - here) / np.abs(change)) <= off)
+    assert np.all(np.abs(found.with_history - np.abs(change + behind - here) / np.abs(change)) <= off)
 
 
 @pytest.mark.parametrize("prediction", ["x0", "v", "score", "flow"])
@@ -128,10 +127,10 @@ def test_what_the_network_predicts_makes_no_difference(prediction):
 
 def diagnosis(helps: list[bool], *, rough: bool = False) -> Diagnosis:
     n = len(helps)
-    gamma, past = np.geomspace(1.0, 2.0 ** (1 - n), n), np.full(n, 0.7)
+    gamma, history = np.geomspace(1.0, 2.0 ** (1 - n), n), np.full(n, 0.7)
     derivative = np.where(helps, 0.5, 0.9)
     roughness = np.full((n, 2), 0.3 if rough else 1e-3)
-    return Diagnosis(10, 0.7, gamma, np.full(n, 0.1), roughness, derivative, past)
+    return Diagnosis(10, 0.7, gamma, np.full(n, 0.1), roughness, derivative, history)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +172,7 @@ def test_the_advice_makes_a_plan_and_says_why(found, solver, reason):
 
 def test_an_epsilon_that_never_changes_needs_no_derivative():
     found = diagnose(function_of("log_gamma", torch.ones_like), shape=SHAPE, nfe=3, dtype=F64)
-    assert np.isnan(found.with_past).all()
+    assert np.isnan(found.with_history).all()
     assert found.derivative_below == 0.0
 
 
@@ -230,7 +229,7 @@ def test_the_command_diagnoses_the_embedded_network(tmp_path: Path) -> None:
     text = run("diagnose", "--nfe", 3, "--count", 1, "--out", out)
     with open(tmp_path / "d.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["gamma", "change", "rough_0.01", "rough_0.1", "derivative", "past"]
+    assert list(rows[0]) == ["gamma", "change", "rough_0.01", "rough_0.1", "derivative", "history"]
     assert [round(float(row["gamma"]), 2) for row in rows] == [1.26, 0.26]
     assert all(float(row["rough_0.01"]) < 0.01 for row in rows)
     assert Image.open(out).format == "PNG"

@@ -10,8 +10,7 @@ import click
 import numpy as np
 import torch
 
-from ..genie.diagnose import diagnose
-from ..genie.diagnosis import WIDTHS, Diagnosis
+from ..genie.diagnose import WIDTHS, Diagnosis, diagnose
 from ..genie.plan_search import Measured, candidates, measure
 from ..models.wrap import WrappedModel
 from . import images
@@ -20,7 +19,7 @@ from .options import check_run, device_option, nfe_option, out_option, seed_opti
 
 __all__ = ["diagnose_command"]
 
-_COLUMNS = ("gamma", "change", *(f"rough_{width:g}" for width in WIDTHS), "derivative", "past")
+_COLUMNS = ("gamma", "change", *(f"rough_{width:g}" for width in WIDTHS), "derivative", "history")
 
 
 @click.command("diagnose")
@@ -44,7 +43,7 @@ def diagnose_command(
     model = chosen_network(folder, schedule_name, prediction, label_name, device)
     shape, cond = _inputs(model, count)
     found = diagnose(model, shape=shape, nfe=nfe, seed=seed, cond=cond)
-    rows = np.column_stack([found.gamma, found.change, found.roughness, found.with_derivative, found.with_past])
+    rows = np.column_stack([found.gamma, found.change, found.roughness, found.with_derivative, found.with_history])
     click.echo("".join(f"{name:>12s}" for name in _COLUMNS))
     click.echo("\n".join("".join(f"{value:12.4g}" for value in row) for row in rows))
     with open(table, "w", newline="") as file:
@@ -81,7 +80,7 @@ def _plot(found: Diagnosis, out: Path) -> None:
         left.plot(found.gamma, roughness, "o-", label=f"over {width:.0%} of gamma")
     left.set(xscale="log", yscale="log", xlabel="gamma", ylabel="roughness")
     right.plot(found.gamma, found.with_derivative, "o-", label="from the derivative")
-    right.plot(found.gamma, found.with_past, "o-", label="from the past")
+    right.plot(found.gamma, found.with_history, "o-", label="from the history")
     right.axhline(1.0, color="grey", linewidth=0.8)
     right.set(xscale="log", xlabel="gamma", ylabel="error after a step / change", ylim=(0.0, None))
     left.legend()

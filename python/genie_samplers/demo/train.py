@@ -1,9 +1,9 @@
-"""Training of the embedded network: noise prediction on Fashion-MNIST, label = log gamma unless told otherwise.
+"""Training of the embedded network: noise prediction on Fashion-MNIST, label = log gamma by default.
 
-Every random number of step k (images, flips, times, noise, dropped classes) is a function of (seed, k) alone, so a run
-that was killed and resumed takes exactly the steps of one that was not. The learning rate warms up, stays, and falls
-linearly to zero over the last fifth of ``steps``: a run can be prolonged from any checkpoint of its flat part. Every
-other option that decides a step is kept in the checkpoint, and a resumed run must have the same.
+Every random number of step k (images, mirrored ones, times, noise, dropped classes) is a function of (seed, k) alone,
+so a run that was killed and resumed takes exactly the steps of one that was not. The learning rate warms up, stays, and
+falls linearly to zero over the last fifth of ``steps``: a run can be prolonged from any checkpoint of its flat part.
+Every other option that decides a step is kept in the checkpoint, and a resumed run must have the same.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..models import LABELS
 from ..schedules import Schedule
-from ..training import RunOptions, TrainingRun, plot_loss
+from ..training import RunOptions, TrainingRun, own_generator, plot_loss
 from .data import LabelledImages
 from .embedded import NULL_CLASS
 
@@ -37,6 +37,7 @@ class TrainingOptions(RunOptions):
     class_dropout: float = 0.1
     t_min: float = 1e-5  # below the default t_end, so that finer grids find a trained network
     label: str = "log_gamma"  # a name in models.LABELS
+    mirror: bool = True  # each image with probability 1/2; False where a mirror image is no such image
 
 
 def build_network() -> torch.nn.Module:
@@ -71,8 +72,8 @@ def make_batch(data: LabelledImages, schedule: Schedule, options: TrainingOption
     n = options.batch_size
     index = rng.integers(0, len(data), n)
     images = data.images[index]
-    flipped = rng.random(n) < 0.5
-    images = np.where(flipped[:, None, None, None], images[..., ::-1], images)
+    mirrored = (rng.random(n) < 0.5) & options.mirror
+    images = np.where(mirrored[:, None, None, None], images[..., ::-1], images)
     stratified = (np.arange(n) + rng.random(n)) / n
     t = options.t_min + (schedule.t_max - options.t_min) * stratified
     noise = rng.standard_normal(images.shape, dtype=np.float32)
@@ -94,9 +95,10 @@ class Trainer(TrainingRun):
     def __init__(
         self, folder: Path, data: LabelledImages, schedule: Schedule, options: TrainingOptions, device: str = "cpu"
     ) -> None:
-        torch.manual_seed(options.seed)
         self.data, self.schedule = data, schedule
-        network = build_network().to(torch.device(device))
+        with own_generator(options.seed):
+            network = build_network()
+        network = network.to(torch.device(device))
         optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=0.01)
         super().__init__(folder, options, network, optimizer)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import predictions
-from ..models.wrap import Label
+from ..models import Label
 from ..schedules import Schedule
 from .log_gamma_derivatives import label_derivatives, log_alpha_derivatives
 
@@ -45,7 +45,7 @@ class FlowCoefficients(NamedTuple):
 
     @classmethod
     def from_columns(cls, columns: Tensor) -> FlowCoefficients:
-        """From [B, 14], for example a row of ``np.stack(path, axis=-1)`` on the device."""
+        """From [B, 14], for example a row of ``np.stack(flow, axis=-1)`` on the device."""
         return cls(*columns.unbind(1))
 
 
@@ -56,7 +56,11 @@ def flow_coefficients(
 
     ValueError for a time outside the schedule, and for "x0" at ``t_zero``.
     """
-    at = np.asarray(label(times), dtype=np.float64)
+
+    def as_array(t: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(label(t), dtype=np.float64)
+
+    at = as_array(times)
     if at.shape != times.shape:
         raise ValueError(f"model.label: gave shape {at.shape} for {times.size} times; need one label per time")
     a, a_slope = log_alpha_derivatives(schedule, times)
@@ -64,7 +68,7 @@ def flow_coefficients(
     first, second = predictions.epsilon_along_flow(prediction, schedule, times, a, a_slope)
     return FlowCoefficients(
         at,
-        *label_derivatives(label, schedule, times),
+        *label_derivatives(as_array, schedule, times),
         *predictions.to_epsilon(prediction, schedule, times),
         sigma=sigma,
         x_rate=a,

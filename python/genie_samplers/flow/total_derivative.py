@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from .._arguments import choice, reals
-from ..forward_mode.directional import METHODS
-from ..forward_mode.linearize import Linearized, linearize
-from ..models.wrap import Label
+from ..forward_mode import METHODS, Linearized, linearize
+from ..models import Label
 from ..predictions import PREDICTIONS
 from ..schedules import Schedule, check_schedule
 from .coefficients import FlowCoefficients, flow_coefficients
@@ -55,16 +54,16 @@ def total_derivative(
     choice(method, "method", METHODS)
     _check_state(x)
     x = x.contiguous()  # a dual number cannot be made of an expanded tensor
-    path = coefficients_at(model, x, t, schedule)
+    flow = coefficients_at(model, x, t, schedule)
 
     def network(x: Tensor, label: Tensor) -> Tensor:
         return model(x, label, **(cond or {}))
 
-    return differentiate(linearize(network, x, path.label, method=method), path, order=order)
+    return differentiate(linearize(network, x, flow.label, method=method), flow, order=order)
 
 
 def coefficients_at(model: Any, x: Tensor, t: float | Tensor, schedule: Schedule | None = None) -> FlowCoefficients:
-    """The path's numbers at the times ``t``, one or [B], as tensors [B] beside x: float64 where x is, else float32."""
+    """The flow at the times ``t``, one or [B], as tensors [B] on x's device: float64 where x is, else float32."""
     prediction, schedule, label = _description(model, schedule)
     times = reals(t.detach().cpu().numpy() if isinstance(t, Tensor) else t, "t")
     if times.shape not in ((), (len(x),)):
@@ -76,19 +75,19 @@ def coefficients_at(model: Any, x: Tensor, t: float | Tensor, schedule: Schedule
     )
 
 
-def differentiate(at: Linearized, path: FlowCoefficients, *, order: int = 1) -> TotalDerivative:
-    """:func:`total_derivative` of a network that ran at x and ``path.label``, as hooks could see: by ``linearize``."""
+def differentiate(at: Linearized, flow: FlowCoefficients, *, order: int = 1) -> TotalDerivative:
+    """:func:`total_derivative` of a network that ran at x and ``flow.label``, as hooks could see: by ``linearize``."""
     (x, _), out = at.point, at.value
-    on = FlowCoefficients(*(c.reshape(-1, *(1,) * (x.ndim - 1)) for c in path))
+    on = FlowCoefficients(*(c.reshape(-1, *(1,) * (x.ndim - 1)) for c in flow))
     epsilon = on.p * x + on.q * out
     velocity = on.sigma * epsilon + on.x_rate * x
-    direction = (velocity.to(x.dtype), path.label_slope)
+    direction = (velocity.to(x.dtype), flow.label_slope)
     out1 = at.along(direction)
     first = on.e1_x * x + on.e1_out * out + on.q * out1
     if order == 1:
         return TotalDerivative(epsilon, first)
     acceleration = on.x_bend_epsilon * epsilon + on.sigma * first + on.x_bend * x
-    out2 = at.along_twice(direction, (acceleration.to(x.dtype), path.label_bend))
+    out2 = at.along_twice(direction, (acceleration.to(x.dtype), flow.label_bend))
     second = on.e2_x * x + on.e2_out * out + on.e2_out1 * out1 + on.q * out2
     return TotalDerivative(epsilon, first, second - first)
 

@@ -30,7 +30,7 @@ def directional_twice(f: Function, point: Pair, direction: Pair, bend: Pair, met
 
 
 def _forward(f: Function, point: Pair, direction: Pair, bend: Pair | None) -> Tensor:
-    with jvp_safe(order=1 if bend is None else 2):
+    with jvp_safe():
         return _differentiate(lambda *given: torch.func.jvp(*given)[1], f, point, direction, bend)
 
 

@@ -16,20 +16,17 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from .forward_rules import FIRST_ORDER
-
 __all__ = ["jvp_safe"]
 
 
 @contextmanager
-def jvp_safe(*, order: int = 2) -> Iterator[None]:
+def jvp_safe() -> Iterator[None]:
     """Networks run in this block, by this thread, can be differentiated by torch.func.jvp, also twice.
 
-    order: 1 takes faster rules for the commonest layers, which hold for one jvp in the network's input and refuse
-    tangents of its parameters. The values are those of the plain network up to rounding. Nothing is patched: networks,
-    other threads and torch itself stay as they are.
+    The values are those of the plain network up to rounding. Nothing is patched: networks, other threads and torch
+    itself stay as they are.
     """
-    with _Replaced(_ELEMENTARY if order > 1 else {**_ELEMENTARY, **FIRST_ORDER}):
+    with _Replaced(_ELEMENTARY):
         yield
 
 

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from .directional import Function, Pair, directional, directional_twice
-from .recorder import record
-from .tape import Tape
+from .recorder import Tape, record
 
 __all__ = ["Linearized", "linearize"]
 

@@ -6,7 +6,7 @@ The pass is the plain one, bit for bit; what it leaves behind spares the derivat
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,14 +14,58 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode_temporarily
 
-from .calls import Call, tensors
-from .rules import pushforward
-from .tape import Entry, Tape
+from genie_ext import version
 
-__all__ = ["record"]
+from .rules import Call, Path, Push, pushforward
+
+__all__ = ["Tape", "record"]
 
 _torch: Any = torch._C
 _METADATA = (bool, int, str, torch.Size, torch.dtype, torch.device, torch.layout)
+
+
+class Entry(NamedTuple):
+    """A map from the tangents at the places ``inputs`` to those at ``outputs``, None for a value that has none."""
+
+    push: Push
+    inputs: tuple[int, ...]
+    outputs: tuple[int | None, ...]
+
+
+class Tape:
+    """Linear maps in order; tensors are places, the first ones the inputs. Good for one push, which empties it."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.readers: list[int] = []  # of each place
+        self.result = 0
+
+    def place(self) -> int:
+        """A new one."""
+        self.readers.append(0)
+        return len(self.readers) - 1
+
+    def add(self, entry: Entry) -> None:
+        for place in entry.inputs:
+            self.readers[place] += 1
+        self.entries.append(entry)
+
+    def push(self, *directions: Tensor) -> Tensor:
+        """The derivative of the result along ``directions`` of the inputs."""
+        tangents = dict(enumerate(directions))
+        self.readers[self.result] += 1
+        self.entries.reverse()
+        while self.entries:
+            push, inputs, outputs = self.entries.pop()
+            moved = push(*(tangents[place] for place in inputs))
+            for place in inputs:
+                self.readers[place] -= 1
+                if not self.readers[place]:
+                    del tangents[place]
+            for place, tangent in zip(outputs, (moved,) if isinstance(moved, Tensor) else moved, strict=True):
+                if place is not None and self.readers[place]:
+                    tangents[place] = tangent
+        return tangents[self.result]
 
 
 def record(f: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> tuple[Tensor, Tape | None]:
@@ -37,6 +81,15 @@ def record(f: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> tuple[Tensor
     with recorder.watch, recorder:
         value = f(*inputs)
     return value, recorder.finished(value)
+
+
+def _tensors(value: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
+    """Where in these nested lists and dicts tensors stand, and the tensors."""
+    if isinstance(value, Tensor):
+        yield path, value
+    elif isinstance(value, list | tuple | dict):
+        for at, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _tensors(item, (*path, at))
 
 
 class _Unsafe(Exception):
@@ -55,6 +108,7 @@ class _Recorder(TorchFunctionMode):
         self.tape = Tape()
         self.watch = _Watch(weakref.proxy(self))
         self.safe = True
+        self.aside = False  # while the watch runs an operator, which comes past here again
         self._known: dict[int, _Known] = {}
         self._operands: list[tuple[weakref.ref[Tensor], int]] = []
         for tensor in inputs:
@@ -64,6 +118,8 @@ class _Recorder(TorchFunctionMode):
         self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping | None = None
     ) -> Any:
         named = kwargs or {}
+        if self.aside:
+            return func(*args, **named)
         if _get_current_dispatch_mode() is not self.watch:  # the network has modes of its own
             self.give_up()
             return func(*args, **named)
@@ -83,8 +139,8 @@ class _Recorder(TorchFunctionMode):
         self.safe, self.tape = False, Tape()
 
     def finished(self, value: Tensor) -> Tape | None:
-        kept = ((ref(), version) for ref, version in self._operands)
-        if not self.safe or any(t is not None and _version(t) != version for t, version in kept):
+        kept = ((ref(), before) for ref, before in self._operands)
+        if not self.safe or any(t is not None and version(t) != before for t, before in kept):
             return None
         place = self._place(value)
         if place is None:
@@ -95,11 +151,11 @@ class _Recorder(TorchFunctionMode):
     def _write(self, func: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any], value: Any) -> None:
         if _transformed():
             raise _Unsafe
-        operands = [*tensors(args), *tensors(named)]
+        operands = [*_tensors(args), *_tensors(named)]
         reached = [(at, t, place) for at, t in operands if (place := self._unchanged(t)) is not None]
         if not reached:
             return
-        if not _torch._is_fwd_grad_enabled() or _torch._is_any_autocast_enabled():
+        if not _torch._is_fwd_grad_enabled() or _autocast(t.device.type for _, t in operands):
             raise _Unsafe
         if any(value is t for _, t in operands):
             if self._place(value) is None:  # written into a tensor that was a constant
@@ -112,7 +168,7 @@ class _Recorder(TorchFunctionMode):
             return
         moving, values_of, places = zip(*reached, strict=True)
         push = pushforward(Call.of(func, args, named, moving), values_of, value)
-        self._operands += [(weakref.ref(t), _version(t)) for _, t in operands]
+        self._operands += [(weakref.ref(t), version(t)) for _, t in operands]
         outputs = tuple(self._add(v) if _moves(v) else None for v in values)
         self.tape.add(Entry(push, places, outputs))
 
@@ -120,7 +176,7 @@ class _Recorder(TorchFunctionMode):
         if tensor.requires_grad:
             raise _Unsafe
         place = self.tape.place()
-        self._known[id(tensor)] = _Known(weakref.ref(tensor), place, _version(tensor))
+        self._known[id(tensor)] = _Known(weakref.ref(tensor), place, version(tensor))
         return place
 
     def _place(self, tensor: Tensor) -> int | None:
@@ -129,7 +185,7 @@ class _Recorder(TorchFunctionMode):
 
     def _unchanged(self, tensor: Tensor) -> int | None:
         place = self._place(tensor)
-        if place is not None and self._known[id(tensor)].version != _version(tensor):
+        if place is not None and self._known[id(tensor)].version != version(tensor):
             raise _Unsafe
         return place
 
@@ -144,14 +200,21 @@ class _Watch(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping | None = None
     ) -> Any:
-        if any(self.recorder.depends(t) for _, t in (*tensors(args), *tensors(kwargs or {}))):
+        if any(self.recorder.depends(t) for _, t in (*_tensors(args), *_tensors(kwargs or {}))):
             self.recorder.give_up()
-        with _torch.DisableTorchFunction():  # past the recorder again
+        self.recorder.aside = True
+        try:
             return func(*args, **(kwargs or {}))
+        finally:
+            self.recorder.aside = False
 
 
 def _transformed() -> bool:
     return _torch._functorch.peek_interpreter_stack() is not None
+
+
+def _autocast(devices: Iterable[str]) -> bool:
+    return any(torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind) for kind in {*devices})
 
 
 def _known_result(value: Any) -> bool:
@@ -163,7 +226,3 @@ def _known_result(value: Any) -> bool:
 def _moves(value: Any) -> bool:
     """Whether this has a derivative at all: indices and masks are constants between their jumps."""
     return isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
-
-
-def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version

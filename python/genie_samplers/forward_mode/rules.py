@@ -1,13 +1,15 @@
 """Linear maps of tangents: how the tangent of a function's value follows from those of its arguments.
 
 A rule returns None where it does not hold, for example because another argument moves, too. Functions without a rule
-are differentiated by torch.func.jvp, which computes their value a second time.
+are differentiated by torch.func.jvp, which computes their value a second time. The Jacobians of normalisation, softmax
+and pointwise functions are symmetric: the kernel that pulls a gradient back also pushes a tangent forward, in one pass
+over memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from typing import Any
 
@@ -15,14 +17,64 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from . import symmetric
-from .calls import Call
 from .jvp_safe import jvp_safe
 
-__all__ = ["RULES", "Push", "pushforward"]
+__all__ = ["RULES", "Call", "Path", "Push", "pushforward"]
+
+_aten: Any = torch.ops.aten
+_OF_INPUT = (True, False, False)  # of the gradients of a normalisation: neither of weight nor of bias
+
+Path = tuple[Any, ...]
+"""A position or name, then places in nested lists and dicts."""
 
 Push = Callable[..., Any]
 """Tangents of the moving arguments -> tangent of the value, or a tuple of them."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function called with holes where its arguments move: call(*moving) fills them."""
+
+    func: Callable[..., Any]
+    args: tuple[Any, ...]
+    named: Mapping[str, Any]
+    moving: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, func: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any], moving: tuple) -> Call:
+        return cls(func, *_filled(args, named, moving, (None,) * len(moving)), moving)
+
+    @property
+    def first_moves(self) -> bool:
+        """The first argument, and nothing else."""
+        return self.moving == ((0,),)
+
+    @property
+    def positions(self) -> tuple[int, ...] | None:
+        """Of what moves, where these are positional arguments."""
+        plain = all(len(path) == 1 and isinstance(path[0], int) for path in self.moving)
+        return tuple(path[0] for path in self.moving) if plain else None
+
+    def __call__(self, *moving: Tensor) -> Any:
+        args, named = _filled(self.args, self.named, self.moving, moving)
+        return self.func(*args, **named)
+
+
+def _filled(
+    args: Sequence[Any], named: Mapping[str, Any], paths: tuple[Path, ...], values: tuple[Any, ...]
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    for path, value in zip(paths, values, strict=True):
+        if isinstance(path[0], str):
+            named = _replaced(named, path, value)
+        else:
+            args = _replaced(args, path, value)
+    return tuple(args), named
+
+
+def _replaced(home: Any, path: Path, value: Any) -> Any:
+    copy: Any = dict(home) if isinstance(home, Mapping) else list(home)
+    copy[path[0]] = value if len(path) == 1 else _replaced(copy[path[0]], path[1:], value)
+    return tuple(copy) if isinstance(home, tuple) else copy
 
 
 Rule = Callable[[Call, tuple[Tensor, ...], Any], Push | None]
@@ -105,7 +157,7 @@ def _softmax(call: Call, moving: tuple[Tensor, ...], value: Tensor) -> Push | No
     dim = call.args[1] if len(call.args) > 1 else call.named.get("dim")
     if not call.first_moves or dim is None or moving[0].dtype != value.dtype:
         return None
-    return lambda d: symmetric.softmax(d, value, dim)
+    return lambda d: _softmax_tangent(d, value, dim)
 
 
 def _attention(call: Call, moving: tuple[Tensor, ...], _: Any) -> Push | None:
@@ -128,7 +180,7 @@ def _attention(call: Call, moving: tuple[Tensor, ...], _: Any) -> Push | None:
         terms = [] if d_value is None else [share @ d_value]
         if d_query is not None or d_key is not None:
             turn = _sum((a * by) @ b.mT for a, b in factors if a is not None and b is not None)
-            terms.append(symmetric.softmax(turn, share, -1) @ value)
+            terms.append(_softmax_tangent(turn, share, -1) @ value)
         return _sum(terms)
 
     return push
@@ -157,6 +209,42 @@ def _named(names: str) -> list[Callable[..., Any]]:
     return [f for f in found if callable(f)]
 
 
+# --- tangents by backward kernels
+
+
+def _silu_tangent(tangent: Tensor, x: Tensor, inplace: bool = False) -> Tensor:
+    """Here and below: tangent and argument of the function of this name, then its settings."""
+    return _aten.silu_backward(tangent, x)
+
+
+def _gelu_tangent(tangent: Tensor, x: Tensor, approximate: str = "none") -> Tensor:
+    return _aten.gelu_backward(tangent, x, approximate=approximate)
+
+
+def _group_norm_tangent(
+    tangent: Tensor, x: Tensor, groups: int, weight: Tensor | None = None, bias: Any = None, eps: float = 1e-5
+) -> Tensor:
+    x = x.contiguous()
+    sizes = (len(x), x.shape[1], x[0, 0].numel(), groups)
+    _, mean, rstd = torch.native_group_norm(x, None, None, *sizes, eps)
+    moved = _aten.native_group_norm_backward(tangent.contiguous(), x, mean, rstd, None, *sizes, _OF_INPUT)[0]
+    return moved if weight is None else moved.mul_(weight.reshape(-1, *(1,) * (x.ndim - 2)))
+
+
+def _layer_norm_tangent(
+    tangent: Tensor, x: Tensor, shape: Sequence[int], weight: Tensor | None = None, bias: Any = None, eps: float = 1e-5
+) -> Tensor:
+    _, mean, rstd = torch.native_layer_norm(x, shape, None, None, eps)
+    moved = _aten.native_layer_norm_backward(tangent, x, shape, mean, rstd, None, None, _OF_INPUT)[0]
+    return moved if weight is None else moved.mul_(weight)
+
+
+def _softmax_tangent(tangent: Tensor, value: Tensor, dim: int) -> Tensor:
+    return _aten._softmax_backward_data(tangent, value, dim, value.dtype)
+
+
+# --- the rules
+
 _LINEAR = (
     "adaptive_avg_pool2d avg_pool1d avg_pool2d bfloat16 chunk clone contiguous cumsum double expand expand_as flatten "
     "flip float __getitem__ half index_select interpolate mean movedim narrow neg permute pixel_shuffle "
@@ -177,10 +265,10 @@ RULES: dict[Callable[..., Any], Rule] = {
     **dict.fromkeys(_named("cos"), _by(lambda d, x: -d * x.sin())),
     **dict.fromkeys(_named("exp"), _by(lambda d, x: d * x.exp())),
     **dict.fromkeys(_named("softmax"), _softmax),
-    functional.silu: _by(symmetric.silu),
-    functional.gelu: _by(symmetric.gelu),
-    functional.group_norm: _by(symmetric.group_norm),
-    functional.layer_norm: _by(symmetric.layer_norm),
+    functional.silu: _by(_silu_tangent),
+    functional.gelu: _by(_gelu_tangent),
+    functional.group_norm: _by(_group_norm_tangent),
+    functional.layer_norm: _by(_layer_norm_tangent),
     functional.scaled_dot_product_attention: _attention,
 }
 """By function, as called: torch's own, a tensor's method or torch.nn.functional's."""

@@ -1,15 +1,12 @@
 """GENIE: solvers' second derivative, exact by differentiating the network, or predicted by a distilled head."""
 
-from ..flow.total_derivative import TotalDerivative, coefficients_at, differentiate, total_derivative
-from ..forward_mode.jvp_safe import jvp_safe
-from ..forward_mode.linearize import Linearized, linearize
-from .diagnose import diagnose
-from .diagnosis import Diagnosis
-from .distillation.card import card
+from ..flow import TotalDerivative, coefficients_at, differentiate, total_derivative
+from ..forward_mode import Linearized, jvp_safe, linearize
+from .diagnose import WIDTHS, Advice, Diagnosis, diagnose
 from .distillation.data import Data
-from .distillation.distill import Distiller, DistillOptions, targets_of
-from .distillation.memory import bytes_per_sample
-from .distillation.report import HeadReport, report
+from .distillation.distill import Distiller, DistillOptions, fitting_config, targets_of
+from .distillation.memory import bytes_per_sample, fitting_chunk_size
+from .distillation.report import HeadReport, card, report
 from .distillation.step_targets import StepTargets
 from .distillation.targets import PointwiseTargets
 from .exact import exact
@@ -17,9 +14,12 @@ from .heads.correction import CorrectionConfig, CorrectionHead
 from .heads.files import load_head, save_head
 from .heads.head import GenieHead, HeadConfig
 from .heads.headed import HeadedModel, with_head
-from .plan_search import candidates, measure
+from .plan_search import Candidate, Measured, candidates, measure
 
 __all__ = [
+    "WIDTHS",
+    "Advice",
+    "Candidate",
     "CorrectionConfig",
     "CorrectionHead",
     "Data",
@@ -31,6 +31,7 @@ __all__ = [
     "HeadReport",
     "HeadedModel",
     "Linearized",
+    "Measured",
     "PointwiseTargets",
     "StepTargets",
     "TotalDerivative",
@@ -41,6 +42,8 @@ __all__ = [
     "diagnose",
     "differentiate",
     "exact",
+    "fitting_chunk_size",
+    "fitting_config",
     "jvp_safe",
     "linearize",
     "load_head",

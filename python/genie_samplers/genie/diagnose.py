@@ -1,4 +1,4 @@
-"""Compares a network's exact derivative with what its epsilon does over a step, and over a hundredth of gamma."""
+"""How smooth epsilon is along a network's own flow, and what that means for solvers that use its derivative."""
 
 from __future__ import annotations
 
@@ -14,20 +14,93 @@ from torch import Tensor
 
 from .. import grids
 from .._arguments import integer
-from ..flow.total_derivative import coefficients_at, total_derivative
-from ..models.wrap import WrappedModel
+from ..flow import coefficients_at, total_derivative
+from ..models import WrappedModel
 from ..numerics import transfer
-from ..run.sample import RowEvent, sample
+from ..run import RowEvent, sample
 from ..solvers import deis_log_ab
-from .diagnosis import WIDTHS, Diagnosis
 
-__all__ = ["diagnose"]
+__all__ = ["WIDTHS", "Advice", "Diagnosis", "diagnose"]
 
+WIDTHS = (0.01, 0.1)
+"""How far, in log gamma, the finite differences reach that the derivative is compared with."""
+
+_ROUGH = 0.05  # far above what smooth networks show at 1 % of gamma, far below what rough ones do
 _MOST_STEPS = 50
 _TRAJECTORY_STEPS = 80  # the least, in all; order 4
 _PER_STEP = 2  # gammas that are looked at
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """solver: a registered name; options: for :func:`registry.make_plan`; reason: why, in words."""
+
+    solver: str
+    options: Mapping[str, object]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One entry per gamma, falling; float64. Norms are over all samples together; NaN where epsilon does not change.
+
+    step: size of a step, in log gamma. change [n]: of epsilon over the next step, relative to epsilon. roughness
+    [n, 2]: how far a central difference over +-:data:`WIDTHS` is from the derivative, relative to the difference.
+    with_derivative, with_history [n]: the error of epsilon's straight line in log gamma to the end of the next step,
+    relative to the change: 1 is no better than a constant epsilon. The line has the exact derivative as its slope
+    (genie_ttm2 in log gamma), or passes through epsilon one step before (deis_log_ab1).
+    """
+
+    nfe: int
+    step: float
+    gamma: Array
+    change: Array
+    roughness: Array
+    with_derivative: Array
+    with_history: Array
+
+    @property
+    def helps(self) -> NDArray[np.bool_]:
+        """[n]: the derivative is better than the history, and better than nothing."""
+        return (self.with_derivative < 1.0) & (self.with_derivative < self.with_history)
+
+    @property
+    def typical_roughness(self) -> float:
+        """At 1 % of gamma, the median over the gammas."""
+        return float(np.median(self.roughness[:, 0]))
+
+    @property
+    def derivative_below(self) -> float:
+        """Threshold for the solvers: from this gamma on down the derivative always helps; inf: everywhere; 0: nowhere.
+
+        Everywhere and nowhere mean the gammas that were looked at.
+        """
+        lasting = np.logical_and.accumulate(self.helps[::-1])[::-1]
+        if lasting.all():
+            return np.inf
+        return float(self.gamma[lasting].max(initial=0.0))
+
+    @property
+    def usable(self) -> bool:
+        """The derivative helps down from some gamma over at least half of what the steps cross."""
+        return bool(np.mean(self.gamma <= self.derivative_below) >= 0.5)
+
+    def advice(self) -> Advice:
+        """What to sample with, as far as smoothness tells."""
+        rough = self.typical_roughness > _ROUGH
+        found = f"{'rough' if rough else 'smooth'} ({self.typical_roughness:.2%} at 1 % of gamma)"
+        threshold = self.derivative_below
+        if self.usable:
+            where = "at every gamma" if threshold == np.inf else f"below gamma = {threshold:.3g}"
+            reason = f"{found}; per evaluation the exact derivative beats the epsilon of the step before {where}"
+            return Advice("genie_hermite3", {"derivative": "exact", "derivative_below": threshold}, reason)
+        if rough:
+            reason = f"{found}; the exact derivative is that of ripples, only a step-scale head can help"
+        else:
+            reason = f"{found}; the exact derivative does not beat the epsilon of the step before over steps this long"
+        return Advice("ipndm", {}, reason)
 
 
 @torch.no_grad()
@@ -62,12 +135,12 @@ def diagnose(
     states = flow.states(times, shape=shape, seed=seed, cond=cond, device=device, dtype=dtype)
     step = float(model.schedule.log_gamma(times[0]) - model.schedule.log_gamma(times[-1])) / steps
     inner = times[1 + _PER_STEP : -_PER_STEP]  # with a step to come, and a recorded one behind
-    known = [flow.derivative(states[t], t) for t in times[1:]]
-    lines = [_lines(*window, step) for window in zip(known, known[_PER_STEP:], known[2 * _PER_STEP :], strict=False)]
-    ripples = [flow.roughness(states[t], t, here) for t, here in zip(inner, known[_PER_STEP:], strict=False)]
-    change, with_derivative, with_past = np.array(lines).T
+    local = [flow.derivative(states[t], t) for t in times[1:]]
+    lines = [_lines(*window, step) for window in zip(local, local[_PER_STEP:], local[2 * _PER_STEP :], strict=False)]
+    ripples = [flow.roughness(states[t], t, here) for t, here in zip(inner, local[_PER_STEP:], strict=False)]
+    change, with_derivative, with_history = np.array(lines).T
     gamma = model.schedule.gamma(inner)
-    return Diagnosis(steps, step, gamma, change, np.array(ripples), with_derivative, with_past)
+    return Diagnosis(steps, step, gamma, change, np.array(ripples), with_derivative, with_history)
 
 
 class _Local(NamedTuple):
@@ -122,14 +195,14 @@ class _Flow:
         return p * x + q * self.model(x, on.label, **self.cond)
 
 
-def _lines(past: _Local, here: _Local, ahead: _Local, step: float) -> tuple[float, float, float]:
+def _lines(before: _Local, here: _Local, ahead: _Local, step: float) -> tuple[float, float, float]:
     """The change of epsilon over the next step, and the errors of the two lines."""
     change = ahead.epsilon - here.epsilon
-    past_slope = (past.epsilon - here.epsilon) / step
+    secant = (before.epsilon - here.epsilon) / step
     return (
         _ratio(change, here.epsilon),
         _ratio(change + step * here.slope, change),
-        _ratio(change + step * past_slope, change),
+        _ratio(change + step * secant, change),
     )
 
 

@@ -11,13 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._arguments import choice, real
-from ..flow.coefficients import FlowCoefficients, flow_coefficients
-from ..flow.total_derivative import differentiate
-from ..forward_mode.directional import METHODS
-from ..forward_mode.linearize import linearize
+from ..flow import FlowCoefficients, differentiate, flow_coefficients
+from ..forward_mode import METHODS, linearize
 from ..models import WrappedModel
 from ..models.guidance import ClassifierFree
-from ..plan import Plan
 from .extended import ExtendedModel
 
 __all__ = ["DERIVATIVES", "ExactGuidance", "ExactModel", "exact"]
@@ -32,9 +29,10 @@ class ExactModel(ExtendedModel):
         super().__init__(model, DERIVATIVES[:order])
         self.method = method
 
-    def labels(self, plan: Plan) -> NDArray[np.float64]:
-        """[rows, 14]: the columns of :class:`FlowCoefficients`."""
-        return _columns(self.model, plan)
+    def label(self, times: NDArray[np.float64]) -> NDArray[np.float64]:  # type: ignore[override]
+        """[n, 14]: the columns of :class:`FlowCoefficients`."""
+        model = self.model
+        return np.stack(flow_coefficients(model.outputs[0], model.schedule, model.label, times), axis=-1)
 
     def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> tuple[Tensor, ...]:
         """x [B, ...], t [B, 14] -> the network's prediction, gamma_d_epsilon, ..., each of x's shape."""
@@ -45,39 +43,24 @@ class ExactModel(ExtendedModel):
         return _outputs(network, x, t, self.count, self.method)
 
 
-class ExactGuidance(ClassifierFree):
+class ExactGuidance(ExactModel):
     """The guided prediction as a single one, with its derivatives along the guided flow; made by :func:`exact`."""
 
-    outputs: tuple[str, ...]
-    conditional: WrappedModel
-
     def __init__(self, pair: ClassifierFree, conditional: WrappedModel, scale: float, order: int, method: str) -> None:
-        super().__init__(conditional, pair.null, pair.shared)
-        self.scale, self.method = scale, method
-        self.outputs = (*conditional.outputs, *DERIVATIVES[:order])
-
-    def labels(self, plan: Plan) -> NDArray[np.float64]:
-        """[rows, 14], as of :class:`ExactModel`."""
-        return _columns(self.conditional, plan)
-
-    def first(self, count: int) -> ExactGuidance:
-        fewer = copy.copy(self)
-        fewer.outputs = self.outputs[:count]
-        return fewer
+        super().__init__(conditional, order, method)
+        self.pair, self.scale = pair, scale
 
     def sharing(self, names: Collection[str]) -> ExactGuidance:
-        told = copy.copy(self)
-        told.shared = frozenset(names)
-        return told
+        same = copy.copy(self)
+        same.pair = self.pair.sharing(names)
+        return same
 
     def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> tuple[Tensor, ...]:
-        pair = super().__call__
-
         def network(x: Tensor, label: Tensor) -> Tensor:
-            conditional, unconditional = pair(x, label, **cond)
+            conditional, unconditional = self.pair(x, label, **cond)
             return self.scale * conditional + (1.0 - self.scale) * unconditional
 
-        return _outputs(network, x, t, len(self.outputs), self.method)
+        return _outputs(network, x, t, self.count, self.method)
 
 
 def exact(
@@ -112,15 +95,10 @@ def _plain(model: object) -> WrappedModel:
     return model
 
 
-def _columns(model: WrappedModel, plan: Plan) -> NDArray[np.float64]:
-    times = np.asarray(plan.times)
-    return np.stack(flow_coefficients(model.outputs[0], model.schedule, model.label, times), axis=-1)
-
-
 def _outputs(network: Any, x: Tensor, t: Tensor, count: int, method: str) -> tuple[Tensor, ...]:
-    path = FlowCoefficients.from_columns(t)
+    flow = FlowCoefficients.from_columns(t)
     if count == 1:
-        return (network(x, path.label),)
-    at = linearize(network, x, path.label, method=method)
-    found = differentiate(at, path, order=count - 1)
+        return (network(x, flow.label),)
+    at = linearize(network, x, flow.label, method=method)
+    found = differentiate(at, flow, order=count - 1)
     return at.value, *(d for d in (found.gamma_d_epsilon, found.gamma2_d2_epsilon) if d is not None)

@@ -21,7 +21,7 @@ class ExtendedModel(Model):
 
     def __init__(self, model: WrappedModel, further: tuple[str, ...]) -> None:
         self.model, self.schedule, self.network = model, model.schedule, model.network
-        self.outputs = (*model.outputs, *further)
+        self.outputs = (*model.outputs, *further)  # type: ignore[assignment]
 
     @property
     def count(self) -> int:

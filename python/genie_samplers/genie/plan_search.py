@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..models.wrap import WrappedModel
+from ..models import WrappedModel
 from ..plan import Plan
 from ..run import NonFiniteError, sample
 from ..solvers.registry import make_plan

@@ -7,11 +7,19 @@ from torch import nn
 
 import genie_samplers as gs
 from genie_samplers import genie
-from genie_samplers.models.wrap import WrappedModel
+from genie_samplers.models import WrappedModel
+from genie_samplers.schedules import Schedule
 
-__all__ = ["SCHEDULE", "correction_head", "data", "head", "model", "network"]
+__all__ = ["SCHEDULE", "SCHEDULES", "correction_head", "data", "head", "model", "network"]
 
 SCHEDULE = gs.schedules.vp_linear()
+SCHEDULES: dict[str, Schedule] = {
+    "vp_linear": SCHEDULE,
+    "edm": gs.schedules.edm(),
+    "ve": gs.schedules.ve(),
+    "flow": gs.schedules.flow(),
+}
+"""One of each kind: unit size, noise on top of the data, the straight line."""
 
 
 def network() -> nn.Module:
@@ -26,9 +34,9 @@ def network() -> nn.Module:
     return unet.eval().requires_grad_(False)
 
 
-def model(prediction: str = "epsilon") -> WrappedModel:
+def model(prediction: str = "epsilon", schedule: Schedule = SCHEDULE) -> WrappedModel:
     return gs.models.wrap(
-        network(), SCHEDULE, prediction=prediction, label=SCHEDULE.log_gamma, defaults={"class_labels": 3}
+        network(), schedule, prediction=prediction, label=schedule.log_gamma, defaults={"class_labels": 3}
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 import genie_samplers as gs
-from genie_ext._autograd import is_transformed
+from genie_ext import wants_gradients
 from genie_samplers import Plan, genie, grids
 
 from .oracles import MIXTURE, STATE, VP, Mixture, oracle
@@ -84,7 +84,7 @@ def test_a_plan_pays_for_derivatives_where_it_reads_them_only():
     class Called(TorchFunctionMode):
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if func is torch.nn.functional.softplus:
-                taken.append(is_transformed(args[0]))
+                taken.append(wants_gradients(args[0]))
             return func(*args, **(kwargs or {}))
 
     exact = genie.exact(gs.models.wrap(network, VP, label=VP.log_gamma))
@@ -207,7 +207,7 @@ def test_a_label_of_another_shape_is_refused(labels):
 
     plan = gs.make_plan("ddim", VP, 3)
     wrapped = gs.models.wrap(network, VP, label=lambda times: labels)
-    with pytest.raises(ValueError, match=r"model.label: gave shape .* need one label per row, \[rows\] or \[rows, m\]"):
+    with pytest.raises(ValueError, match=r"model.labels: gave shape .* need one label per row, \[rows\] or \[rows, m\]"):
         gs.sample(wrapped, plan, shape=(1, 2))
 
 

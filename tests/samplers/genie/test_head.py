@@ -68,7 +68,7 @@ def test_every_input_reaches_the_output() -> None:
     assert all(v.grad is not None and v.grad.abs().sum() > 0 for v in inputs)
 
 
-def test_saved_beside_the_network_and_loaded_again(tmp_path: Path) -> None:
+def test_saved_and_loaded_again(tmp_path: Path) -> None:
     made = head(width=12)
     assert genie.save_head(made, tmp_path) == tmp_path / "genie_head"
     loaded = genie.load_head(tmp_path)
@@ -150,12 +150,12 @@ def test_the_model_with_a_head_returns_the_prediction_and_the_maps_at_epsilon(pr
     assert headed.outputs == (prediction, "k1", "k2", "k3")
     assert torch.equal(out, expected)
     assert torch.allclose(
-        torch.cat(maps, 1), made(x, epsilon, features.last, features.embedding, labels[:, 3]), atol=1e-5
+        torch.cat(maps, 1), made(x, epsilon, features.last, features.embedding, labels[:, 4]), atol=1e-5
     )
 
 
 @pytest.mark.parametrize("prediction", ["x0", "v"])
-def test_a_head_is_told_the_noise_of_a_half_precision_network_in_float32(prediction: str) -> None:
+def test_a_head_is_given_the_noise_of_a_half_precision_network_in_float32(prediction: str) -> None:
     half = network().bfloat16()
     made, seen = head(), []
     made.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
@@ -169,7 +169,7 @@ def test_a_head_is_told_the_noise_of_a_half_precision_network_in_float32(predict
 
 def test_only_the_prediction_runs_without_the_head() -> None:
     headed = genie.with_head(model(), head())
-    x, t = torch.randn(1, 2, 8, 8), torch.from_numpy(headed.label(torch.tensor([0.5]).numpy())).float()
+    x, t = torch.randn(1, 2, 8, 8), torch.from_numpy(headed.label(np.array([0.5]))).float()
     calls: list[int] = []
     headed.head.register_forward_hook(lambda *_: calls.append(1))
     (out,) = headed.first(1)(x, t)

@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import genie_samplers as gs
+from genie_ext import wants_gradients
 from genie_samplers import genie
 from genie_samplers.forward_mode.recorder import record
 from genie_samplers.models.wrap import WrappedModel
@@ -223,7 +224,7 @@ def a_constant(x: Tensor) -> Tensor:
 
 
 def _transformed(x: Tensor) -> bool:
-    return torch._C._functorch.is_functorch_wrapped_tensor(x)  # type: ignore[attr-defined]
+    return wants_gradients(x)
 
 
 UNSAFE = (

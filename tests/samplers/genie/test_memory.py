@@ -66,14 +66,14 @@ def test_a_derivative_stays_below_it(name, recorded):
     model = MODELS[name]()
     x, cond = INPUTS[name][0][:1], {key: value[:1] for key, value in INPUTS[name][1].items()}
     bound = genie.bytes_per_sample(model, x, cond)
-    path = genie.coefficients_at(model, x, 0.5)
+    flow = genie.coefficients_at(model, x, 0.5)
 
     def network(x: Tensor, label: Tensor) -> Tensor:
         return model(x, label, **cond)
 
     with Peak() as peak:
-        at = genie.linearize(network, x, path.label)
+        at = genie.linearize(network, x, flow.label)
         if not recorded:
             at._tape = None
-        genie.differentiate(at, path)
+        genie.differentiate(at, flow)
     assert bound / 20 < peak.bytes <= bound

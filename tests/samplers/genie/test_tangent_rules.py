@@ -12,9 +12,8 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from genie_samplers import genie
-from genie_samplers.forward_mode.recorder import record
+from genie_samplers.forward_mode.recorder import Tape, record
 from genie_samplers.forward_mode.rules import RULES
-from genie_samplers.forward_mode.tape import Tape
 
 F64 = torch.float64
 

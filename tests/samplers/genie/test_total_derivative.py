@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import genie_samplers as gs
-from genie_ext._autograd import is_transformed
+from genie_ext import wants_gradients
 from genie_samplers import genie
 from genie_samplers.predictions import PREDICTIONS
 
@@ -119,7 +119,7 @@ def test_the_plain_pass_sees_plain_tensors_and_serves_the_first_derivative(order
     model, seen = oracle(MIXTURE), []
 
     def network(x: Tensor, label: Tensor) -> Tensor:
-        seen.append(is_transformed(x))
+        seen.append(wants_gradients(x))
         return model(x, label)
 
     genie.total_derivative(network, STATE, 0.5, model.schedule, order=order)

@@ -9,23 +9,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..expand_like import expand_like
+from ..heads.features import expand_like
 
 __all__ = ["Data"]
 
 
 @dataclass(frozen=True)
 class Data:
-    """images: float [N, ...] in the network's range; cond: what the network is told of each, tensors [N, ...].
+    """images: float [N, ...] in the network's range; cond: the conditioning of each, tensors [N, ...]. All on the CPU.
 
-    null, dropout: with this probability a sample is told ``null`` in place of its ``cond``. All on the CPU. ValueError
-    or TypeError for images that are none, no floats or not finite, and for ``cond`` of another length.
+    null, dropout: with this probability a sample's conditioning is ``null`` in place of its ``cond``. mirror: whether
+    every drawn image is mirrored, its last axis reversed, with probability 1/2, as the embedded network's were in its
+    training; switch it off where the mirror image is no such image, of text for example. ValueError or TypeError for
+    images that are none, no floats or not finite, and for ``cond`` of another length.
     """
 
     images: Tensor
     cond: Mapping[str, Tensor]
     null: Mapping[str, float]
     dropout: float = 0.1
+    mirror: bool = True
 
     def __post_init__(self) -> None:
         shape = tuple(self.images.shape)
@@ -44,12 +47,13 @@ class Data:
     def draw(
         self, rng: np.random.Generator, count: int, device: torch.device | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """``count`` images, each mirrored with probability 1/2, and their conditioning."""
+        """``count`` images and their conditioning. The same ones are drawn with ``mirror`` and without."""
         index = torch.from_numpy(rng.integers(0, len(self.images), count))
         mirrored = torch.from_numpy(rng.random(count) < 0.5)
         dropped = torch.from_numpy(rng.random(count) < self.dropout)
         images = self.images[index]
-        images = torch.where(expand_like(mirrored, images), images.flip(-1), images)
+        if self.mirror:
+            images = torch.where(expand_like(mirrored, images), images.flip(-1), images)
         cond = {name: value[index] for name, value in self.cond.items()}
         for name, null in self.null.items():
             cond[name] = torch.where(expand_like(dropped, cond[name]), torch.full_like(cond[name], null), cond[name])

@@ -17,10 +17,10 @@ from genie_ext.ops.jvp_distill_loss import WEIGHTINGS
 
 from ..._arguments import choice, integer, real
 from ...grids import GRIDS
-from ...models.wrap import WrappedModel
+from ...models import WrappedModel
 from ...plan import Plan
 from ...solvers import genie_hermite
-from ...training import RunOptions, TrainingRun
+from ...training import RunOptions, TrainingRun, own_generator
 from ..heads.correction import CorrectionConfig
 from ..heads.files import Head, new_head
 from ..heads.head import HeadConfig
@@ -114,15 +114,16 @@ class Distiller(TrainingRun):
                 "every process takes as many chunks: give a smaller chunk_size or a larger batch_size"
             )
         self.source = targets_of(model, config, data, options, options.seed)
-        torch.manual_seed(options.seed)
-        head = new_head(config).to(model.device or "cpu")
+        with own_generator(options.seed):
+            head = new_head(config)
+        head = head.to(model.device or "cpu")
         optimizer = torch.optim.Adam(head.parameters(), lr=options.learning_rate)
         super().__init__(folder, options, head, optimizer, writes=self.rank == 0)
 
     def take_step(self) -> float:
         mine = range(self.rank, self.options.chunks, self.processes)
-        rows = [self._chunk(self.step * self.options.chunks + place) for place in mine]
-        total = self._all_chunks(torch.stack(rows)).sum(0) / self.options.chunks
+        made = [self._chunk(self.step * self.options.chunks + place) for place in mine]
+        total = self._all_chunks(torch.stack(made)).sum(0) / self.options.chunks
         sizes = [p.numel() for p in self.network.parameters()]
         for parameter, gradient in zip(self.network.parameters(), total[1:].split(sizes), strict=True):
             parameter.grad = gradient.reshape(parameter.shape)

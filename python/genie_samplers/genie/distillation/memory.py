@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from ...models.wrap import WrappedModel
+from ...models import WrappedModel
 
 __all__ = ["bytes_per_sample", "fitting_chunk_size"]
 
@@ -36,7 +36,7 @@ def bytes_per_sample(model: WrappedModel, x: Tensor, cond: Mapping[str, Tensor])
     leaves = [m for m in model.network.modules() if not any(m.children())]  # type: ignore[attr-defined]
     hooks = [leaf.register_forward_hook(count) for leaf in leaves]
     try:
-        label = model.label(np.array([0.5 * model.schedule.t_max]))
+        label = np.asarray(model.label(np.array([0.5 * model.schedule.t_max])), dtype=np.float64)
         with attention:
             model(x, torch.from_numpy(label).to(x.device, torch.float32), **cond)
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from genie_ext import jvp_distill_loss
 from ...uses.compare import Comparison, compare
 from ..heads.files import Head
 from ..heads.headed import HeadedModel
+from .distill import DistillOptions
 from .targets import Source, Targets
 
-__all__ = ["EDGES", "Band", "HeadReport", "derivative_errors", "report"]
+__all__ = ["EDGES", "Band", "HeadReport", "card", "derivative_errors", "report"]
 
 EDGES = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, np.inf)
 SOLVERS = ("ddim", "deis_log_ab", "ipndm", "genie_ttm2", "genie_hermite3", "genie_hermite")
@@ -47,7 +48,7 @@ class HeadReport:
     comparison: Comparison
 
     def save(self, path: Path) -> None:
-        """``path`` as PNG, and the numbers beside it as CSV."""
+        """``path`` as PNG, and the numbers as CSV in a file of the same name."""
         with open(path.with_suffix(".csv"), "w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(("kind", "solver", "nfe", "gamma_low", "gamma_high", "samples", "target_rms", "error"))
@@ -129,6 +130,40 @@ def report(
     bands = derivative_errors(model.head, (held_out.chunk(number, model.head) for number in range(chunks)))
     options = {name: {"derivative": model.head.config.derivative} for name in solvers if name.startswith("genie_")}
     compared = compare(
-        model, model.schedule, solvers, nfes, shape=shape, seed=seed, cond=cond, grid=grid, options=options
+        model, model.model.schedule, solvers, nfes, shape=shape, seed=seed, cond=cond, grid=grid, options=options
     )
     return HeadReport(bands, compared)
+
+
+def card(head: Head, options: DistillOptions, found: HeadReport) -> str:
+    """Markdown: what the head is, how it was made and how good it is on held-out data."""
+    pointwise = options.target == "pointwise"
+    derivative = head.config.derivative
+    target = "gamma d epsilon/d gamma" if pointwise else "the defect of steps of genie_hermite"
+    unused = (
+        {"values", "nfes", "grids", "trajectories", "pool_steps", "forced_steps"}
+        if pointwise
+        else {"gamma_max", "weighting"}
+    )
+    used = {name: value for name, value in asdict(options).items() if name not in unused}
+    parameters = sum(p.numel() for p in head.parameters())
+    lines = [
+        "# A GENIE head",
+        "",
+        f"Predicts {target}, from the last feature map of the network that",
+        "it was distilled from: `genie_samplers.genie.with_head(model, folder)`, for plans with",
+        f'derivative="{derivative}" such as '
+        "those of `genie_ttm2` and `genie_hermite3`. Dockhorn, Vahdat and Kreis, arXiv 2210.05475.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| parameters | {parameters:,}, stored as float16 |",
+        *(f"| {name} | {value} |" for name, value in used.items() if value not in ("", None)),
+        "",
+        f"Error of {target} on held-out data, relative to its rms; RMSE of solvers to the fine solution from held-out",
+        "latents:",
+        "",
+        str(found),
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,9 +1,9 @@
-"""The defects of a plan's steps: what they miss of fine trajectories, alone or after steps that a head has corrected."""
+"""The defects of a plan's steps: what they miss of fine trajectories, alone or after steps that a head has led."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,8 +13,8 @@ from ...models import WrappedModel
 from ...plan import Combination, Plan, Row
 from ...run import Call, PlanState, Program, ask, row_labels, run_rows
 from ..heads.correction import CorrectionHead
+from ..heads.features import input_scale, step_features
 from ..heads.headed import CorrectedModel
-from ..heads.step_features import step_features
 from .trajectories import Trajectories, amplification
 
 __all__ = ["LedStep", "StepDefect", "led_steps", "step_defects"]
@@ -25,29 +25,30 @@ class StepDefect:
     """A step on trajectories, and what its defect does to the last state.
 
     x, end: where it starts and should end. epsilons: its own and the earlier ones that it reads, newest first; all
-    [B, ...]. row: the weights of these in the step, the head's among them. features: as of :func:`step_features`. label:
-    the network's own. gain: change that a correction of one makes of the last state.
+    [B, ...]. weights: of these in the row, the head's among them. features: as of :func:`step_features`. scale: as of
+    :func:`input_scale`. label: the network's own. gain: change that a correction of one makes of the last state.
     """
 
     x: Tensor
     end: Tensor
     epsilons: Sequence[Tensor]
-    row: Combination
+    weights: Combination
     features: Tensor
+    scale: float
     label: float
     gain: float
 
     def correction(self, sample: int | slice = slice(None)) -> Tensor:
         """What would let the step end on the trajectories, or on that one."""
-        reached = self.row.x * self.x[sample]
-        for weight, epsilon in zip((self.row.y[0], *self.row.history), self.epsilons, strict=True):
+        reached = self.weights.x * self.x[sample]
+        for weight, epsilon in zip((self.weights.y[0], *self.weights.history), self.epsilons, strict=True):
             reached = reached + weight * epsilon[sample]
-        return (self.end[sample] - reached) / self.row.y[1]
+        return (self.end[sample] - reached) / self.weights.y[1]
 
     def history(self, sample: int, memory: int) -> list[Tensor]:
         """The earlier epsilons of a trajectory, and zeros up to ``memory`` of them."""
-        known = [epsilon[sample] for epsilon in self.epsilons[1:]]
-        return known + [torch.zeros_like(self.x[sample])] * (memory - len(known))
+        earlier = [epsilon[sample] for epsilon in self.epsilons[1:]]
+        return earlier + [torch.zeros_like(self.x[sample])] * (memory - len(earlier))
 
 
 def step_defects(plan: Plan, fine: Trajectories, memory: int, deviation: float) -> list[StepDefect]:
@@ -58,6 +59,7 @@ def step_defects(plan: Plan, fine: Trajectories, memory: int, deviation: float) 
     features = torch.from_numpy(step_features(plan, memory)).to(fine.states[0])
     ends = np.array(plan.recipe.grid[1:])  # type: ignore[union-attr]
     grows = amplification(plan.schedule, ends, deviation)
+    scales = input_scale(plan.schedule, np.array(plan.times))
     epsilons = [
         epsilon if row.calls else row.converted[0].p * x  # the analytic first step
         for row, x, epsilon in zip(plan.rows, fine.states[:-1], fine.epsilons, strict=True)
@@ -67,12 +69,9 @@ def step_defects(plan: Plan, fine: Trajectories, memory: int, deviation: float) 
         if row.outputs < len(plan.outputs):
             continue
         read = [epsilons[number], *(epsilons[entry.row] for entry in row.history)]
-        gain = float(row.x.y[1] * grows[number])
-        found.append(
-            StepDefect(
-                fine.states[number], fine.states[number + 1], read, row.x, features[number], fine.labels[number], gain
-            )
-        )  # fmt: skip
+        gain, scale = float(row.x.y[1] * grows[number]), float(scales[number])
+        x, end, label = fine.states[number], fine.states[number + 1], fine.labels[number]
+        found.append(StepDefect(x, end, read, row.x, features[number], scale, label, gain))
     return found
 
 
@@ -101,24 +100,23 @@ def led_steps(
     labels = row_labels(corrected, plan, len(x), x.device)
     program = Program.of(plan, device=x.device, dtype=x.dtype, model_dtype=model.dtype)
     state, found = PlanState(program, x), []
-    made: list[tuple[tuple[Tensor, ...], Tensor]] = []  # the head's arguments and maps, of the row that is running
+    made: list[LedStep] = []  # in the row that is running, the correction as the head made it
 
     def answer(call: Call, state: PlanState) -> tuple[Tensor, ...] | Tensor:
         if call.unread:
             return ask(corrected, call, state, labels[call.row], cond)
         output, inputs = corrected.evaluate(state.model_input, labels[call.row], state.history, **cond)
         maps = head(*inputs)
-        x, epsilon, history, last, features = inputs
-        history = [value.clone() for value in history]  # the state's own, as x is
-        history += [torch.zeros_like(x)] * (head.config.memory - len(history))
-        made.append(((x.clone(), epsilon, history, last, features), maps))
+        unit, epsilon, history, last, features = inputs
+        history = [value.clone() for value in history]  # the state's own
+        history += [torch.zeros_like(unit)] * (head.config.memory - len(history))
+        made.append(LedStep(unit, epsilon, history, last, features, _correction(plan.rows[call.row], maps)))
         return output, *maps.chunk(3, dim=1)
 
     def after(call: Call, _: object) -> None:
         if made:
-            row, (inputs, maps) = plan.rows[call.row], made.pop()
-            missed = (fine.states[call.row + 1][samples] - state.x) / row.x.y[1]
-            found.append(LedStep(*inputs, _correction(row, maps) + missed))
+            led, missed = made.pop(), fine.states[call.row + 1][samples] - state.x
+            found.append(replace(led, target=led.target + missed / plan.rows[call.row].x.y[1]))
 
     run_rows(state, answer, after)
     return found

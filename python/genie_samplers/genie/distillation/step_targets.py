@@ -1,4 +1,4 @@
-"""Step-scale targets: what the network's own fine trajectories say that the steps of some plans defect."""
+"""Step-scale targets: the defects of the steps of some plans on the network's own fine trajectories."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ..._arguments import integer
-from ...models.wrap import WrappedModel
+from ...models import WrappedModel
 from ...plan import Plan
 from ..heads.correction import CorrectionConfig
-from ..heads.step_features import step_features
+from ..heads.features import step_features
 from .data import Data
 from .step_defects import StepDefect, led_steps, step_defects
 from .targets import Targets
@@ -40,14 +40,14 @@ class _Solved:
     carried: float
 
     @staticmethod
-    def of(plan: Plan, fine: Trajectories, steps: Sequence[StepDefect]) -> _Solved:
+    def of(plan: Plan, fine: Trajectories, defects: Sequence[StepDefect]) -> _Solved:
         errors, carried, deviation = [], 0.0, torch.zeros_like(fine.states[0], dtype=torch.float64)
-        for step in steps:
-            change = step.gain * step.correction().double()
+        for defect in defects:
+            change = defect.gain * defect.correction().double()
             deviation += change
             errors.append(float(change.square().sum()) / len(change))
             carried += float(deviation.square().sum()) / len(change)
-        return _Solved(plan, fine, steps, np.array(errors), carried)
+        return _Solved(plan, fine, defects, np.array(errors), carried)
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ class StepTargets:
         if plan.recipe.grid[-1] == plan.schedule.t_zero:
             raise ValueError("plan: ends at gamma = 0; give one that ends before, its last step has no correction")
         step_features(plan, self.head.memory)  # or why the head is not for this plan
-        if all(step.outputs < len(plan.outputs) for step in plan.rows):
-            raise ValueError("plan: no step reads a correction; give more evaluations or a larger derivative_below")
+        if all(row.outputs < len(plan.outputs) for row in plan.rows):
+            raise ValueError("plan: no row reads a correction; give more evaluations or a larger derivative_below")
 
     @cached_property
     def widest(self) -> float:
@@ -121,20 +121,20 @@ class StepTargets:
     def _drawn(self, pool: _Pool, rng: np.random.Generator) -> Targets:
         """Steps from the fine trajectories."""
         strata = (np.arange(self.size) + rng.random(self.size)) / self.size
-        rows = np.searchsorted(np.cumsum(pool.chance)[:-1], strata)
+        places = np.searchsorted(np.cumsum(pool.chance)[:-1], strata)
         samples = rng.integers(0, self.trajectories, self.size)
-        drawn = [(*pool.steps[row], int(sample)) for row, sample in zip(rows, samples, strict=True)]
-        x, epsilon, features, target, *history = (
+        drawn = [(*pool.steps[place], int(sample)) for place, sample in zip(places, samples, strict=True)]
+        x, scaled, epsilon, features, target, *history = (
             torch.stack(values)
             for values in zip(*(self._shown(defect, sample) for defect, _, sample in drawn), strict=True)
         )
-        cond = {name: torch.stack([known[name][sample] for _, known, sample in drawn]) for name in self.data.cond}
+        cond = {name: torch.stack([given[name][sample] for _, given, sample in drawn]) for name in self.data.cond}
         labels = torch.tensor([defect.label for defect, _, _ in drawn], dtype=x.dtype, device=x.device)
         with self.head.captured(self.model.network) as captured:
             self.model(x, labels, **cond)
-        weight = torch.from_numpy(pool.weight[rows]).to(x.device)
+        weight = torch.from_numpy(pool.weight[places]).to(x.device)
         return Targets(
-            (x, epsilon, history, captured.last, features), target, torch.exp(features[:, 0].double()), weight
+            (scaled, epsilon, history, captured.last, features), target, torch.exp(features[:, 0].double()), weight
         )
 
     def _led(self, pool: _Pool, rng: np.random.Generator, head: nn.Module) -> Targets:
@@ -150,9 +150,9 @@ class StepTargets:
         return Targets((x, epsilon, history, last, features), target, torch.exp(features[:, 0].double()), weight)
 
     def _shown(self, defect: StepDefect, sample: int) -> tuple[Tensor, ...]:
-        """x, epsilon, the features of the step, its target, and the history."""
-        history = defect.history(sample, self.head.memory)
-        return defect.x[sample], defect.epsilons[0][sample], defect.features, defect.correction(sample), *history
+        """x, the head's x, epsilon, the features of the step, its target, and the history."""
+        x, history = defect.x[sample], defect.history(sample, self.head.memory)
+        return x, defect.scale * x, defect.epsilons[0][sample], defect.features, defect.correction(sample), *history
 
     def _pool_of(self, index: int) -> _Pool:
         """The pool of this number, which is kept until another one is asked for."""

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...flow.total_derivative import coefficients_at, differentiate
-from ...forward_mode.linearize import linearize
-from ...models.wrap import WrappedModel
-from ..expand_like import expand_like
+from ...flow import coefficients_at, differentiate
+from ...forward_mode import linearize
+from ...models import WrappedModel
+from ..heads.features import expand_like, input_scale
 from ..heads.head import HeadConfig
 from .data import Data
 
@@ -23,8 +23,8 @@ __all__ = ["PointwiseTargets", "Source", "Targets"]
 class Targets:
     """One chunk: what the head is given, and what it is to return there, [b, ...].
 
-    inputs: arguments of the head, x and epsilon first. target: gamma times the derivative of epsilon, or the correction
-    of that. gamma: float64 [b]. weight: float64 [b], or None: that of the loss.
+    inputs: arguments of the head, x (times :func:`input_scale`) and epsilon first. target: gamma times the derivative
+    of epsilon, or the correction of that. gamma: float64 [b]. weight: float64 [b], or None: that of the loss.
     """
 
     inputs: tuple[Any, ...]
@@ -68,18 +68,19 @@ class PointwiseTargets:
         t = np.clip(self.model.schedule.time_of_gamma(np.exp(low + (high - low) * place)), self.t_min, self.t_max)
         noise = torch.from_numpy(rng.standard_normal(images.shape, dtype=np.float32)).to(images)
         schedule = self.model.schedule
-        alpha, sigma = (
-            expand_like(torch.from_numpy(f(t)).to(images), images) for f in (schedule.alpha, schedule.sigma)
+        alpha, sigma, scale = (
+            expand_like(torch.from_numpy(values).to(images), images)
+            for values in (schedule.alpha(t), schedule.sigma(t), input_scale(schedule, t))
         )
         x = alpha * images + sigma * noise
-        path = coefficients_at(self.model, x, torch.from_numpy(t))
+        flow = coefficients_at(self.model, x, torch.from_numpy(t))
 
         def network(x: Tensor, label: Tensor) -> Tensor:
             return self.model(x, label, **cond)
 
         with self.head.captured(self.model.network) as features:
-            at = linearize(network, x, path.label)
-        found = differentiate(at, path)
+            at = linearize(network, x, flow.label)
+        found = differentiate(at, flow)
         gamma = torch.from_numpy(schedule.gamma(t)).to(x.device)
-        inputs = (x, found.epsilon, features.last, features.embedding, gamma.to(x))
+        inputs = (scale * x, found.epsilon, features.last, features.embedding, gamma.to(x))
         return Targets(inputs, found.gamma_d_epsilon, gamma)

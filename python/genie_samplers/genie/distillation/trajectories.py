@@ -12,7 +12,7 @@ from torch import Tensor
 from genie_ext import Noise, normal_fill
 
 from ... import grids, predictions
-from ...models.wrap import WrappedModel
+from ...models import WrappedModel
 from ...plan import Plan
 from ...run import Call, PlanState, Program, row_labels, run_rows
 from ...run.inputs import signed_seed
@@ -70,7 +70,7 @@ def fine_trajectories(
     states, predicted = (list(map(torch.cat, zip(*parts_of, strict=True))) for parts_of in zip(*solved, strict=True))
     columns = zip(*predictions.to_epsilon(model.outputs[0], model.schedule, times[:-1]), strict=True)
     epsilons = [float(p) * at + float(q) * out for (p, q), at, out in zip(columns, states[:-1], predicted, strict=True)]
-    return Trajectories(states, epsilons, model.label(times[:-1]).tolist(), cond)
+    return Trajectories(states, epsilons, np.asarray(model.label(times[:-1]), dtype=np.float64).tolist(), cond)
 
 
 def _solve(

@@ -1,1 +1,1 @@
-"""Heads on the features of a U-Net, that predict the derivative of epsilon or what steps lack."""
+"""Heads on the features of a U-Net, that predict the derivative of epsilon or the defects of steps."""

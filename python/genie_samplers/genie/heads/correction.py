@@ -1,4 +1,4 @@
-"""A head that looks back: the defect of a step of a multistep method, from the network's features and its predictions."""
+"""A head of corrections: the defect of a multistep step, from the network's features and its predictions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..._arguments import integer
-from ..expand_like import expand_like
-from .features import LAST_LAYER, Features, captured, check_sizes, groups, sizes, width_of
+from .features import LAST_LAYER, Features, captured, check_sizes, expand_like, groups, sizes, width_of
 
 __all__ = ["CorrectionConfig", "CorrectionHead", "divided_differences"]
 
@@ -55,7 +54,7 @@ class CorrectionConfig:
         return CorrectionConfig(known.channels, known.features, width_of(known, width), memory, last_layer)
 
     def check_fits(self, network: nn.Module) -> None:
-        """ValueError where the network lacks this head's layer, or has it in another size, as far as can be read."""
+        """ValueError where the network has no layer of this name, or has it in another size, as far as can be read."""
         check_sizes(self, network, self.last_layer)
 
     def captured(self, network: Any) -> AbstractContextManager[Features]:
@@ -93,9 +92,9 @@ class CorrectionHead(nn.Module):
     def forward(self, x: Tensor, epsilon: Tensor, history: Sequence[Tensor], last: Tensor, step: Tensor) -> Tensor:
         """-> [B, 3 C, H, W]: c1, c2, c3.
 
-        x, epsilon: [B, C, H, W]. history: earlier predictions, newest first, as many as there are; last: [B, F, H, W].
-        step: [B, 2 + memory], log gamma, then the falls of log gamma over the step and over those before, zero for
-        those that the polynomial does not span.
+        x (times :func:`input_scale`), epsilon: [B, C, H, W]. history: earlier predictions, newest first, as many as
+        there are; last: [B, F, H, W]. step: [B, 2 + memory], log gamma, then the falls of log gamma over the step and
+        over those before, zero for those that the polynomial does not span.
         """
         log_gamma, widths = step[:, 0], step[:, 1:]
         size = torch.sqrt(1.0 + torch.exp(2.0 * log_gamma))

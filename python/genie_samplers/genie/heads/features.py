@@ -1,4 +1,4 @@
-"""What a U-Net knows already: its last feature map and its time embedding, read by hooks while it runs."""
+"""What heads are given: features of the U-Net, read by hooks while it runs, and of the plan's step."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..._arguments import integer
+from ...plan import Plan, Recipe
+from ...schedules import Schedule
 
 __all__ = [
     "EMBEDDING_LAYER",
@@ -18,8 +22,11 @@ __all__ = [
     "Sizes",
     "captured",
     "check_sizes",
+    "expand_like",
     "groups",
+    "input_scale",
     "sizes",
+    "step_features",
     "width_of",
 ]
 
@@ -93,7 +100,7 @@ def sizes(network: nn.Module, last_layer: str, embedding_layer: str | None = Non
         raise ValueError(
             f"network: the sizes of {type(network).__name__} cannot be read from {last_layer!r}, {embedding_layer!r} "
             f"and its config ({found}); it needs as many in_channels as out_channels, so no learned variance and "
-            "nothing beside the state; wrap it so, and pass the head's config"
+            "nothing but the state; wrap it so, and pass the head's config"
         )
     return Sizes(**found)  # type: ignore[arg-type]
 
@@ -130,3 +137,48 @@ def _readable(network: nn.Module, last_layer: str, embedding_layer: str | None) 
         linear = [module.out_features for module in mlp.modules() if isinstance(module, nn.Linear)]
         embedding = linear[-1] if linear else None
     return {"channels": channels if alike else None, "features": features, "embedding": embedding}
+
+
+def step_features(plan: Plan, memory: int) -> NDArray[np.float64]:
+    """[rows, 2 + memory]: log gamma, then its falls over the step and over those before that the polynomial spans.
+
+    Rows that read no correction are zero. ValueError for a plan to which a head of corrections does not belong: of
+    another variable than log gamma or of another quantity than epsilon, rising, or of longer memory.
+    """
+    recipe = _checked_recipe(plan, memory)
+    log_gamma = plan.schedule.log_gamma(np.array([*plan.times, recipe.grid[-1]]))
+    found = np.zeros((len(plan.times), 2 + memory))
+    for number, row in enumerate(plan.rows):
+        if row.outputs > 1:
+            nodes = log_gamma[[number + 1, number, *(entry.row for entry in row.history)]]
+            found[number, 0], found[number, 1 : len(nodes)] = log_gamma[number], np.diff(nodes)
+    return found
+
+
+def _checked_recipe(plan: Plan, memory: int) -> Recipe:
+    recipe = plan.recipe
+    if recipe is None or recipe.options.get("variable") != "log_gamma" or plan.quantity != "epsilon":
+        found = f"variable={recipe.options.get('variable')!r}" if recipe else "without a recipe"
+        raise ValueError(
+            f"plan: {found}, of {plan.quantity}; a head of corrections knows polynomials of epsilon in log gamma, make "
+            "the plan with make_plan and variable='log_gamma', quantity='epsilon'"
+        )
+    if plan.rising:
+        raise ValueError("plan: encodes; a head of corrections knows steps to smaller gamma, use derivative='exact'")
+    longest = max((len(row.history) for row in plan.rows if row.outputs > 1), default=0)
+    if longest > memory or any(entry.h for row in plan.rows for entry in row.history):
+        raise ValueError(
+            f"plan: reads {longest} earlier predictions, or earlier derivatives; the head knows {memory} predictions, "
+            "give smaller values= and derivatives=1"
+        )
+    return recipe
+
+
+def input_scale(schedule: Schedule, times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What heads are given states times, so that they are of unit size on every schedule: 1/sqrt(alpha^2 + sigma^2)."""
+    return 1.0 / np.hypot(schedule.alpha(times), schedule.sigma(times))
+
+
+def expand_like(values: Tensor, like: Tensor) -> Tensor:
+    """values [B] or [B, C] with dimensions of one behind them, so that they broadcast with ``like`` [B, C, ...]."""
+    return values.reshape(*values.shape, *(1,) * (like.ndim - values.ndim))

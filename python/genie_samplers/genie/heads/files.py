@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...models.wrap import WrappedModel
+from ...models import WrappedModel
 from .correction import CorrectionConfig, CorrectionHead
 from .head import GenieHead, HeadConfig
 

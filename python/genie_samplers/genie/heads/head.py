@@ -52,7 +52,7 @@ class HeadConfig:
         return HeadConfig(*known, width_of(known, width), normalize, scaled, last_layer, embedding_layer)
 
     def check_fits(self, network: nn.Module) -> None:
-        """ValueError where the network lacks this head's layers, or has them in other sizes, as far as can be read."""
+        """ValueError where the network has no such layers, or has them in other sizes, as far as can be read."""
         check_sizes(self, network, self.last_layer, self.embedding_layer)
 
     def captured(self, network: Any) -> AbstractContextManager[Features]:
@@ -85,13 +85,16 @@ class GenieHead(nn.Module):
         self.norm_out = nn.GroupNorm(per_group, width, _NORM_EPS)
         self.conv_out = nn.Conv2d(width, 3 * config.channels, 3, padding=1)
         for module in (self.conv_in, self.conv1, self.embedding, self.conv2, self.conv_out):
-            fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(module.weight)
-            bound = 0.0 if module is self.conv_out else math.sqrt(6.0 / (fan_in + fan_out))
+            outputs, inputs, area = len(module.weight), module.weight.shape[1], module.weight[0, 0].numel()
+            bound = 0.0 if module is self.conv_out else math.sqrt(6.0 / (inputs * area + outputs * area))
             nn.init.uniform_(module.weight, -bound, bound)
             nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, epsilon: Tensor, last: Tensor, embedding: Tensor, gamma: Tensor) -> Tensor:
-        """x, epsilon [B, C, H, W]; last [B, F, H, W]; embedding [B, E]; gamma [B] -> [B, 3 C, H, W]: k1, k2, k3."""
+        """-> [B, 3 C, H, W]: k1, k2, k3.
+
+        x (times :func:`input_scale`), epsilon: [B, C, H, W]; last: [B, F, H, W]; embedding: [B, E]; gamma: [B].
+        """
         if self.norm_features is not None:
             last = self.norm_features(last)
         h = self.conv_in(torch.cat([x, epsilon, last], dim=1))

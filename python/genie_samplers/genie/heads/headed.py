@@ -5,44 +5,43 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ... import predictions
-from ...models.wrap import WrappedModel
+from ...models import WrappedModel
 from ...plan import Plan
-from ..expand_like import expand_like
 from ..extended import ExtendedModel
 from .correction import CorrectionHead
-from .features import Features
+from .features import Features, expand_like, input_scale, step_features
 from .files import Head, check_network, load_head
 from .head import GenieHead
-from .step_features import step_features
 
 __all__ = ["CorrectedModel", "HeadedModel", "with_head"]
 
 
-class HeadedModel(ExtendedModel):
+AnyHead = TypeVar("AnyHead", GenieHead, CorrectionHead)
+
+
+class HeadedModel(ExtendedModel, Generic[AnyHead]):
     """Made by :func:`with_head`; plans with derivative="head" run it, or "correction" (:class:`CorrectedModel`)."""
 
-    head: Head
-
-    def __init__(self, model: WrappedModel, head: Head) -> None:
+    def __init__(self, model: WrappedModel, head: AnyHead) -> None:
         super().__init__(model, head.config.outputs)
         self.head = head
 
-    def labels(self, plan: Plan) -> NDArray[np.float64]:
-        """[rows, 4]: the network's label, p and q of epsilon = p x + q output, and gamma."""
-        times = np.asarray(plan.times)
-        to_epsilon = predictions.to_epsilon(self.model.outputs[0], self.model.schedule, times)
+    def label(self, times: NDArray[np.float64]) -> NDArray[np.float64]:  # type: ignore[override]
+        """[n, 5]: the network's label, p and q of epsilon = p x + q output, :func:`input_scale`, and gamma."""
+        schedule = self.model.schedule
+        to_epsilon = predictions.to_epsilon(self.model.outputs[0], schedule, times)
         label = np.asarray(self.model.label(times), dtype=np.float64)
-        return np.stack([label, *to_epsilon, self.model.schedule.gamma(times)], axis=-1)
+        return np.stack([label, *to_epsilon, input_scale(schedule, times), schedule.gamma(times)], axis=-1)
 
     def __call__(self, x: Tensor, t: Tensor, *, history: Sequence[Tensor] = (), **cond: Any) -> tuple[Tensor, ...]:
-        """x [B, C, H, W], t [B, 4 or more] -> the network's prediction and the head's maps, of its dtype, like x."""
+        """x [B, C, H, W], t [B, 5 or more] -> the network's prediction and the head's maps, of its dtype, like x."""
         if self.count == 1:
             return (self.model(x, t[:, 0], **cond),)
         output, inputs = self.evaluate(x, t, history, **cond)
@@ -53,23 +52,21 @@ class HeadedModel(ExtendedModel):
         self, x: Tensor, t: Tensor, history: Sequence[Tensor] = (), **cond: Any
     ) -> tuple[Tensor, tuple[Any, ...]]:
         """The network's prediction, and what the head is given: its arguments, in its dtype."""
-        label, p, q = t[:, :3].unbind(1)
+        label, p, q, scale = t[:, :4].unbind(1)
         with self.head.config.captured(self.model.network) as features:
             output = self.model(x, label, **cond)
         epsilon = expand_like(p, x) * x + expand_like(q, x) * output  # float32 where x is less: p and q may be large
-        return output, self._head_inputs(x, epsilon, features, t[:, 3:], history)
+        return output, self._head_inputs(expand_like(scale, x) * x, epsilon, features, t[:, 4:], history)
 
     @abstractmethod
     def _head_inputs(
         self, x: Tensor, epsilon: Tensor, features: Features, step: Tensor, history: Sequence[Tensor]
     ) -> tuple[Any, ...]:
-        """step: [B, ...], the columns of the label after those of epsilon."""
+        """x: of unit size. step: [B, ...], the columns of the label after those of x and epsilon."""
 
 
-class PointwiseModel(HeadedModel):
+class PointwiseModel(HeadedModel[GenieHead]):
     """With a head of the derivative itself."""
-
-    head: GenieHead
 
     def _head_inputs(
         self, x: Tensor, epsilon: Tensor, features: Features, step: Tensor, history: Sequence[Tensor]
@@ -78,18 +75,17 @@ class PointwiseModel(HeadedModel):
         return tuple(v.to(self.head.conv_in.weight.dtype) for v in inputs)
 
 
-class CorrectedModel(HeadedModel):
+class CorrectedModel(HeadedModel[CorrectionHead]):
     """With a head of corrections, which reads the earlier predictions that the row of the plan reads."""
 
-    head: CorrectionHead
     reads_history = True
 
     def labels(self, plan: Plan) -> NDArray[np.float64]:
-        """[rows, 5 + memory]: as of :class:`HeadedModel`, with the columns of :func:`step_features` for gamma."""
-        labels = super().labels(plan)
+        """[rows, 6 + memory]: as of ``label``, with the columns of :func:`step_features` for gamma."""
+        labels = self.label(np.asarray(plan.times))
         if self.count == 1:
             return labels
-        return np.concatenate([labels[:, :3], step_features(plan, self.head.config.memory)], axis=1)
+        return np.concatenate([labels[:, :4], step_features(plan, self.head.config.memory)], axis=1)
 
     def _head_inputs(
         self, x: Tensor, epsilon: Tensor, features: Features, step: Tensor, history: Sequence[Tensor]
