@@ -6,10 +6,11 @@ same bits.
 
 from . import _schema  # noqa: F401  registers the ops with torch.library
 from ._autograd import wants_gradients
-from ._dispatch import backends, resolve, use_backend
+from ._dispatch import available_backends, backends, resolve, use_backend
 from ._prepare import prepare
 from .ops.fused_step import StepResult, fused_step
-from .ops.fused_step.contract import FusedStepCall, row_columns
+from .ops.fused_step.columns import column_names, row_columns
+from .ops.fused_step.contract import FusedStepCall
 from .ops.jvp_distill_loss import jvp_distill_loss
 from .ops.noise import Noise
 from .ops.normal_fill import normal_fill
@@ -24,7 +25,9 @@ __all__ = [
     "NormalFillCall",
     "Prepared",
     "StepResult",
+    "available_backends",
     "backends",
+    "column_names",
     "fused_step",
     "jvp_distill_loss",
     "normal_fill",

@@ -55,9 +55,7 @@ def test_fused_step_makes_none(state):
     )
     inputs, flags = case.inputs(), torch.zeros(case.batch, dtype=torch.int32)
     with NoFloat64():
-        result = fused_step(
-            **inputs, aux_out=True, store=[True, True], x_in=BF16, nonfinite=flags, backend="reference"
-        )
+        result = fused_step(**inputs, aux_out=True, store=[True, True], x_in=BF16, nonfinite=flags, backend="reference")
     assert bool(result.out.isfinite().all())
 
 
