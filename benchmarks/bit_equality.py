@@ -47,9 +47,9 @@ def lanes() -> list[Lane]:
     gpu = torch.cuda.is_available()
     if not gpu:  # before triton is imported
         os.environ.setdefault("TRITON_INTERPRET", "1")
-    state = genie_ext.backends()["fused_step"]
+    available = genie_ext.available_backends("fused_step")
     home = {"cpu": "cpu", "cuda": "cuda", "triton": "cuda" if gpu else "cpu"}
-    native = [Lane(backend, device) for backend, device in home.items() if state[backend] == "available"]
+    native = [Lane(backend, device) for backend, device in home.items() if backend in available]
     return [*native, *([Lane("reference", "cuda")] if gpu else [])]
 
 

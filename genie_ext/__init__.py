@@ -6,11 +6,12 @@ same bits.
 
 from . import _schema  # noqa: F401  registers the ops with torch.library
 from ._autograd import wants_gradients
-from ._dispatch import backends, resolve, use_backend
+from ._dispatch import available_backends, backends, resolve, use_backend
 from ._prepare import prepare, prepare_rows
 from ._torch_private import times_written
 from .ops.fused_step import StepResult, fused_step
-from .ops.fused_step.contract import FusedStepCall, row_columns
+from .ops.fused_step.columns import column_names, row_columns
+from .ops.fused_step.contract import FusedStepCall
 from .ops.fused_step.rows import PreparedRows, StepRows
 from .ops.jvp_distill_loss import jvp_distill_loss
 from .ops.noise import Noise
@@ -28,7 +29,9 @@ __all__ = [
     "PreparedRows",
     "StepResult",
     "StepRows",
+    "available_backends",
     "backends",
+    "column_names",
     "fused_step",
     "jvp_distill_loss",
     "normal_fill",

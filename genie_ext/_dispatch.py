@@ -1,7 +1,8 @@
 """Which backend runs an op, and why not another.
 
 ``auto`` prefers cuda > triton > reference on a GPU and cpu > reference on the CPU; any other device runs on the
-reference. An explicit request (argument, ``with use_backend(...)``, the variable GENIE_EXT_BACKEND; in this order)
+reference. As long as no run on a GPU has shown that the CUDA kernels are right, it prefers triton > cuda there, and says
+so. An explicit request (argument, ``with use_backend(...)``, the variable GENIE_EXT_BACKEND; in this order)
 works or raises.
 """
 
@@ -20,11 +21,23 @@ from typing import Any
 
 import torch
 
-__all__ = ["BACKENDS", "OPS", "backends", "native_module", "requested", "resolve", "use_backend"]
+__all__ = [
+    "BACKENDS",
+    "OPS",
+    "VERIFIED_ON_GPU",
+    "available_backends",
+    "backends",
+    "native_module",
+    "requested",
+    "resolve",
+    "use_backend",
+]
 
 OPS = ("fused_step", "normal_fill", "jvp_distill_loss")
 BACKENDS = ("reference", "cpu", "cuda", "triton")
-_PREFERRED = {"cpu": ("cpu",), "cuda": ("cuda", "triton")}
+# The GPU backends that gave the reference's bits on a GPU, in a report of benchmarks/bit_equality.py that is kept under
+# benchmarks/results; tests/ops/test_verified.py holds this to the files there.
+VERIFIED_ON_GPU: frozenset[str] = frozenset()
 _CALL_LAYOUT = 5  # kCallLayout of csrc/read_calls.h
 _requested: ContextVar[str | None] = ContextVar("genie_ext_backend", default=None)
 
@@ -59,8 +72,10 @@ def resolve(op: str, device: torch.device, backend: str | None = None) -> tuple[
         if reason is not None:
             raise ValueError(f"backend={name!r} cannot run {op} on {device.type} tensors: {reason}")
         return name, _runner(op, name)
-    for candidate in _PREFERRED.get(device.type, ()):
+    for candidate in _preferred(device.type):
         if why_not(candidate, device) is None:
+            if device.type == "cuda" and candidate not in VERIFIED_ON_GPU:
+                _report_unverified(candidate)
             return candidate, _runner(op, candidate)
     _report_fallback(device)
     return "reference", _runner(op, "reference")
@@ -81,10 +96,37 @@ def why_not(backend: str, device: torch.device) -> str | None:
 
 
 def backends() -> dict[str, dict[str, str]]:
-    """op -> backend -> 'available' or the reason why not, each asked for the backend's own device type."""
-    home = {"reference": "cpu", "cpu": "cpu", "cuda": "cuda", "triton": _triton_device()}
-    state = {name: why_not(name, torch.device(home[name])) or "available" for name in BACKENDS}
+    """op -> backend -> 'available', 'available, not verified on a GPU', or the reason why not.
+
+    Each is asked for the backend's own device type; ``available_backends`` names those that can run.
+    """
+    state = {name: _state(name, torch.device(_home(name))) for name in BACKENDS}
     return {op: dict(state) for op in OPS}
+
+
+def available_backends(op: str) -> tuple[str, ...]:
+    """The backends that can run this op here, verified or not."""
+    if op not in OPS:
+        raise ValueError(f"op={op!r}; choose {', '.join(OPS)}")
+    return tuple(name for name in BACKENDS if why_not(name, torch.device(_home(name))) is None)
+
+
+def _home(backend: str) -> str:
+    """The device type that the backend is for."""
+    return {"reference": "cpu", "cpu": "cpu", "cuda": "cuda", "triton": _triton_device()}[backend]
+
+
+def _state(backend: str, device: torch.device) -> str:
+    if reason := why_not(backend, device):
+        return reason
+    verified = device.type != "cuda" or backend in VERIFIED_ON_GPU
+    return "available" if verified else "available, not verified on a GPU"
+
+
+def _preferred(device_type: str) -> tuple[str, ...]:
+    if device_type != "cuda":
+        return ("cpu",) if device_type == "cpu" else ()
+    return ("cuda", "triton") if "cuda" in VERIFIED_ON_GPU else ("triton", "cuda")
 
 
 def native_module() -> ModuleType | None:
@@ -151,12 +193,23 @@ def _runner(op: str, backend: str) -> Runner:
 
 @cache
 def _report_fallback(device: torch.device) -> None:
-    reasons = [f"{name}: {why_not(name, device)}" for name in _PREFERRED.get(device.type, ())]
+    reasons = [f"{name}: {why_not(name, device)}" for name in _preferred(device.type)]
     if reasons:
         warnings.warn(
             f"genie_ext runs on the slow reference backend for {device.type} tensors ({'; '.join(reasons)})",
             stacklevel=4,
         )
+
+
+@cache
+def _report_unverified(backend: str) -> None:
+    others = [name for name in ("cuda", "triton") if name != backend]
+    warnings.warn(
+        f"genie_ext runs on {backend} for cuda tensors, whose kernels no kept run has verified on a GPU; choose with "
+        f"backend=, use_backend(...) or GENIE_EXT_BACKEND: {backend}, {others[0]}, or the slow reference. "
+        "python -m benchmarks.bit_equality compares them here",
+        stacklevel=4,
+    )
 
 
 def _check_name(name: str, argument: str) -> None:

@@ -19,8 +19,7 @@ import genie_ext
 
 def native_backends() -> list[str]:
     """Every backend but the reference that can run here."""
-    states = genie_ext.backends()["fused_step"]
-    return [name for name, state in states.items() if state == "available" and name != "reference"]
+    return [name for name in genie_ext.available_backends("fused_step") if name != "reference"]
 
 
 @pytest.fixture(params=native_backends())

@@ -82,7 +82,7 @@ void launch(const char* name, void (*kernel)(Call), const Call& call, void* cuda
   cudaLaunchConfig_t config = {};
   config.gridDim = grid;
   config.blockDim = block;
-  config.stream = static_cast<cudaStream_t>(stream);
+  config.stream = static_cast<cudaStream_t>(cuda_stream);
   const cudaError_t error = cudaLaunchKernelEx(&config, kernel, call);
   if (error == cudaSuccess) return;
   static_cast<void>(cudaGetLastError());  // reported here; the next launch must not see it again

@@ -56,7 +56,7 @@ def by_duals(f: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def available() -> list[str | None]:
-    return [None, *(name for name, state in genie_ext.backends()["fused_step"].items() if state == "available")]
+    return [None, *genie_ext.available_backends("fused_step")]
 
 
 ALL = [(op, backend) for op in FUNCTIONS for backend in available()]

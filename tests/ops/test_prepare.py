@@ -83,7 +83,7 @@ def assert_all_same(written: dict[str, torch.Tensor], expected: dict[str, torch.
         assert_same_bits(tensor, expected[name], name)
 
 
-@pytest.fixture(params=[name for name, state in genie_ext.backends()["fused_step"].items() if state == "available"])
+@pytest.fixture(params=genie_ext.available_backends("fused_step"))
 def any_backend(request):
     """The reference too."""
     return request.param

@@ -5,6 +5,9 @@ Columns of a row, in this order (O outputs, H converted, K history, D draws; ``a
     p_h, Q[h, 0..O-1], b_h, r_h                              per converted output h: O + 3 columns
     W_s[x, (aux), y_1..y_H, history 0..K-1], C_s[0..D-1]     per state s: 1 + aux + H + K + D columns
     e                                                        1 column
+
+``genie_ext.column_names`` names them one by one, counting from 0: p0, q0.0, bound0, scale0, ..., x, aux, y0, history0,
+draw0, ..., those of the second state as aux.x, ..., and e as feed.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from ..._checks import (
 )
 from ..noise import Noise, check_noise
 from ..slots import SLOT, check_slot_count, slots_in
+from .columns import row_columns
 
 __all__ = [
     "MAX_CONVERTED",
@@ -42,7 +46,6 @@ __all__ = [
     "check_brought",
     "check_count",
     "check_counts",
-    "row_columns",
 ]
 
 MAX_OUTPUTS = 8
@@ -50,15 +53,6 @@ MAX_CONVERTED = 2
 MAX_HISTORY = 16
 MAX_DRAWS = 2
 _IN_PLACE = {("out", "x"), ("aux_out", "aux")}
-
-
-def row_columns(
-    *, outputs: int, converted: int, history: int, draws: int, aux: bool = False, aux_out: bool = False
-) -> int:
-    """Number of coefficients in a row of this layout (see the module's table)."""
-    convert = converted * (outputs + 3)
-    combine = 1 + aux + converted + history + draws
-    return convert + (1 + aux_out) * combine + 1
 
 
 @dataclass(slots=True)

@@ -26,7 +26,8 @@ from torch import Tensor
 from ..noise import Noise
 from ..prepared import Prepared
 from ..slots import SLOT
-from .contract import MAX_CONVERTED, MAX_DRAWS, MAX_HISTORY, FusedStepCall, row_columns
+from .columns import row_columns
+from .contract import MAX_CONVERTED, MAX_DRAWS, MAX_HISTORY, FusedStepCall
 
 __all__ = ["LAYOUT_COLUMNS", "GeneralRows", "PreparedRows", "StepRows", "check_rows"]
 

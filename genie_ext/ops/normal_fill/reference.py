@@ -23,7 +23,7 @@ from .constants import (
 )
 from .contract import NormalFillCall
 
-__all__ = ["box_muller", "normals", "philox", "run"]
+__all__ = ["box_muller", "normals", "philox", "run", "square_root"]
 
 _WORD = 0xFFFFFFFF
 
@@ -85,7 +85,24 @@ def _radius(word: Tensor) -> Tensor:
     f = ((reduced & 0x7FFFFF) + MANTISSA_ORIGIN).view(torch.float32) - 1.0
     f = torch.where(exponent == 0, -a, f)  # U >= 2/3: the low bits that 1 - a lost
     s = exponent.float() * _f32(MINUS_TWO_LN_2) + f * _horner(LOG, f)
-    return torch.sqrt(s.double()).float()  # torch's float32 sqrt is not correctly rounded on the CPU
+    return square_root(s)
+
+
+def square_root(s: Tensor) -> Tensor:
+    """The correctly rounded root of positive normal float32 values, which torch.sqrt gives on few devices.
+
+    s = M 4^q with integers 2^46 <= M < 2^48, so the root is R 2^q with the R of 24 bits that is nearest to sqrt(M):
+    R^2 - R < M <= R^2 + R. torch's root is at most two such steps away. float64 would do, but some devices lack it.
+    """
+    bits = s.view(torch.int32).long()
+    exponent = bits >> 23
+    shift = 24 - (exponent & 1)
+    m = ((bits & 0x7FFFFF) + 0x800000) << shift
+    lowest = (((exponent - shift - 150) >> 1) + 149) << 23  # the bits of R 2^q are these plus R
+    r = torch.sqrt(s).view(torch.int32).long() - lowest
+    for _ in range(2):
+        r = r + (m > r * r + r).long() - (m <= r * r - r).long()
+    return (lowest + r).int().view(torch.float32)
 
 
 def _cosine_sine(word: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode_temporarily
 
-from genie_ext import version
+from genie_ext import times_written
 
 from .rules import Call, Path, Push, pushforward
 
@@ -140,7 +140,7 @@ class _Recorder(TorchFunctionMode):
 
     def finished(self, value: Tensor) -> Tape | None:
         kept = ((ref(), before) for ref, before in self._operands)
-        if not self.safe or any(t is not None and version(t) != before for t, before in kept):
+        if not self.safe or any(t is not None and times_written(t) != before for t, before in kept):
             return None
         place = self._place(value)
         if place is None:
@@ -168,7 +168,7 @@ class _Recorder(TorchFunctionMode):
             return
         moving, values_of, places = zip(*reached, strict=True)
         push = pushforward(Call.of(func, args, named, moving), values_of, value)
-        self._operands += [(weakref.ref(t), version(t)) for _, t in operands]
+        self._operands += [(weakref.ref(t), times_written(t)) for _, t in operands]
         outputs = tuple(self._add(v) if _moves(v) else None for v in values)
         self.tape.add(Entry(push, places, outputs))
 
@@ -176,7 +176,7 @@ class _Recorder(TorchFunctionMode):
         if tensor.requires_grad:
             raise _Unsafe
         place = self.tape.place()
-        self._known[id(tensor)] = _Known(weakref.ref(tensor), place, version(tensor))
+        self._known[id(tensor)] = _Known(weakref.ref(tensor), place, times_written(tensor))
         return place
 
     def _place(self, tensor: Tensor) -> int | None:
@@ -185,7 +185,7 @@ class _Recorder(TorchFunctionMode):
 
     def _unchanged(self, tensor: Tensor) -> int | None:
         place = self._place(tensor)
-        if place is not None and self._known[id(tensor)].version != version(tensor):
+        if place is not None and self._known[id(tensor)].version != times_written(tensor):
             raise _Unsafe
         return place
 

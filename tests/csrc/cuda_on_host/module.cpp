@@ -11,7 +11,9 @@ void fused_step_cpu(const FusedStep& call, int) { fused_step_cuda(call, 0, nullp
 
 void normal_fill_cpu(const NormalFill& call, int) { normal_fill_cuda(call, 0, nullptr); }
 
-void jvp_distill_loss_cpu(const JvpDistillLoss& call, int) { jvp_distill_loss_cuda(call, 0, nullptr); }
+void jvp_distill_loss_cpu(const JvpDistillLoss& call, int) {
+  jvp_distill_loss_cuda(call, 0, nullptr);
+}
 
 void philox_block_cpu(const uint32_t counter[4], int64_t seed, uint32_t words[4]) {
   const PhiloxWords x = philox({counter[0], counter[1], counter[2], counter[3]}, philox_key(seed));
