@@ -46,7 +46,8 @@ def ask(model: Model, call: Call, state: PlanState, label: Tensor, cond: Mapping
 
     label: float32 [b] or [b, m]. ValueError where the network wrote into what it was given.
     """
-    network = model.conditional if call.calls == 1 and model.conditional is not None else model
+    guided = state.program.plan.guidance is not None  # only then a call of one half leaves out another
+    network = model.conditional if guided and call.calls == 1 and model.conditional is not None else model
     if call.unread and call.outputs:
         network = network.first(call.outputs)
     x = state.model_input
