@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
-import csv
+import json
 import math
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import nn
-from tqdm import tqdm
+from torch import Tensor, nn
+
+from ._arguments import integer, real
+from .files import (
+    Tensors,
+    clear_partials,
+    open_tensors,
+    replacing,
+    require,
+    shapes_of_module,
+    write_rows,
+    write_tensors,
+)
+from .run.progress import progress_bar
 
 __all__ = ["LOSS_WINDOW", "RunOptions", "TrainingRun", "loss_curve", "own_generator", "plot_loss"]
 
 LOSS_WINDOW = 100
+_FIX = "restore it, or remove it to begin anew"
+_NETWORK, _AVERAGE, _OPTIMIZER, _LOSSES, _RUN = "network.", "average.", "optimizer.", "losses", "run"
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What every run decides: its learning rate warms up, stays, and falls linearly over the last decay_fraction."""
+    """What every run decides: its learning rate warms up, stays, and falls linearly over the last decay_fraction.
+
+    ValueError or TypeError for numbers that make no run.
+    """
 
     steps: int
     learning_rate: float
@@ -33,6 +49,17 @@ class RunOptions:
     ema_decay: float
     seed: int = 0
     save_every: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "seed"):
+            integer(getattr(self, name), name, least=0)
+        for name in ("warmup_steps", "save_every"):
+            integer(getattr(self, name), name, least=1)
+        if not 0.0 < real(self.learning_rate, "learning_rate") < math.inf:
+            raise ValueError(f"learning_rate={self.learning_rate}: give a finite number > 0")
+        for name in ("decay_fraction", "ema_decay"):
+            if not 0.0 <= real(getattr(self, name), name) <= 1.0:
+                raise ValueError(f"{name}={getattr(self, name)}: give a number in 0..1")
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: warm-up, plateau, linear decay to zero."""
@@ -65,12 +92,19 @@ class TrainingRun(ABC):
         self.losses: list[float] = []
         self.writes = writes
         folder.mkdir(parents=True, exist_ok=True)
+        if writes:
+            clear_partials(self.checkpoint)
+            clear_partials(self.loss_table)
         if self.checkpoint.exists():
             self._load()
 
     @property
     def checkpoint(self) -> Path:
-        return self.folder / "checkpoint.pt"
+        return self.folder / "checkpoint.safetensors"
+
+    @property
+    def loss_table(self) -> Path:
+        return self.folder / "loss.csv"
 
     @property
     def device(self) -> torch.device:
@@ -83,9 +117,8 @@ class TrainingRun(ABC):
     def run(self, *, until: int | None = None) -> None:
         """Train to step ``until`` (``options.steps`` by default), saving now and then; a bar shows the recent loss."""
         end = self.options.steps if until is None else min(until, self.options.steps)
-        shown = None if self.writes else True  # None: on a terminal only
-        bar = tqdm(total=self.options.steps, initial=self.step, unit="step", dynamic_ncols=True, disable=shown)
-        with bar:
+        show = None if self.writes else False  # None: on a terminal only
+        with progress_bar(self.options.steps, show=show, unit="step", done=self.step, leave=True) as bar:
             while self.step < end:
                 self.losses.append(self._checked(self.take_step()))
                 self.step += 1
@@ -120,37 +153,45 @@ class TrainingRun(ABC):
             self.average[name].lerp_(value, 1.0 - decay)
 
     def save(self) -> None:
-        """Write the checkpoint atomically, and the loss curve beside it."""
+        """Write the checkpoint, and the loss curve beside it, each whole or not at all. Needs safetensors."""
         if not self.writes:
             return
-        state = {
-            "step": self.step,
-            "options": asdict(self.options),
-            "losses": self.losses,
-            "network": self.network.state_dict(),
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
-        }
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, self.checkpoint)
-        with open(self.folder / "loss.csv", "w", newline="") as file:
-            csv.writer(file).writerows([("step", "loss"), *((n, f"{m:.5f}") for n, m in loss_curve(self.losses))])
+        tensors = {_LOSSES: torch.tensor(self.losses, dtype=torch.float64)}
+        for prefix, values in ((_NETWORK, self.network.state_dict()), (_AVERAGE, self.average)):
+            tensors |= {prefix + name: value for name, value in values.items()}
+        tensors |= {_OPTIMIZER + name: value for name, value in _optimizer_tensors(self.optimizer)}
+        run = {"step": self.step, "options": asdict(self.options), "optimizer": _optimizer_settings(self.optimizer)}
+        write_tensors(self.checkpoint, tensors, {_RUN: run})
+        write_rows(self.loss_table, [("step", "loss"), *((n, f"{m:.5f}") for n, m in loss_curve(self.losses))])
 
     def _load(self) -> None:
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        self._check_same_run(state.get("options", {}))
-        self.step, self.losses = state["step"], state["losses"]
-        self.network.load_state_dict(state["network"])
-        self.average = state["average"]
-        self.optimizer.load_state_dict(state["optimizer"])
+        with open_tensors(self.checkpoint, _FIX) as file:
+            run = file.object(_RUN)
+            options, step = run.get("options"), run.get("step")
+            if not isinstance(options, dict) or type(step) is not int or file.shapes.get(_LOSSES) != (step,):
+                raise ValueError(f"{self.checkpoint}: holds no step with its options and losses; {_FIX}")
+            self._check_same_run({**options, "optimizer": run.get("optimizer")})
+            expected = shapes_of_module(self.network)
+            for prefix in (_NETWORK, _AVERAGE):
+                file.check(expected, prefix)
+            state = _optimizer_state(file, self.optimizer)
+            known = (_LOSSES, _NETWORK, _AVERAGE, _OPTIMIZER)
+            if foreign := [name for name in file.shapes if not name.startswith(known)]:
+                raise ValueError(f"{self.checkpoint}: {foreign[0]} is unexpected; {_FIX}")
+            network, average = (_part(file, prefix, self.average) for prefix in (_NETWORK, _AVERAGE))
+            losses = file.read([_LOSSES])[_LOSSES].tolist()
+        self.network.load_state_dict(network)
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        self.average = {name: value.to(self.device) for name, value in average.items()}
+        self.step, self.losses = step, losses
 
     def _check_same_run(self, saved: Mapping[str, object]) -> None:
-        """Raise ValueError where the checkpoint's options are not ours; one from before they were kept has none."""
-        given = asdict(self.options)
-        changed = [key for key in saved if key not in self.may_change and saved[key] != given.get(key)]
-        if changed:
-            differences = ", ".join(f"{key}={given.get(key)!r} (checkpoint: {saved[key]!r})" for key in changed)
+        """ValueError where the checkpoint's options, or its optimiser, are not ours."""
+        ours = {**asdict(self.options), "optimizer": _optimizer_settings(self.optimizer)}
+        given = json.loads(json.dumps(ours))
+        names = [key for key in {**given, **saved} if key not in self.may_change]
+        if changed := [key for key in names if saved.get(key) != given.get(key)]:
+            differences = ", ".join(f"{key}={given.get(key)!r} (checkpoint: {saved.get(key)!r})" for key in changed)
             raise ValueError(f"{self.checkpoint}: {differences}; resume with the same or take another folder")
 
 
@@ -162,6 +203,46 @@ def own_generator(seed: int) -> Iterator[None]:
         yield
 
 
+def _optimizer_settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """JSON: its kind and what it was made with but the learning rate, which every step sets."""
+    fixed = [{k: v for k, v in group.items() if k not in ("lr", "params")} for group in optimizer.param_groups]
+    return {"kind": type(optimizer).__name__, "groups": fixed}
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+    """What it remembers of each parameter, as (number of the parameter).(name)."""
+    for number, values in optimizer.state_dict()["state"].items():
+        for name, value in values.items():
+            yield f"{number}.{name}", torch.as_tensor(value)
+
+
+def _optimizer_state(file: Tensors, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
+    """ValueError where a value belongs to no parameter, or is neither one number nor of its parameter's shape."""
+    parameters: Sequence[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
+    names = [name for name in file.shapes if name.startswith(_OPTIMIZER)]
+    for name in names:
+        number = name.split(".")[1]
+        place = int(number) if number.isdecimal() and len(number) < 9 else len(parameters)
+        if place >= len(parameters) or file.shapes[name] not in ((), tuple(parameters[place].shape)):
+            raise ValueError(f"{file.path}: {name} of shape {file.shapes[name]} is unexpected; {file.fix}")
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in file.read(names).items():
+        _, number, entry = name.split(".", 2)
+        state.setdefault(int(number), {})[entry] = value
+    if len({frozenset(values) for values in state.values()}) > 1:
+        raise ValueError(f"{file.path}: remembers other things of one parameter than of another; {file.fix}")
+    return state
+
+
+def _part(file: Tensors, prefix: str, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of this prefix; ValueError where one has another dtype than its namesake in ``like``."""
+    found = {name: file.read([prefix + name])[prefix + name] for name in like}
+    for name, value in found.items():
+        if value.dtype != like[name].dtype:
+            raise ValueError(f"{file.path}: {prefix}{name} is {value.dtype}, not {like[name].dtype}; {file.fix}")
+    return found
+
+
 def loss_curve(losses: list[float]) -> list[tuple[int, float]]:
     """(step, mean loss of the last 100 steps) every 100 steps."""
     ends = range(LOSS_WINDOW, len(losses) + 1, LOSS_WINDOW)
@@ -169,10 +250,13 @@ def loss_curve(losses: list[float]) -> list[tuple[int, float]]:
 
 
 def plot_loss(losses: list[float], path: Path, ylabel: str) -> None:
+    """Needs matplotlib: pip install genie-ext[cli]."""
+    require("a picture of the losses", "matplotlib", extra="cli")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 3), layout="constrained")
     axes = figure.subplots()
     axes.plot(*np.array(loss_curve(losses)).reshape(-1, 2).T)
     axes.set(xlabel="step", ylabel=f"{ylabel}, mean of {LOSS_WINDOW} steps", yscale="log")
-    figure.savefig(path, dpi=80)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=80)

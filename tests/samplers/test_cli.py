@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import genie_samplers as gs
@@ -163,7 +164,7 @@ def test_train_runs_and_exports(tmp_path):
 )
 def test_bad_input_ends_with_its_message_before_any_work(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("genie_samplers.engine.resolve", lambda *_: pytest.fail("the sampler was started"))
+    monkeypatch.setattr("genie_samplers.run.program.Program.of", lambda *_, **__: pytest.fail("the sampler was started"))
     monkeypatch.setattr("genie_samplers.calibrate.Reference.record", lambda *_, **__: pytest.fail("work was started"))
     (tmp_path / "file").touch()
     (tmp_path / "folder.png").mkdir()
@@ -172,12 +173,14 @@ def test_bad_input_ends_with_its_message_before_any_work(tmp_path, monkeypatch, 
 
 
 def test_compare_writes_the_cells_that_ran(tmp_path, monkeypatch):
+    real = gs.sample
+
     def fail_at_five(model, plan, **options):
         if plan.nfe == 5:
-            raise ValueError("model: the state became inf or NaN")
-        return gs.sample(model, plan, **options)
+            raise gs.NonFiniteError("model: the state became inf or NaN", row=0, sample_ids=[0], finished=torch.zeros(0, 1, 28, 28), finished_ids=[])
+        return real(model, plan, **options)
 
-    monkeypatch.setattr("genie_samplers.compare.sample", fail_at_five)
+    monkeypatch.setattr(sys.modules["genie_samplers.uses.compare"], "sample", fail_at_five)
     arguments = ("--solvers", "ddim", "--nfe", "5,4", "--count", 1, "--fine", 6, "--out", tmp_path / "c.png")
     text = run("compare", *arguments)
     assert "ddim         nfe   5  skipped: model: the state became inf or NaN" in text
@@ -188,7 +191,7 @@ def test_compare_fails_where_the_network_cannot_run(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("genie_samplers.compare.sample", fail)
+    monkeypatch.setattr(sys.modules["genie_samplers.uses.compare"], "sample", fail)
     assert "out of memory" in refused("compare", "--out", tmp_path / "c.png")
 
 

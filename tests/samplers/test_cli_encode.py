@@ -59,7 +59,7 @@ def test_the_latents_are_those_of_encode_at_the_last_number_of_evaluations(tmp_p
     run("encode", "--images", grey, "--nfe", "3,2", *given, "--out", tmp_path / "e.png")
     plan = gs.make_plan("ddim", gs.schedules.vp_linear(), 2, direction="encode")
     expected = gs.encode(
-        gs.demo.embedded(), plan, read_images([grey]), cond={"class_labels": torch.full((2,), 8)}, batch_size=2
+        gs.demo.embedded(), plan, state=read_images([grey]), cond={"class_labels": torch.full((2,), 8)}, batch_size=2
     )
     assert_same_bits(load_file(file)["latents"], expected)
     assert_same_bits(read_latents(file), expected)
@@ -180,7 +180,7 @@ def test_bad_input_ends_with_its_message_before_any_work(
     from safetensors.torch import save_file
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("genie_samplers.engine.resolve", lambda *_: pytest.fail("the sampler was started"))
+    monkeypatch.setattr("genie_samplers.run.program.Program.of", lambda *_, **__: pytest.fail("the sampler was started"))
     np.save("small.npy", np.zeros((3, 3), np.uint8))
     for name, value in {"complex": 0j, "negative": -1, "deep": 256, "scaled": 255.0, "nan": np.nan}.items():
         np.save(f"{name}.npy", np.full((1, 28, 28), value))

@@ -15,7 +15,6 @@ import genie_samplers as gs
 from genie_samplers import schedules
 from genie_samplers.demo import NULL_CLASS, data
 from genie_samplers.demo.train import Trainer, TrainingOptions, export, make_batch
-from genie_samplers.models import wrap as models
 
 pytest.importorskip("diffusers", reason="the embedded network is a diffusers UNet2DModel")
 
@@ -113,7 +112,7 @@ def test_exported_network_is_loaded_by_diffusers(tmp_path, images):
     export(run, tmp_path / "model")
     network = UNet2DModel.from_pretrained(tmp_path / "model", local_files_only=True, low_cpu_mem_usage=False)
     schedule = schedules.vp_linear()
-    model = models.wrap(network, schedule, label=schedule.log_gamma, defaults={"class_labels": NULL_CLASS})
+    model = gs.models.wrap(network, schedule, label=schedule.log_gamma, defaults={"class_labels": NULL_CLASS})
     x = gs.sample(model, gs.make_plan("ddim", schedule, 2), shape=(2, 1, 28, 28))
     assert x.isfinite().all()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -74,11 +75,13 @@ def encode_command(
     number = demo.NULL_CLASS if class_name is None else class_number(class_name)
     originals = read_images(files) if files else torch.from_numpy(data.fashion_mnist("test", root).images[:count])
     model, labels = with_derivatives(demo.embedded_with_head(device), plans[0]), torch.full((len(originals),), number)
+    # noised with a seed, else as they are
+    start: dict[str, Any] = {"state": originals} if seed is None else {"image": originals, "seed": seed}
     done: list[tuple[Plan, Reconstruction]] = []
     try:
         for plan in plans:
             result = reconstruct(
-                model, plan, originals, seed=seed, cond={"class_labels": labels}, batch_size=batch_size, backend=backend
+                model, plan, **start, cond={"class_labels": labels}, batch_size=batch_size, backend=backend
             )
             done.append((plan, result))
             click.echo(f"{solver}, {plan.nfe:4d} evaluations each way: error {result.mse:.2e}")
@@ -120,4 +123,4 @@ def _write_report(path: Path, done: list[tuple[Plan, Reconstruction]], scale: fl
 
 def _gaussian_mse(plan: Plan, scale: float) -> float:
     one = torch.full((1, 1), scale, dtype=torch.float64)
-    return reconstruct(GaussianData(plan.schedule, scale), plan, one, progress=False).mse
+    return reconstruct(GaussianData(plan.schedule, scale), plan, state=one, progress=False).mse

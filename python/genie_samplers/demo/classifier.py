@@ -9,6 +9,8 @@ from importlib.resources import as_file, files
 
 from torch import Tensor, nn
 
+from ..files import open_tensors, shapes_of_module
+
 __all__ = ["Classifier", "fashion_classifier"]
 
 _IMAGE_SIZE = 28
@@ -49,13 +51,10 @@ def fashion_classifier() -> Classifier:
 
     Needs safetensors: pip install genie-ext[diffusers]. Card: assets/classifier.md.
     """
-    try:
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise ImportError("the classifier needs safetensors: pip install genie-ext[diffusers]") from error
     assets = files("genie_samplers.demo") / "assets"
     config = json.loads((assets / "classifier.json").read_text())
     network = Classifier(config["channels"], config["num_features"])
-    with as_file(assets / "classifier.safetensors") as path:
-        network.load_state_dict(load_file(path))
+    with as_file(assets / "classifier.safetensors") as path, open_tensors(path, "install the package again") as weights:
+        weights.check(shapes_of_module(network))
+        network.load_state_dict(weights.read())
     return network.eval().requires_grad_(False)

@@ -13,10 +13,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files import unreadable
+
 __all__ = ["CLASS_NAMES", "DEFAULT_ROOT", "LabelledImages", "fashion_mnist", "read_idx"]
 
 DEFAULT_ROOT = Path("/usr/share/datasets/fashion-mnist")
 CLASS_NAMES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+_SIZE = 28
+_FIX = "take one of the original .gz files"
+_MOST_SIZES = 4
+_MOST_BYTES = 2**30
+_DEFLATE_RATIO = 1032  # the most that a byte of deflate can become (RFC 1951: 258 bytes from two bits)
 _SPLITS = {"train": "train", "test": "t10k"}
 
 
@@ -31,17 +38,27 @@ class LabelledImages:
         return len(self.labels)
 
 
-def read_idx(path: Path) -> NDArray[np.uint8]:
-    """Read one gzipped IDX file of unsigned bytes (two zero bytes, type 0x08, rank, big-endian sizes, data)."""
-    raw = gzip.decompress(path.read_bytes())
-    if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
-        raise ValueError(f"path={path}: not an IDX file of unsigned bytes; pass one of the original .gz files")
-    rank = raw[3]
-    shape = tuple(int(n) for n in np.frombuffer(raw, ">u4", count=rank, offset=4))
-    body = np.frombuffer(raw, np.uint8, offset=4 + 4 * rank)
-    if body.size != math.prod(shape):
-        raise ValueError(f"path={path}: header says {shape}, file holds {body.size} bytes; download it again")
-    return body.reshape(shape)
+def read_idx(path: Path, inner: tuple[int, ...] | None = None) -> NDArray[np.uint8]:
+    """Read one gzipped IDX file of unsigned bytes (two zero bytes, type 0x08, rank, big-endian sizes, data).
+
+    inner: what all sizes but the first have to be; None: any, at most four. The header is compared with it, and its
+    sizes with what a file of this length can hold, before the rest is decompressed.
+    """
+    with unreadable(path, _FIX), gzip.open(path) as file:
+        head = file.read(4)
+        if len(head) < 4 or head[:3] != b"\x00\x00\x08" or head[3] > _MOST_SIZES:
+            raise ValueError("not an IDX file of unsigned bytes")
+        shape = tuple(int(n) for n in np.frombuffer(file.read(4 * head[3]), ">u4"))
+        if len(shape) < head[3] or (inner is not None and (not shape or shape[1:] != inner)):
+            raise ValueError(f"its header says {shape}; need [N{''.join(f', {n}' for n in inner or ())}]")
+        needed = math.prod(shape)
+        if needed > min(_MOST_BYTES, _DEFLATE_RATIO * path.stat().st_size):
+            raise ValueError(f"its header says {shape}, more than a file of {path.stat().st_size} bytes may hold")
+        body = np.frombuffer(file.read(needed + 1), np.uint8)
+        if body.size != needed:
+            held = "more" if body.size > needed else body.size
+            raise ValueError(f"its header says {shape}, and it holds {held} bytes")
+        return body.reshape(shape)
 
 
 def fashion_mnist(split: str = "train", root: Path | str = DEFAULT_ROOT) -> LabelledImages:
@@ -55,5 +72,10 @@ def fashion_mnist(split: str = "train", root: Path | str = DEFAULT_ROOT) -> Labe
             f"root={str(root)!r} does not hold {pixels.name} and {labels.name}; install the Debian package "
             "dataset-fashion-mnist, or put the four original .gz files there"
         )
-    images = read_idx(pixels)[:, None].astype(np.float32) / 127.5 - 1.0
-    return LabelledImages(images, read_idx(labels).astype(np.int64))
+    grey, numbers = read_idx(pixels, (_SIZE, _SIZE)), read_idx(labels, ())
+    if len(grey) != len(numbers) or not len(grey) or numbers.max() >= len(CLASS_NAMES):
+        raise ValueError(
+            f"{labels}: {len(numbers)} labels up to {numbers.max(initial=0)} for {len(grey)} images; need one of 0..9 for "
+            f"each of at least one image, {_FIX}"
+        )
+    return LabelledImages(grey[:, None].astype(np.float32) / 127.5 - 1.0, numbers.astype(np.int64))

@@ -1,0 +1,120 @@
+"""Files that are written whole or not at all: beside their place under another name, then renamed."""
+
+from __future__ import annotations
+
+import csv
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+__all__ = [
+    "check_folder",
+    "check_target",
+    "clear_partials",
+    "replacing",
+    "replacing_folder",
+    "write_bytes",
+    "write_rows",
+    "write_text",
+]
+
+_MARK = ".partial"
+
+
+@contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """The name to write a file under, which becomes ``path`` where the block ends well.
+
+    It lies in the same folder, which is made, and ends in the same suffix. Where the block fails or is interrupted, or
+    the process is killed, ``path`` has its old bytes, or is not there; what was written so far is removed, after a kill
+    by :func:`clear_partials`. Of a link what it leads to is replaced; the permissions of an old file stay.
+    """
+    place = _place(Path(path))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_name(f".{place.name}.{secrets.token_hex(4)}{_MARK}{place.suffix}")
+    try:
+        yield partial
+        if place.exists():
+            shutil.copymode(place, partial)
+        os.replace(partial, place)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path | str) -> Iterator[Path]:
+    """As :func:`replacing`, of an empty folder that takes the place of ``path`` and of all that was in it."""
+    place = _place(Path(path))
+    partial, old = (place.with_name(f".{place.name}.{secrets.token_hex(4)}{mark}") for mark in (_MARK, ".old" + _MARK))
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if place.is_dir():
+            os.replace(place, old)  # a folder that is not empty cannot be replaced at once
+        try:
+            os.replace(partial, place)
+        except OSError:
+            if old.is_dir():
+                os.replace(old, place)
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def write_bytes(path: Path | str, data: bytes) -> None:
+    with replacing(path) as partial:
+        partial.write_bytes(data)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """In UTF-8."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_rows(path: Path | str, rows: Iterable[Sequence[object]]) -> None:
+    """As CSV."""
+    with replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+
+
+def clear_partials(path: Path | str) -> None:
+    """Remove what writers of this file, or folder, left that were killed; none may be at work on it."""
+    place = _place(Path(path))
+    for partial in place.parent.glob(f".{_escaped(place.name)}.*{_MARK}*"):
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                partial.unlink()
+
+
+def check_target(path: Path, *, suffix: str = "", name: str = "out") -> None:
+    """ValueError where a file could not be written there, as far as can be told without writing; makes nothing."""
+    if path.suffix.lower() != suffix and suffix:
+        raise ValueError(f"{name}={str(path)!r}; need a name that ends in {suffix}")
+    place = _place(path)
+    if place.exists() and not (place.is_file() and os.access(place, os.W_OK)):
+        raise ValueError(f"{name}={str(path)!r}; cannot be written, choose another file")
+    check_folder(place.parent, name=name)
+
+
+def check_folder(path: Path, *, name: str) -> None:
+    """ValueError where no files could be written into this folder, which need not be there yet; makes nothing."""
+    home = next((folder for folder in (path, *path.absolute().parents) if folder.exists() or folder.is_symlink()), None)
+    if home is not None and not home.is_dir():
+        raise ValueError(f"{name}={str(path)!r}; {str(home)!r} is not a folder, choose another place")
+    if home is None or not os.access(home, os.W_OK | os.X_OK):
+        raise ValueError(f"{name}={str(path)!r}; the folder {str(home)!r} cannot be written to, choose another place")
+
+
+def _place(path: Path) -> Path:
+    """Of a link what it leads to."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
