@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 import genie_ext
-from genie_ext._dispatch import native_module
+from genie_ext._dispatch import native_module, resolve
 
 __all__ = ["ISAS", "describe_machine", "describe_versions", "isa"]
 
@@ -25,7 +25,7 @@ def describe_machine(device: str) -> dict[str, object]:
         "cores": _cores(),
         "threads": torch.get_num_threads(),
         "isa": isa(),
-        "backend": genie_ext.resolve("fused_step", where)[0],
+        "backend": resolve("fused_step", where)[0],
         "gpu": torch.cuda.get_device_name(where) if where.type == "cuda" else None,
         "load_average": [round(v, 2) for v in os.getloadavg()],
     }

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import genie_samplers as gs
-from genie_ext import FusedStepCall, Noise, normal_fill, resolve
+from genie_ext import SLOT, FusedStepCall, Noise, normal_fill, prepare
 from genie_samplers.plan import Plan
 
 from ..case import Benchmark, Case, Competitor, Settings, shape_text
@@ -83,21 +83,19 @@ class _Row:
         device = tensors.x.device
         table = torch.from_numpy(plan.table[_ROW, : self.layout.columns].copy())
         self.coefficients = table.to(device, torch.float32)
-        _, self.backend = resolve("fused_step", device)
+        call = FusedStepCall(
+            x=tensors.x, outputs=(SLOT,), history=tensors.history, row=self.coefficients,
+            converted=1, aux=None, draws=self.layout.draws, noise=tensors.noise, out=tensors.x,
+            aux_out=None, stored=(tensors.stored,), x_in=tensors.x_in, nonfinite=tensors.nonfinite,
+        )  # fmt: skip
+        self.prepared = prepare("fused_step", call)
 
     def reset(self) -> None:
         self.t.x.copy_(self.t.start)
 
     def fused(self) -> dict[str, Tensor | None]:
-        t = self.t
-        self.backend(
-            FusedStepCall(
-                x=t.x, outputs=(t.output,), history=t.history, row=self.coefficients,
-                converted=1, aux=None, draws=self.layout.draws, noise=t.noise, out=t.x,
-                aux_out=None, stored=(t.stored,), x_in=t.x_in, nonfinite=t.nonfinite,
-            )
-        )  # fmt: skip
-        return {"x": t.x, "y": t.stored, "x_in": t.x_in}
+        self.prepared((self.t.output,))
+        return {"x": self.t.x, "y": self.t.stored, "x_in": self.t.x_in}
 
     def formula(self) -> Formula:
         """The row in plain torch; z: the noise, None draws it."""

@@ -13,6 +13,7 @@ StepRows::StepRows(Arguments& integers, std::vector<RowLayout> layout)
   shared_.row = integers.address();
   table_step_ = integers.integer() * (shared_.compute_f64 ? 8 : 4);
   shared_.row_stride = integers.integer();
+  table_columns_ = integers.integer();
   shared_.nonfinite = static_cast<int32_t*>(integers.address());
   shared_.noise = integers.noise();
   external_draws_ = integers.integer() != 0;
@@ -54,6 +55,7 @@ FusedStep StepRows::row(int64_t number) const {
     if (external_draws_) call.draw[d] = kSlot;
   }
   call.columns = column_layout(call).feed + 1;
+  require(call.columns <= table_columns_, "layout: more columns than the table has");
   if (shared_.nonfinite != nullptr) call.nonfinite = shared_.nonfinite + number * call.batch;
   return call;
 }

@@ -33,6 +33,7 @@ class StepRows {
   Samples aux_;
   std::vector<Samples> slots_;
   int64_t table_step_;  // bytes from row to row
+  int64_t table_columns_;
   bool external_draws_;
   std::vector<RowLayout> layout_;
 };

@@ -32,10 +32,14 @@ class NativeRows(PreparedRows):
         self.backend, self._rows = backend, rows
         self._check_each = check if check_each else None
         arguments, regular = _flattened(rows)
-        self._native = _C.StepRows(arguments, rows.layout)
-        if not regular or not self._native.are_regular():
-            for number in range(len(rows.layout)):
-                check(rows.call(number))
+        try:
+            self._native = _C.StepRows(arguments, rows.layout)
+            regular = self._native.are_regular() and regular
+        except ValueError:
+            _check_each_row(rows, check)  # which names the row
+            raise
+        if not regular:
+            _check_each_row(rows, check)
         self._outputs = [NativeSlot(f"outputs[{i}]", i) for i in range(MAX_OUTPUTS)]
         self._draws = [NativeSlot(f"draws[{i}]", i) for i in range(MAX_DRAWS)]
         self._cuda_device = -1 if backend == "cpu" else rows.x.device.index
@@ -71,6 +75,11 @@ class NativeRows(PreparedRows):
             self._check_each(filled)
 
 
+def _check_each_row(rows: StepRows, check: Callable[[FusedStepCall], None]) -> None:
+    for number in range(len(rows.layout)):
+        check(rows.call(number))
+
+
 def _flattened(rows: StepRows) -> tuple[list[int], bool]:
     """In the order of csrc/fused_step/step_rows.cpp, and whether it is as regular as can be seen without comparing
     memory.
@@ -85,6 +94,7 @@ def _flattened(rows: StepRows) -> tuple[list[int], bool]:
         table.data_ptr(),
         table.stride(0),
         table.stride(1) if table.ndim == 3 else 0,
+        table.shape[-1],
         0 if flags is None else flags.data_ptr(),
         *noise_arguments(noise),
         noise is None,

@@ -1,7 +1,7 @@
 """The rows of a table over the same tensors: checked once, then run by number.
 
-A sampler runs tens of rows over one state; what they share is looked at once for all of them. A row of the layout, int32
-[rows, 26], holds
+A sampler runs tens of rows over one state; what they share is looked at once for all of them. A row of the layout,
+int32 [rows, 26], holds
 
     outputs, converted, draws          counts
     reads_aux, writes_aux              0 or 1
@@ -41,10 +41,10 @@ LAYOUT_COLUMNS = _DRAWS + MAX_DRAWS
 class StepRows:
     """What :func:`genie_ext.prepare_rows` is given; each row is a :class:`FusedStepCall` in place.
 
-    layout: int32 [rows, 26]. table: [rows, n], or per sample [rows, B, n], in the compute dtype; of n a row reads as many
-    columns as its layout has. x: the state, read and written. aux: the second one. x_in: the network's input. slots: the
-    memory of converted outputs. noise: where draws come from; None: they are given to each run. nonfinite: int32
-    [rows, B].
+    layout: int32 [rows, 26]. table: [rows, n], or per sample [rows, B, n], in the compute dtype; of n a row reads as
+    many columns as its layout has. x: the state, read and written. aux: the second one. x_in: the network's input.
+    slots: the memory of converted outputs. noise: where draws come from; None: they are given to each run. nonfinite:
+    int32 [rows, B].
     """
 
     layout: NDArray[np.int32]
@@ -61,6 +61,10 @@ class StepRows:
         outputs, converted, draws, reads_aux, writes_aux, *rest = self.layout[number].tolist()
         history, stored = rest[1 : 1 + rest[0]], rest[_STORED - _HISTORY :][:converted]
         numbers = rest[_DRAWS - _HISTORY :][:draws]
+        if (reads_aux or writes_aux) and self.aux is None:
+            raise ValueError(f"layout: row {number} has a second state; pass aux")
+        if max(*history, *stored, -1, -1) >= len(self.slots):
+            raise ValueError(f"layout: row {number} names a slot beyond the {len(self.slots)} given; pass more slots")
         columns = row_columns(
             outputs=outputs, converted=converted, history=len(history), draws=draws, aux=bool(reads_aux),
             aux_out=bool(writes_aux),

@@ -63,7 +63,8 @@ def compare(
     options: solver -> its options, as of :func:`genie_samplers.make_plan`.
     What the network predicts is the first of the model's ``outputs``, epsilon where it has none. The fine solution is
     deis_tab3 on the Karras grid with ``fine_steps`` steps, continued to gamma = 0 for plans that end there. A number of
-    evaluations that a solver cannot make exactly is skipped, and so is a cell whose state became inf or NaN; any other bad argument raises before the first cell.
+    evaluations that a solver cannot make exactly is skipped, and so is a cell whose state became inf or NaN; any other
+    bad argument raises before the first cell.
     """
 
     def run(plan: Plan) -> Tensor:
