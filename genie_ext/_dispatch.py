@@ -1,8 +1,8 @@
 """Which backend runs an op, and why not another.
 
 ``auto`` prefers cuda > triton > reference on a GPU and cpu > reference on the CPU; any other device runs on the
-reference. As long as no run on a GPU has shown that the CUDA kernels are right, it prefers triton > cuda there, and says
-so. An explicit request (argument, ``with use_backend(...)``, the variable GENIE_EXT_BACKEND; in this order)
+reference. As long as no run on a GPU has shown that the CUDA kernels are right, it prefers triton > cuda there, and
+says so. An explicit request (argument, ``with use_backend(...)``, the variable GENIE_EXT_BACKEND; in this order)
 works or raises.
 """
 
