@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import genie_samplers as gs
 from genie_samplers.schedules import Schedule
@@ -66,3 +67,43 @@ def test_the_last_evaluation_may_step_to_clean_data(denoise: Any) -> None:
 def test_what_cannot_be_meant_is_refused(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         gs.make_plan(**({"name": "ddim", "schedule": VP, "nfe": 5} | arguments))
+
+
+# --- the network's prediction
+
+
+class Predicting:
+    def __init__(self, prediction: Any) -> None:
+        self.prediction = prediction
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "x0", "v", "score", "flow"])
+def test_a_model_says_what_it_predicts(prediction: str) -> None:
+    plan = gs.make_plan("deis_tab2", VP, 5, model=Predicting(prediction))
+    assert plan == gs.make_plan("deis_tab2", VP, 5, prediction=prediction)
+    assert plan == gs.make_plan("deis_tab2", VP, 5, model=Predicting(prediction), prediction=prediction)
+
+
+@pytest.mark.parametrize(
+    "model", [None, Predicting(None), Predicting(lambda x: x), torch.nn.Identity(), lambda x, t: x]
+)
+def test_without_a_word_of_the_model_it_is_epsilon(model: Any) -> None:
+    assert gs.make_plan("ddim", VP, 5, model=model).outputs == ("epsilon",)
+    assert gs.make_plan("ddim", VP, 5, model=model, prediction="v").outputs == ("v",)
+
+
+def test_a_wrapped_and_a_guided_network_say_what_they_predict() -> None:
+    model = gs.models.wrap(lambda x, t, **cond: x, VP, prediction="v")
+    guided = gs.guidance.classifier_free(model, null={"label": 0})
+    assert gs.make_plan("ddim", VP, 5, model=model).outputs == ("v",)
+    assert gs.make_plan("ddim", VP, 5, model=guided).outputs == ("v",)
+
+
+def test_a_model_and_a_caller_who_disagree_are_refused() -> None:
+    with pytest.raises(ValueError, match="prediction='epsilon', but the model predicts 'v'; leave prediction out"):
+        gs.make_plan("ddim", VP, 5, model=Predicting("v"), prediction="epsilon")
+
+
+def test_a_prediction_that_no_solver_knows_is_refused() -> None:
+    with pytest.raises(ValueError, match="prediction='noise'; choose one of epsilon"):
+        gs.make_plan("ddim", VP, 5, model=Predicting("noise"))

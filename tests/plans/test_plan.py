@@ -24,6 +24,7 @@ from genie_samplers.plan import (
     Row,
     RowLayout,
 )
+from genie_samplers.solvers import registry
 from genie_samplers.uses.reconstruct import decoding_plan
 
 from .oracle import impulse_responses, roundings
@@ -184,7 +185,7 @@ def test_a_guided_plan_is_not_guided_again() -> None:
 @pytest.mark.parametrize("k", [0, 1, 2])
 def test_starting_at_k_is_the_solver_on_the_rest_of_the_grid(plan: Plan, k: int) -> None:
     recipe = recipe_of(plan)
-    expected = gs.solvers.registry.rebuild(recipe.solver, SCHEDULE, recipe.grid[k:], recipe.options)
+    expected = registry.rebuild(recipe.solver, SCHEDULE, recipe.grid[k:], recipe.options)
     assert gs.starting_at(plan, k) == expected
     assert expected.init.scale == SCHEDULE.sigma(recipe.grid[k])
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 import genie_samplers as gs
-from genie_samplers.adaptive.tableau import DOPRI5, Tableau
 from genie_samplers.schedules import Schedule
 
 from .exact_times import Network
@@ -129,25 +128,3 @@ def test_a_state_that_is_not_finite_names_its_sample(after: int, value: float) -
     )
     with pytest.raises(ValueError, match=message):
         run(exploding(after, value=value), sample_ids=[4, 5, 6])
-
-
-# --- the tableau
-
-BROKEN: dict[str, tuple[Callable[..., object], str]] = {
-    "implicit": (lambda c, a, b, e: a.__setitem__((2, 2), 1e-3), "a is strictly lower triangular"),
-    "row sum": (lambda c, a, b, e: c.__setitem__(3, 0.81), "the row sums of a are c"),
-    "weights": (lambda c, a, b, e: b.__setitem__(0, 0.1), "b sums to 1"),
-    "error": (lambda c, a, b, e: e.__setitem__(1, 1e-12), "the weights of the error sum to 0"),
-    "last stage": (
-        lambda c, a, b, e: b.__iadd__(np.array([1e-3, -1e-3, 0, 0, 0, 0, 0])),
-        "the last stage stands at the new state",
-    ),
-}
-
-
-@pytest.mark.parametrize(("change", "condition"), BROKEN.values(), ids=BROKEN.keys())
-def test_a_tableau_that_breaks_a_condition_cannot_exist(change: Callable[..., object], condition: str) -> None:
-    numbers = [np.array(v) for v in (DOPRI5.c, DOPRI5.a, DOPRI5.b, DOPRI5.error)]
-    change(*numbers)
-    with pytest.raises(ValueError, match=condition):
-        Tableau(*numbers, error_order=4)

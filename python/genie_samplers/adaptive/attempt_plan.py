@@ -17,11 +17,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..numerics import transfer
+from ..numerics import Tableau, transfer
 from ..plan import Combination, Conversion, HistoryEntry, Init, Plan, Row
 from ..predictions import to_epsilon
 from .step_variable import StepVariable
-from .tableau import Tableau
 
 __all__ = ["AttemptPlan", "Numbers"]
 
@@ -100,12 +99,12 @@ class AttemptPlan:
         """A step from u to u_next, each [g]; guidance: [g] scales of a guided pair."""
         tableau, schedule = self.tableau, self.variable.schedule
         stages, h = tableau.stages, u_next - u
-        c = tableau.c[:, None]
+        c = tableau.c_array[:, None]
         times = self.variable.times(np.where(c == 1.0, u_next, u + c * h))
         ratio, _ = transfer(schedule, times[0], times)
         alpha, slope = schedule.alpha(times), self.variable.slope(times)
-        weights = alpha[:, None] * h * tableau.a[:, :, None] * slope  # [stages, stages, g]
-        errors = alpha[-1] * h * tableau.error[:, None] * slope
+        weights = alpha[:, None] * h * tableau.a_array[:, :, None] * slope  # [stages, stages, g]
+        errors = alpha[-1] * h * tableau.error_array[:, None] * slope
         rows: dict[int, tuple[ArrayLike, ...]] = {1: (0.0, ratio[1], weights[1, 0], 1.0)}
         for i in range(1, stages - 1):
             newest_first = weights[i + 1, i::-1]

@@ -13,6 +13,7 @@ on the host, in forms that do not cancel between close times; steps may fall or 
 """
 
 from .quadrature import step_integral
+from .tableau import Tableau, butcher
 from .transfers import transfer, x0_transfer
 from .variables import VARIABLES
 from .weights import HermiteWeights, epsilon_weights, hermite_weights, x0_weights
@@ -20,6 +21,8 @@ from .weights import HermiteWeights, epsilon_weights, hermite_weights, x0_weight
 __all__ = [
     "VARIABLES",
     "HermiteWeights",
+    "Tableau",
+    "butcher",
     "epsilon_weights",
     "hermite_weights",
     "step_integral",

@@ -105,7 +105,8 @@ class PlanBuilder:
         weights = {HistoryEntry(r, h): float(w) for h, of in enumerate((outputs, derivatives)) for r, w in of.items()}
         past = sorted((p for p, weight in weights.items() if p.row != row and weight != 0.0), key=_newest_first)
         combination = Combination(
-            x=float(x), aux=float(kept), y=tuple(weights.get(HistoryEntry(row, h), 0.0) for h in range(len(conversions))),
+            x=float(x), aux=float(kept),
+            y=tuple(weights.get(HistoryEntry(row, h), 0.0) for h in range(len(conversions))),
             history=tuple(weights[p] for p in past), draws=(float(noise),) if noise else (),
         )  # fmt: skip
         kept_state = Combination(

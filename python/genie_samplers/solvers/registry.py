@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import grids
-from .._arguments import boolean, choice, integer
+from .._arguments import boolean, choice, integer, real, shown
 from ..plan import Plan, Recipe
 from ..schedules import Schedule, check_schedule
+from .clipping import clipped
 
 __all__ = [
     "SOLVERS",
@@ -110,7 +111,9 @@ def make_plan(
     nfe: int,
     *,
     grid: str | None = None,
-    prediction: str = "epsilon",
+    model: object = None,
+    prediction: str | None = None,
+    clip: float | None = None,
     direction: str = "sample",
     denoise: bool | None = None,
     options: Mapping[str, object] | None = None,
@@ -119,13 +122,17 @@ def make_plan(
 
     grid: a name of ``grids.GRIDS`` or, for a checkpoint's table, of ``grids.DISCRETE_GRIDS`` (for other times call the
     solver's function); by default the schedule's ``preferred_grid``, where it has one, or the solver's. prediction:
-    what the network returns. direction: "sample", or "encode" for the rising grid. denoise: whether the last evaluation
-    makes a step to gamma = 0; by default the habit of the solver, and of a discrete grid. options: on top of the
-    registered ones (for example ``{"eta": 0.5}`` for ddim); "afs", an analytic first step, buys a step more. Raises
-    ValueError or TypeError naming the argument, UnreachableNFE where the solver cannot make just ``nfe`` evaluations.
+    what the network returns, one of ``predictions.PREDICTIONS``; by default what the ``model`` says in its attribute
+    ``prediction``, else "epsilon". clip: clamp every prediction of the clean data to [-clip, clip], 1.0 for images in
+    [-1, 1]; a solver that reads derivatives cannot. direction: "sample", or "encode" for the rising grid. denoise:
+    whether the last evaluation makes a step to gamma = 0; by default the habit of the solver, and of a discrete grid.
+    options: on top of the registered ones (for example ``{"eta": 0.5}`` for ddim); "afs", an analytic first step, buys
+    a step more. Raises ValueError or TypeError naming the argument, UnreachableNFE where the solver cannot make just
+    ``nfe`` evaluations.
     """
     solver = find(name)
     check_schedule(schedule)
+    prediction = _prediction(model, prediction)
     nfe = integer(nfe, "nfe", least=1)
     encode = choice(direction, "direction", ("sample", "encode")) == "encode"
     if grid is not None and not (isinstance(grid, str) and grid in _GRID_NAMES):
@@ -146,10 +153,21 @@ def make_plan(
     if encode and times[0] != schedule.t_max:
         raise ValueError(f"grid={grid!r} reaches only t={times[0]!s}; encode on one that reaches t_max, as 'linspace'")
     times = times[::-1] if encode else times
-    plan = rebuild(name, schedule, times, {**chosen, "prediction": prediction})
+    clamp = {} if clip is None else {"clip": clip}
+    plan = rebuild(name, schedule, times, {**chosen, "prediction": prediction, **clamp})
     if plan.nfe != nfe:
         raise UnreachableNFE(f"nfe={nfe}; {name} makes {plan.nfe} evaluations on this grid: ask for that number")
     return plan
+
+
+def _prediction(model: object, prediction: str | None) -> str:
+    """The caller's, or else the network's own, or else "epsilon"."""
+    own = getattr(model, "prediction", None)
+    if not isinstance(own, str):  # a network may use the name for something else, a layer for example
+        return "epsilon" if prediction is None else prediction
+    if prediction not in (None, own):
+        raise ValueError(f"prediction={shown(prediction)}, but the model predicts {own!r}; leave prediction out")
+    return own
 
 
 def _times(schedule: Schedule, steps: int, grid: str, *, denoise: bool) -> NDArray[np.float64]:
@@ -168,12 +186,17 @@ def _times(schedule: Schedule, steps: int, grid: str, *, denoise: bool) -> NDArr
 
 
 def rebuild(name: str, schedule: Schedule, grid: ArrayLike, options: Mapping[str, object]) -> Plan:
-    """Build from a recipe: the solver's function, these options and this grid; the plan's recipe has this name."""
+    """Build from a recipe: the solver's function, these options and this grid; the plan's recipe has this name.
+
+    Of the options "clip" belongs to no solver: it is as :func:`make_plan` says.
+    """
     build = find(name).build
+    clip, options = options.get("clip"), {key: value for key, value in options.items() if key != "clip"}
     known = [p.name for p in inspect.signature(build).parameters.values() if p.kind is p.KEYWORD_ONLY]
     if unknown := [key for key in options if key not in known]:
         raise ValueError(f"options: {name} has no {unknown[0]!r}; choose from {known}")
     plan = build(schedule, grid, **options)
+    plan = plan if clip is None else clipped(plan, real(clip, "clip"))
     return plan if plan.recipe is None else replace(plan, recipe=replace(plan.recipe, solver=name))
 
 
@@ -207,8 +230,9 @@ def _checked_options(solver: Solver, options: Mapping[str, object]) -> dict[str,
     """The registered options and the caller's."""
     if not isinstance(options, Mapping):
         raise TypeError(f"options={options!r}: give a mapping such as {{'eta': 0.5}}")
-    if "prediction" in options:
-        raise ValueError("options: contains 'prediction'; pass make_plan(..., prediction=...)")
+    for argument in ("prediction", "clip"):
+        if argument in options:
+            raise ValueError(f"options: contains {argument!r}; pass make_plan(..., {argument}=...)")
     for key, fixed in solver.options.items():
         if options.get(key, fixed) != fixed:
             fix = f"choose another solver or call {solver.build.__name__}(schedule, grid, {key}={options[key]!r})"
