@@ -101,7 +101,7 @@ def rk45(
     prediction = prediction or network.prediction or "epsilon"
     plan = _both_ends(along, prediction, guidance)
     network = fitted(network, plan)
-    warn_if_training(network, stacklevel=2)
+    warn_if_training(network)
     inputs = gather_inputs(
         network, plan, shape=shape, seed=seed, cond=cond, shared=shared, x=state, name="state", sample_ids=sample_ids,
         batch_size=None, device=device, dtype=dtype,

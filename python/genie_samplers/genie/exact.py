@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from .._arguments import choice, real
@@ -15,9 +15,10 @@ from ..flow.coefficients import FlowCoefficients, flow_coefficients
 from ..flow.total_derivative import differentiate
 from ..forward_mode.directional import METHODS
 from ..forward_mode.linearize import linearize
-from ..models import WrappedModel
+from ..models import Label, WrappedModel
 from ..models.guidance import ClassifierFree
 from ..plan import Plan
+from ..schedules import Schedule
 from .extended import ExtendedModel
 
 __all__ = ["DERIVATIVES", "ExactGuidance", "ExactModel", "exact"]
@@ -32,9 +33,12 @@ class ExactModel(ExtendedModel):
         super().__init__(model, DERIVATIVES[:order])
         self.method = method
 
+    def label_of(self, schedule: Schedule) -> Label:
+        """[n, 14]: the columns of :class:`FlowCoefficients`."""
+        return lambda times: _columns(self.model, times)
+
     def labels(self, plan: Plan) -> NDArray[np.float64]:
-        """[rows, 14]: the columns of :class:`FlowCoefficients`."""
-        return _columns(self.model, plan)
+        return _columns(self.model, plan.times)
 
     def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> tuple[Tensor, ...]:
         """x [B, ...], t [B, 14] -> the network's prediction, gamma_d_epsilon, ..., each of x's shape."""
@@ -56,9 +60,12 @@ class ExactGuidance(ClassifierFree):
         self.scale, self.method = scale, method
         self.outputs = (*conditional.outputs, *DERIVATIVES[:order])
 
+    def label_of(self, schedule: Schedule) -> Label:
+        """[n, 14], as of :class:`ExactModel`."""
+        return lambda times: _columns(self.conditional, times)
+
     def labels(self, plan: Plan) -> NDArray[np.float64]:
-        """[rows, 14], as of :class:`ExactModel`."""
-        return _columns(self.conditional, plan)
+        return _columns(self.conditional, plan.times)
 
     def first(self, count: int) -> ExactGuidance:
         fewer = copy.copy(self)
@@ -112,9 +119,8 @@ def _plain(model: object) -> WrappedModel:
     return model
 
 
-def _columns(model: WrappedModel, plan: Plan) -> NDArray[np.float64]:
-    times = np.asarray(plan.times)
-    return np.stack(flow_coefficients(model.outputs[0], model.schedule, model.label, times), axis=-1)
+def _columns(model: WrappedModel, times: ArrayLike) -> NDArray[np.float64]:
+    return np.stack(flow_coefficients(model.outputs[0], model.schedule, model.label, np.asarray(times)), axis=-1)
 
 
 def _outputs(network: Any, x: Tensor, t: Tensor, count: int, method: str) -> tuple[Tensor, ...]:

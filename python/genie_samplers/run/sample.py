@@ -92,7 +92,7 @@ def sample(
     the samples of earlier chunks, when a state became inf or NaN.
     """
     model = fitted(as_model(model), plan)
-    warn_if_training(model, stacklevel=2)
+    warn_if_training(model)
     plan, beginning = starting_point(plan, state=state is not None, image=image is not None, start=start)
     name, x = ("image", image) if image is not None else ("state", state)
     inputs = gather_inputs(

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from ... import predictions
-from ...models.wrap import WrappedModel
+from ...models import Label, WrappedModel
 from ...plan import Plan
+from ...schedules import Schedule
 from ..expand_like import expand_like
 from ..extended import ExtendedModel
 from .correction import CorrectionHead
@@ -35,8 +36,14 @@ class HeadedModel(ExtendedModel):
         self.head = head
 
     def labels(self, plan: Plan) -> NDArray[np.float64]:
-        """[rows, 4]: the network's label, p and q of epsilon = p x + q output, and gamma."""
-        times = np.asarray(plan.times)
+        return self._label(np.asarray(plan.times))
+
+    def label_of(self, schedule: Schedule) -> Label:
+        return self._label
+
+    def _label(self, times: ArrayLike) -> NDArray[np.float64]:
+        """[n, 4]: the network's label, p and q of epsilon = p x + q output, and gamma."""
+        times = np.asarray(times, dtype=np.float64)
         to_epsilon = predictions.to_epsilon(self.model.outputs[0], self.model.schedule, times)
         label = np.asarray(self.model.label(times), dtype=np.float64)
         return np.stack([label, *to_epsilon, self.model.schedule.gamma(times)], axis=-1)
