@@ -208,7 +208,7 @@ def test_a_call_or_label_that_is_no_function_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", torch.int32])
 def test_a_dtype_that_is_no_floats_is_refused(dtype: Any) -> None:
-    with pytest.raises(TypeError, match="dtype=.*; give a float dtype of torch"):
+    with pytest.raises(TypeError, match=r"dtype=.*; give a float dtype of torch"):
         gs.models.wrap(Halve(), SCHEDULE, dtype=dtype)
 
 
