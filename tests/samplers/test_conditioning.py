@@ -1,4 +1,4 @@
-"""cond= is one entry per sample in any container, shared= is what all samples share: nothing is guessed from a length."""
+"""cond= is one entry per sample in any container, shared= is what all share: nothing is guessed from a length."""
 
 from __future__ import annotations
 
@@ -234,9 +234,7 @@ def test_guidance_along_the_guided_flow_is_that_of_the_guided_network() -> None:
         return x * (0.05 * labels.to(x.dtype))[:, None]
 
     pair, labels = plain(gs.models.wrap(network, SCHEDULE)), torch.tensor([2, 4])
-    guided = gs.sample(
-        gs.genie.exact(pair, scale=3.0), solver_plan("ddim", 3), shape=(2, 3), cond={"labels": labels}
-    )
+    guided = gs.sample(gs.genie.exact(pair, scale=3.0), solver_plan("ddim", 3), shape=(2, 3), cond={"labels": labels})
     mixed = gs.sample(pair, solver_plan("ddim", 3).guided(3.0), shape=(2, 3), cond={"labels": labels})
     assert torch.allclose(guided, mixed, rtol=1e-5, atol=0.0)
 
@@ -244,7 +242,9 @@ def test_guidance_along_the_guided_flow_is_that_of_the_guided_network() -> None:
 @pytest.mark.parametrize("names", [["labels"], ["labels", "s"]])
 def test_what_null_replaces_cannot_be_shared(names: list[str]) -> None:
     model = plain(gs.models.wrap(lambda x, t, **cond: 0.5 * x, SCHEDULE))
-    with pytest.raises(ValueError, match=r"shared: null replaces \['labels'\] for one half of every sample; pass them in"):
+    with pytest.raises(
+        ValueError, match=r"shared: null replaces \['labels'\] for one half of every sample; pass them in"
+    ):
         gs.sample(model, PLAN.guided(2.0), shape=(B, 3), shared=dict.fromkeys(names, torch.arange(B)))
 
 

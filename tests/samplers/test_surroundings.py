@@ -62,7 +62,7 @@ class Historian(Model):
 
     reads_history = True
 
-    def __call__(self, x: Tensor, t: Tensor, *, history: Any = ()) -> Tensor:
+    def __call__(self, x: Tensor, t: Tensor, *, history: Any = (), **cond: Any) -> Tensor:
         for value in history:
             value.zero_()
         return 0.5 * x
@@ -120,7 +120,9 @@ def test_encoding_and_rk45_refuse_it_too() -> None:
 
 
 def test_a_tangent_is_refused() -> None:
-    with pytest.raises(ValueError, match="state: requires grad, carries a tangent or is inside a torch.func transform"):
+    with pytest.raises(
+        ValueError, match=r"state: requires grad, carries a tangent or is inside a torch\.func transform"
+    ):
         torch.func.jvp(lambda x: gs.sample(FakeModel(), PLAN, state=x), (torch.ones(2, 3),), (torch.ones(2, 3),))
 
 

@@ -59,8 +59,8 @@ class Reference:
     ) -> Reference:
         """Solve the flow from the latents that ``sample(model, plan, shape=shape, seed=seed)`` starts in.
 
-        shape: [B, ...]; cond, shared: as for ``sample``. nodes: steps between the recorded times; the solution takes four times
-        as many, of deis_tab3. Raises what ``sample`` raises, ValueError for fewer than 2 nodes.
+        shape: [B, ...]; cond, shared: as for ``sample``. nodes: steps between the recorded times; the solution takes
+        four times as many, of deis_tab3. Raises what ``sample`` raises, ValueError for fewer than 2 nodes.
         """
         check_schedule(schedule)
         times = lattice(schedule, integer(nodes, "nodes", least=2))
@@ -83,9 +83,7 @@ class Reference:
 
         ValueError unless the plan's grid ends at t_end or t_zero.
         """
-        x = sample(
-            self.model, plan, state=self.latents, cond=self.cond, shared=self.shared, progress=False
-        )
+        x = sample(self.model, plan, state=self.latents, cond=self.cond, shared=self.shared, progress=False)
         target = self.states[self._node_of_end(plan)]
         return (x.double().cpu().flatten(1) - target.double()).flatten().numpy()
 

@@ -33,16 +33,16 @@ class Model(ABC):
     returns the plan's outputs in order, each of x's shape: a tensor, or a tuple of them.
     """
 
-    outputs: tuple[str, ...] | None = None
+    outputs: tuple[str, ...] | Any = None  # Any: a class may promise that it has them
     """Names of what it returns; None: whatever the plan reads, unchecked."""
-    schedule: Schedule | None = None
+    schedule: Schedule | Any = None
     """The one it was trained with, plans of another are refused; None: any."""
-    label: Label | None = None
+    label: Label | Any = None
     """Its label for a time; None: the label of the plan's schedule."""
-    conditional: Model | None = None
+    conditional: Model | Any = None
     """Of a guided model the half without guidance."""
     reads_history: bool = False
-    """Whether it is also given ``history``: the converted outputs that the row reads, newest first, where there are any."""
+    """Whether it is also given ``history``: the converted outputs that the row reads, newest first, where it reads any."""
     network: object = None
     """The network itself, to look at."""
 

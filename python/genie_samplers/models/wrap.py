@@ -88,8 +88,8 @@ def wrap(
 ) -> WrappedModel:
     """A model from a diffusers, EDM, score_sde style or any other network.
 
-    network: a module, or any callable. It returns a tensor, or one in ``.sample``, alone in a dict or dataclass, or first
-    in a tuple. schedule: the one it was trained with; plans of another are refused. prediction: one of
+    network: a module, or any callable. It returns a tensor, or one in ``.sample``, alone in a dict or dataclass, or
+    first in a tuple. schedule: the one it was trained with; plans of another are refused. prediction: one of
     ``predictions.PREDICTIONS``. label: times to what the network takes instead of t, for example
     ``schedule.log_gamma``; by default ``schedule.label``. call: ``call(network, x, t, **cond)`` for another signature
     than network(x, label, **cond) or another result; transformers that take the time by name want

@@ -12,8 +12,8 @@ __all__ = ["NonFiniteError"]
 class NonFiniteError(ValueError):
     """The state of some samples became inf or NaN.
 
-    row: of the plan; None where the starting state was not finite already, and in an adaptive run. sample_ids: the samples concerned.
-    finished: [n, ...] final states of the samples that were finished, finished_ids theirs.
+    row: of the plan; None where the starting state was not finite already, and in an adaptive run. sample_ids: the
+    samples concerned. finished: [n, ...] final states of the samples that were finished, finished_ids theirs.
     """
 
     def __init__(

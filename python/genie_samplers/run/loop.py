@@ -69,7 +69,8 @@ def row_labels(model: Model, plan: Plan, size: int, device: torch.device) -> Seq
     labels = np.asarray(model.labels(plan), dtype=np.float64)
     if labels.ndim not in (1, 2) or len(labels) != len(plan.times):
         raise ValueError(
-            f"model.labels: gave shape {labels.shape} for {len(plan.times)} rows; need one label per row, [rows] or [rows, m]"
+            f"model.labels: gave shape {labels.shape} for {len(plan.times)} rows; need one label per row, [rows] or "
+            "[rows, m]"
         )
     finite = np.isfinite(labels)
     if not finite.all():
@@ -84,6 +85,6 @@ def _check_labels(labels: np.ndarray, plan: Plan) -> None:
     for number, (row, value) in enumerate(zip(plan.rows, labels, strict=True)):
         if row.calls and not np.isfinite(value).all():
             raise ValueError(
-                f"plan: row {number} calls the network at time {row.time}, where its label is {value}; start or end the "
-                "grid at the schedule's t_end instead of t_zero"
+                f"plan: row {number} calls the network at time {row.time}, where its label is {value}; start or end "
+                "the grid at the schedule's t_end instead of t_zero"
             )

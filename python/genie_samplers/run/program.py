@@ -19,10 +19,10 @@ __all__ = ["Call", "Program"]
 
 @dataclass(frozen=True)
 class Call:
-    """What a row asks: the network at ``time`` for its first ``outputs``; ``calls`` 0 none, 1 one half, 2 a guided pair.
+    """What a row asks: the network at ``time`` for its first ``outputs``.
 
-    names: what the row reads, in order, a guided pair's twins with the prefix ``uncond.``. unread: how many outputs more
-    the plan has, of each half.
+    calls: 0 no network, 1 one half, 2 a guided pair. names: what the row reads, in order, a guided pair's twins with
+    the prefix ``uncond.``. unread: how many outputs more the plan has, of each half.
     """
 
     row: int

@@ -1,6 +1,6 @@
 """Samples: any plan with any model, chunk by chunk.
 
-Nothing in a chunk waits for the device: the finiteness of every state is recorded there and read once at the end.
+Nothing in a chunk waits for the device: the finiteness of every state is recorded there and read once at its end.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ def sample(
 ) -> Tensor:
     """Run ``plan`` with ``model`` and return the final states, [B, ...] of ``dtype``.
 
-    model(x, t, **cond) returns the plan's outputs in order, each of x's shape; t is float32 [b] or [b, m], the network's
-    own label, or the schedule's. All else that is asked of a model: :class:`genie_samplers.models.Model`.
-    shape: [B, ...] of the samples. Or state: the state at the plan's first time, in place of noise. Or image: clean data
-    (SDEdit, arXiv 2108.01073), brought to the time ``plan.recipe.grid[start]`` as alpha image + sigma z, from where the
+    model(x, t, **cond) returns the plan's outputs in order, each of x's shape; t is float32 [b] or [b, m], the
+    network's own label, or the schedule's. All else that is asked of it: :class:`genie_samplers.models.Model`.
+    shape: [B, ...] of the samples. Or state: the state at the plan's first time, in place of noise. Or image: clean
+    data (SDEdit, arXiv 2108.01073), brought to the time ``plan.recipe.grid[start]`` as alpha image + sigma z, from where the
     rest of the plan runs; start is 0 by default. seed: 64 bits.
     cond: keyword arguments of the model with one entry per sample: tensors and arrays [B, ...], lists of B numbers or
     strings, and dicts, lists and tuples of such, to any depth. shared: keyword arguments that all samples share, passed
@@ -88,8 +88,8 @@ def sample(
     a replacement state. progress: bar on stderr; None shows it on a terminal only. check_finite: False returns samples
     with inf or NaN in them.
 
-    Raises ValueError or TypeError for bad arguments and outputs, and :class:`NonFiniteError` naming row and samples, with
-    the samples of earlier chunks, when a state became inf or NaN.
+    Raises ValueError or TypeError for bad arguments and outputs, and :class:`NonFiniteError` naming row and samples,
+    with the samples of earlier chunks, when a state became inf or NaN.
     """
     model = fitted(as_model(model), plan)
     warn_if_training(model)
@@ -220,8 +220,8 @@ def _replace(state: PlanState, event: RowEvent, replacement: object) -> None:
         raise ValueError(f"on_row: returned shape {tuple(replacement.shape)}; need {tuple(event.x.shape)}")
     if not event.ends_step:
         raise ValueError(
-            f"on_row: replaced the state in row {event.row}, a stage whose step goes on from aux; replace it only where "
-            "event.ends_step is true"
+            f"on_row: replaced the state in row {event.row}, a stage whose step goes on from aux; replace it only "
+            "where event.ends_step is true"
         )
     padding = state.x[len(replacement) :]
     state.replace(torch.cat([replacement.to(state.x), padding]) if len(padding) else replacement)

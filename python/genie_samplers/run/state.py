@@ -108,8 +108,8 @@ class PlanState:
     def advance(self, outputs: Tensor | Sequence[Tensor] = (), draws: Sequence[Tensor] = ()) -> None:
         """Run one row. outputs: as of :meth:`read`; none in a row that asks no network.
 
-        draws: standard normals [b, ...], one for each that the row draws, where the state has no ``noise``. ValueError or
-        TypeError naming row and output or draw; the state is then as it was.
+        draws: standard normals [b, ...], one for each that the row draws, where the state has no ``noise``.
+        ValueError or TypeError naming row and output or draw; the state is then as it was.
         """
         read = self.read(outputs)
         layout = self.program.layout[self.row]

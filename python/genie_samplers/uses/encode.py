@@ -33,8 +33,8 @@ def encode(
     """The latents of data, [B, ...]: the state at the plan's last time, t_max, from which the ODE leads back to them.
 
     plan: a rising one without draws, as ``make_plan(..., direction="encode")`` makes of a deterministic solver. Either
-    state [B, ...]: what the ODE starts in at the plan's first time; clean data serve as they are, being what a plan that
-    ends there samples. Or image [B, ...]: clean data, started in alpha image + sigma z with z drawn by ``seed``, the
+    state [B, ...]: what the ODE starts in at the plan's first time; clean data serve as they are, being what a plan
+    that ends there samples. Or image [B, ...]: clean data, started in alpha image + sigma z with z drawn by ``seed``, the
     state that the network knows (docs/encoding.md has what either costs). The result is a state too, so
     ``sample(model, falling_plan, state=latents)`` inverts; over ``schedule.sigma(schedule.t_max)`` it is a latent of
     unit variance. The other arguments are those of :func:`genie_samplers.sample`. Song, Meng and Ermon,
