@@ -38,7 +38,7 @@ def main(nfe: int, root: str, out: Path) -> None:
     test = data.fashion_mnist("test", root)
     real = torch.from_numpy(test.images[:COLUMNS])
 
-    latents = gs.encode(model, up, real, seed=0)
+    latents = gs.encode(model, up, image=real, seed=0)
     back = gs.sample(model, down, state=latents)
     rows = {"test images": real, "encoded and decoded": back}
     for a, b in PAIRS:
@@ -58,7 +58,7 @@ def image_to_image(model: gs.models.WrappedModel, plan: gs.Plan, steps: int, ima
     """The image noised to ever later times of the grid: from all new to hardly changed."""
     starts = [round((steps - 1) * i / (COLUMNS - 1)) for i in range(COLUMNS)]
     cond = {"class_labels": torch.tensor([label])}
-    return torch.cat([gs.sample(model, plan, state=image[None], start=k, cond=cond) for k in starts])
+    return torch.cat([gs.sample(model, plan, image=image[None], start=k, cond=cond) for k in starts])
 
 
 def lower_half_anew(model: gs.models.WrappedModel, schedule: gs.schedules.Schedule, nfe: int, real: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import genie_ext
 import genie_samplers as gs
 from genie_samplers import Plan
 from genie_samplers.plan import Combination, Conversion, Init, Row
+from genie_samplers.solvers.registry import UnreachableNFE
 
 from .conftest import Place
 
@@ -70,7 +71,7 @@ def small_plan(name: str, *, prediction: str = "epsilon", **options: object) -> 
     """5 evaluations, or 4; with a step to gamma = 0 every solver can make one of the two."""
     try:
         return gs.make_plan(name, SCHEDULE, 5, denoise=True, prediction=prediction, options=options)
-    except gs.solvers.registry.UnreachableNFE:
+    except UnreachableNFE:
         return gs.make_plan(name, SCHEDULE, 4, denoise=True, prediction=prediction, options=options)
 
 

@@ -41,7 +41,7 @@ def test_a_cell_whose_state_becomes_inf_is_skipped_with_its_reason(monkeypatch: 
 
 
 def test_a_network_of_too_few_outputs_ends_the_comparison() -> None:
-    with pytest.raises(ValueError, match="returned 1 outputs in row 0.*genie-samplers distill"):
+    with pytest.raises(ValueError, match=r"returned 1 outputs in row 0.*genie-samplers distill"):
         compare(half, VP, ["ddim", "genie_ttm2"], [2], shape=(2, 3), fine_steps=8)
 
 

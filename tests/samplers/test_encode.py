@@ -123,7 +123,7 @@ def test_anything_but_a_plan_is_refused() -> None:
 
 
 def test_anything_but_data_is_refused() -> None:
-    with pytest.raises(ValueError, match="state: missing; this plan encodes .* pass state= to start from"):
+    with pytest.raises(ValueError, match=r"state: missing; this plan encodes .* pass state= to start from"):
         gs.encode(FakeModel(), encoding("ddim", 2))
 
 

@@ -86,7 +86,10 @@ BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
         {"shape": (4, 2), "batch_size": 2, "cond": {"labels": torch.ones(2)}},
         "cond['labels']: (2,) for 4 samples; give one entry per sample of the whole run, [B, ...], or pass what all",
     ),
-    "start with NaN": ({"state": torch.full((3, 4), torch.nan)}, "state or image: holds inf or NaN for sample ids [0, 1, 2]"),
+    "start with NaN": (
+        {"state": torch.full((3, 4), torch.nan)},
+        "state or image: holds inf or NaN for sample ids [0, 1, 2]",
+    ),
     "encoding without a start": (
         {"plan": gs.make_plan("ddim", SCHEDULE, 3, direction="encode")},
         "state: missing; this plan encodes",

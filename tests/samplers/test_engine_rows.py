@@ -216,9 +216,7 @@ def watch(backend: str, nfe: int, *, chunks: int = 2, per_sample: bool = False) 
     plan = solver_plan("ddim", nfe, eta=1.0).guided([1.0, 2.0, 3.0, 4.0] if per_sample else 2.0)
     model = FakeModel(lambda x, t, labels: (x.clone(), x.clone()), dtype=torch.bfloat16)
     with Watcher() as watcher:
-        gs.sample(
-            model, plan, shape=(4, 3), batch_size=4 // chunks, cond={"labels": torch.arange(4)}, backend=backend
-        )
+        gs.sample(model, plan, shape=(4, 3), batch_size=4 // chunks, cond={"labels": torch.arange(4)}, backend=backend)
     return watcher
 
 

@@ -319,11 +319,13 @@ def test_a_state_may_begin_in_any_row(name: str, row: int, in_place: bool) -> No
 @pytest.mark.parametrize("in_place", [True, False])
 def test_what_an_earlier_row_left_must_be_given(in_place: bool) -> None:
     plan, where, _ = middle("deis_tab2", 2)
+    where["values"] = {}
     with pytest.raises(ValueError, match=r"values: HistoryEntry\(row=0, h=0\) is missing; a row from 2 on reads it"):
-        PlanState(Program.of(plan), **where | {"values": {}}, in_place=in_place)
+        PlanState(Program.of(plan), **where, in_place=in_place)
     plan, where, _ = middle("edm_heun", 1)
+    where["aux"] = None
     with pytest.raises(ValueError, match="aux: missing; from row 1 on the second state of an earlier row is read"):
-        PlanState(Program.of(plan), **where | {"aux": None}, in_place=in_place)
+        PlanState(Program.of(plan), **where, in_place=in_place)
 
 
 def test_a_value_is_there_while_a_row_to_come_reads_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def test_the_table_is_in_the_compute_dtype(dtype: torch.dtype, compute: torch.dt
 
 
 @pytest.mark.parametrize("wrong", [{"dtype": torch.int32}, {"model_dtype": torch.bool}], ids=["state", "model"])
-def test_a_dtype_that_is_no_floats_is_refused(wrong: dict[str, torch.dtype]) -> None:
+def test_a_dtype_that_is_no_floats_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match=r"dtype=torch\..*; choose torch.float16, torch.bfloat16"):
         Program.of(PLAN, **wrong)
 

@@ -4,9 +4,9 @@ In x = alpha v, with w = dgamma/du and the step's base state in aux, stage i + 1
 
     x_(i+1) = (alpha_(i+1) / alpha_0) x_0 + alpha_(i+1) h sum_(j <= i) a_(i+1),j w_j epsilon_j
 
-Row 0 evaluates epsilon_0 at the base state. Row 1 makes x_1 of it, for the step before may have left it. Row i + 1 calls
-the network at x_i and makes x_(i+1); the last of them leaves the new state as it is and puts its error estimate, times
-alpha, into aux. One row more makes the first-order step from the new state with the newest epsilon.
+Row 0 evaluates epsilon_0 at the base state. Row 1 makes x_1 of it, for the step before may have left it. Row i + 1
+calls the network at x_i and makes x_(i+1); the last of them leaves the new state as it is and puts its error estimate,
+times alpha, into aux. One row more makes the first-order step from the new state with the newest epsilon.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ Array = NDArray[np.float64]
 class Numbers:
     """Of the rows ``first`` to ``last`` of an :class:`AttemptPlan`; g is 1 where all samples share the step.
 
-    table: [all rows, g, columns]. times: [rows that run, g]. ratio: [g] alpha at the last row / alpha at the base; alpha:
-    [g] at the last row. known: whose epsilon is that of the base state, None where the first row evaluates it.
+    table: [all rows, g, columns]. times: [rows that run, g]. ratio: [g] alpha at the last row / alpha at the base;
+    alpha: [g] at the last row. known: whose epsilon is that of the base state, None where the first row evaluates it.
     """
 
     first: int

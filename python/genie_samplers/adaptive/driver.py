@@ -77,8 +77,8 @@ def rk45(
     Equations I, II.4); first same as last, so the network is called 2 + 6 attempts times. As a black-box solver of
     diffusion models: Song et al., arXiv 2011.13456, in (x, t); in (v, gamma): Zhang and Chen, arXiv 2204.13902.
 
-    model, shape, seed, cond, shared, state, sample_ids, device, backend, progress: as in :func:`genie_samplers.sample`, with
-    the same noise; the bar counts percents. t_start, t_end: the schedule's t_max and t_end by default; t_start < t_end
+    model, shape, seed, cond, shared, state, sample_ids, device, backend, progress: as in :func:`genie_samplers.sample`,
+    with the same noise; the bar counts percents. t_start, t_end: the schedule's t_max and t_end by default; t_start < t_end
     encodes ``state``. rtol, atol: a step is accepted if the RMS of error / (atol + rtol max(|v|, |v'|)) is below 1.
     variable: u, one of "log_gamma", "gamma", "t". norm: "sample" gives every sample its own time and step, independent
     of the others, and finished samples leave the batch; "batch" takes the RMS over the batch, one step for all.
@@ -87,8 +87,9 @@ def rk45(
     prediction: what the network returns; the model's own by default, else epsilon. dtype: of the state, float32 or
     float64.
 
-    Raises ValueError or TypeError for bad arguments and outputs, and ValueError naming samples, time and steps where
-    the evaluations are spent, the step falls below float64's spacing, or a state becomes inf or NaN.
+    Raises ValueError or TypeError for bad arguments and outputs, ValueError naming samples, time and steps where the
+    evaluations are spent or the step falls below float64's spacing, and :class:`NonFiniteError` where a state becomes
+    inf or NaN.
     """
     check_schedule(schedule)
     start, end = (schedule.t_max if t_start is None else t_start), (schedule.t_end if t_end is None else t_end)
@@ -101,7 +102,7 @@ def rk45(
     prediction = prediction or network.prediction or "epsilon"
     plan = _both_ends(along, prediction, guidance)
     network = fitted(network, plan)
-    warn_if_training(network, stacklevel=2)
+    warn_if_training(network)
     inputs = gather_inputs(
         network, plan, shape=shape, seed=seed, cond=cond, shared=shared, x=state, name="state", sample_ids=sample_ids,
         batch_size=None, device=device, dtype=dtype,

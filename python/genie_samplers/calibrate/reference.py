@@ -42,6 +42,7 @@ class Reference:
     states: Tensor
     epsilon: Tensor
     cond: Mapping[str, object] = field(default_factory=dict)
+    shared: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
     def record(
@@ -52,26 +53,29 @@ class Reference:
         shape: Sequence[int],
         seed: int = 1,
         cond: Mapping[str, object] | None = None,
+        shared: Mapping[str, object] | None = None,
         prediction: str = "epsilon",
         nodes: int = 20,
     ) -> Reference:
         """Solve the flow from the latents that ``sample(model, plan, shape=shape, seed=seed)`` starts in.
 
-        shape: [B, ...]; cond: as for ``sample``. nodes: steps between the recorded times; the solution takes four times
-        as many, of deis_tab3. Raises what ``sample`` raises, ValueError for fewer than 2 nodes.
+        shape: [B, ...]; cond, shared: as for ``sample``. nodes: steps between the recorded times; the solution takes
+        four times as many, of deis_tab3. Raises what ``sample`` raises, ValueError for fewer than 2 nodes.
         """
         check_schedule(schedule)
         times = lattice(schedule, integer(nodes, "nodes", least=2))
         fine = grids.with_zero(schedule, grids.subdivided(schedule, times, _PARTS))
         plan = deis_tab(schedule, fine, order=3, prediction=prediction)
-        cond = {} if cond is None else dict(cond)
+        cond, shared = dict(cond or {}), dict(shared or {})
         nothing = Row(plan.times[0], Combination(x=1.0), calls=0)
-        latents = sample(model, replace(plan, rows=(nothing,)), shape=shape, seed=seed, cond=cond, progress=False)
+        latents = sample(
+            model, replace(plan, rows=(nothing,)), shape=shape, seed=seed, cond=cond, shared=shared, progress=False
+        )
         recorder = _Recorder(schedule, latents)
-        sample(model, plan, state=latents, cond=cond, on_row=recorder, progress=False)
+        sample(model, plan, state=latents, cond=cond, shared=shared, on_row=recorder, progress=False)
         return cls(
             model, schedule, prediction, latents, grids.with_zero(schedule, times),
-            torch.stack(recorder.states), torch.stack(recorder.epsilon), cond,
+            torch.stack(recorder.states), torch.stack(recorder.epsilon), cond, shared,
         )  # fmt: skip
 
     def residual(self, plan: Plan) -> Array:
@@ -79,7 +83,7 @@ class Reference:
 
         ValueError unless the plan's grid ends at t_end or t_zero.
         """
-        x = sample(self.model, plan, state=self.latents, cond=self.cond, progress=False)
+        x = sample(self.model, plan, state=self.latents, cond=self.cond, shared=self.shared, progress=False)
         target = self.states[self._node_of_end(plan)]
         return (x.double().cpu().flatten(1) - target.double()).flatten().numpy()
 

@@ -55,6 +55,7 @@ def grid(
     shape: Sequence[int],
     seed: int = 1,
     cond: Mapping[str, object] | None = None,
+    shared: Mapping[str, object] | None = None,
     prediction: str = "epsilon",
     options: Mapping[str, object] | None = None,
     nodes: int = 20,
@@ -62,11 +63,13 @@ def grid(
 ) -> Calibrated:
     """The grid of a deterministic registered solver that comes closest to the probability flow of ``model``.
 
-    shape: [B, ...] of the calibration latents, seed theirs; cond as for ``sample``. options: of the solver. nodes,
-    runs: as for :meth:`Reference.record` and :func:`search`. Record a :class:`Reference` and call :func:`search` to
+    shape: [B, ...] of the calibration latents, seed theirs; cond, shared as for ``sample``. options: of the solver.
+    nodes, runs: as for :meth:`Reference.record` and :func:`search`. Record a :class:`Reference` and call :func:`search` to
     try several solvers on the same latents. Errors: theirs.
     """
-    reference = Reference.record(model, schedule, shape=shape, seed=seed, cond=cond, prediction=prediction, nodes=nodes)
+    reference = Reference.record(
+        model, schedule, shape=shape, seed=seed, cond=cond, shared=shared, prediction=prediction, nodes=nodes
+    )
     return search(reference, solver, nfe, options=options, runs=runs)
 
 

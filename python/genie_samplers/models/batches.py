@@ -42,7 +42,7 @@ def map_batches(value: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """``change`` applied to every tensor in nested mappings, lists and tuples; all else, and what holds none, as it is."""
+    """``change`` applied to every tensor in nested mappings, lists and tuples; what holds none stays as it is."""
     if isinstance(value, Tensor):
         return change(value)
     if not isinstance(value, Mapping | list | tuple) or not _holds_tensors(value):

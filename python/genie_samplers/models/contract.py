@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from ..plan import Plan
 from ..schedules import Schedule
+from .remark import remark
 
 __all__ = ["CallableModel", "Label", "Model", "as_model", "first_parameter", "warn_if_training"]
 
@@ -22,6 +22,7 @@ Label = Callable[[NDArray[np.float64]], ArrayLike]
 
 Self = TypeVar("Self", bound="Model")
 _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+_WITH_DROPOUT = (nn.MultiheadAttention, nn.RNNBase)
 _BATCH_STATISTICS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
@@ -32,16 +33,16 @@ class Model(ABC):
     returns the plan's outputs in order, each of x's shape: a tensor, or a tuple of them.
     """
 
-    outputs: tuple[str, ...] | None = None
+    outputs: tuple[str, ...] | Any = None  # Any: a class may promise that it has them
     """Names of what it returns; None: whatever the plan reads, unchecked."""
-    schedule: Schedule | None = None
+    schedule: Schedule | Any = None
     """The one it was trained with, plans of another are refused; None: any."""
-    label: Label | None = None
+    label: Label | Any = None
     """Its label for a time; None: the label of the plan's schedule."""
-    conditional: Model | None = None
+    conditional: Model | Any = None
     """Of a guided model the half without guidance."""
     reads_history: bool = False
-    """Whether it is also given ``history``: the converted outputs that the row reads, newest first, where there are any."""
+    """Whether it is also given ``history``: the converted outputs that the row reads, newest first, where it reads any."""
     network: object = None
     """The network itself, to look at."""
 
@@ -64,11 +65,11 @@ class Model(ABC):
         return self.outputs[0] if self.outputs else None
 
     def label_of(self, schedule: Schedule) -> Label:
-        """Its own label, or the schedule's."""
+        """Its own label of a time, or the schedule's; [n, m] where it needs more than the network's label."""
         return self.label or schedule.label
 
     def labels(self, plan: Plan) -> ArrayLike:
-        """The network's label in each row of the plan, float64 [rows] or [rows, m]."""
+        """What it is given as t in each row of the plan, float64 [rows] or [rows, m]."""
         return (self.label or plan.schedule.label)(np.asarray(plan.times))
 
     def first(self: Self, count: int) -> Self:
@@ -83,14 +84,13 @@ class Model(ABC):
 class CallableModel(Model):
     """Any callable as a model; made by :func:`as_model`.
 
-    Of a torch.nn.Module its parameters say dtype and device; of any other object those of the contract's attributes
-    that it has are taken over.
+    Of a torch.nn.Module its parameters say dtype and device. Of any other object those attributes are taken over that
+    the contract names, where they have the contract's types; methods of the contract need a class of :class:`Model`.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = self.network = function
         self.own_dtype: torch.dtype | None = None
-        self.own_labels: Callable[[Plan], ArrayLike] | None = None
         self.own_device: torch.device | None = None
         if not isinstance(function, nn.Module):
             self._take_over(_attributes(function))
@@ -103,8 +103,6 @@ class CallableModel(Model):
             self.schedule = schedule
         if callable(label := own("label")):
             self.label = label
-        if callable(labels := own("labels")):
-            self.own_labels = labels
         if callable(conditional := own("conditional")):
             self.conditional = as_model(conditional)
         if isinstance(dtype := own("dtype"), torch.dtype):
@@ -126,9 +124,6 @@ class CallableModel(Model):
         parameter = first_parameter(self.network)
         return self.own_device if parameter is None else parameter.device
 
-    def labels(self, plan: Plan) -> ArrayLike:
-        return super().labels(plan) if self.own_labels is None else self.own_labels(plan)
-
 
 def as_model(model: Any) -> Model:
     """``model`` itself where it is a :class:`Model`, else one of anything callable; TypeError for what is not."""
@@ -146,21 +141,21 @@ def first_parameter(network: object) -> Tensor | None:
     return next((p for p in network.parameters() if p.is_floating_point()), None)
 
 
-def warn_if_training(model: Model, stacklevel: int) -> None:
+def warn_if_training(model: Model) -> None:
     """Warn of a network in training mode with dropout or batch statistics, whose samples are noisy without a seed."""
     network = model.network
     noisy = isinstance(network, nn.Module) and any(map(_is_noisy, network.modules()))
     if noisy:
-        warnings.warn(
+        remark(
             f"model: {type(network).__name__} is in training mode, where dropout and batch statistics change its "
-            "output from call to call; call network.eval()",
-            stacklevel=stacklevel + 1,
+            "output from call to call; call network.eval()"
         )
 
 
 def _is_noisy(module: nn.Module) -> bool:
     dropout = isinstance(module, _DROPOUT) and module.p > 0.0
-    return module.training and (dropout or isinstance(module, _BATCH_STATISTICS))
+    inside = isinstance(module, _WITH_DROPOUT) and module.dropout > 0.0
+    return module.training and (dropout or inside or isinstance(module, _BATCH_STATISTICS))
 
 
 def _attributes(function: object) -> Callable[[str], Any]:

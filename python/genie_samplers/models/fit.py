@@ -51,8 +51,8 @@ def _begins_with(names: tuple[str, ...] | None, plan: Plan) -> bool:
 
 def _refuse_names(names: tuple[str, ...], plan: Plan) -> None:
     fix = (
-        "build the plan with model=... or prediction=..., and guide both the model (guidance.classifier_free) and the plan "
-        "(plan.guided) or neither"
+        "build the plan with model=... or prediction=..., and guide both the model (guidance.classifier_free) and the "
+        "plan (plan.guided) or neither"
     )
     if reads_derivative(set(plan.output_names) - set(names)):
         head = next((kind for first, kind in _HEADS.items() if first in names), None)

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from ..plan import Plan
+from ..schedules import Schedule
 from .batches import map_batches, repeated
-from .contract import Model, as_model
+from .contract import Label, Model, as_model
 from .outputs import output_tensors
 
 __all__ = ["ClassifierFree", "classifier_free"]
@@ -24,6 +27,7 @@ class ClassifierFree(Model):
     def __init__(self, conditional: Model, null: Mapping[str, Any], shared: Collection[str] = ()) -> None:
         self.conditional, self.null, self.shared = conditional, null, frozenset(shared)
         self.schedule, self.label, self.network = conditional.schedule, conditional.label, conditional.network
+        self.reads_history = conditional.reads_history
         names = conditional.outputs
         self.outputs = None if names is None else (*names, *(f"uncond.{name}" for name in names))
 
@@ -35,7 +39,10 @@ class ClassifierFree(Model):
     def device(self) -> torch.device | None:
         return self.conditional.device
 
-    def labels(self, plan: Any) -> Any:
+    def label_of(self, schedule: Schedule) -> Label:
+        return self.conditional.label_of(schedule)
+
+    def labels(self, plan: Plan) -> ArrayLike:
         return self.conditional.labels(plan)
 
     def first(self, count: int) -> ClassifierFree:

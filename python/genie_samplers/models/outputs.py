@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from .remark import remark
 
 __all__ = [
     "DERIVATIVE_SOURCES",
@@ -93,6 +94,8 @@ class OutputReader:
         given = self._sequence(outputs, row)
         if len(given) != len(names):
             fix = f"; {DERIVATIVE_SOURCES}" if reads_derivative(names[len(given) :]) else ""
+            if len(given) == 2 * len(names):
+                fix = "; a guided pair (guidance.classifier_free) is for a guided plan, plan.guided(scale)"
             raise ValueError(
                 f"model: returned {len(given)} outputs in row {row}; the plan reads {len(names)}: {tuple(names)}{fix}"
             )
@@ -125,10 +128,9 @@ class OutputReader:
         if name in self.reported:
             return
         self.reported.add(name)
-        warnings.warn(
-            f"model: output {name!r} is not row-major within a sample (strides {output.stride()}); it is copied in every "
-            "row, a network in contiguous memory format saves that",
-            stacklevel=2,
+        remark(
+            f"model: output {name!r} is not row-major within a sample (strides {output.stride()}); it is copied in "
+            "every row, a network in contiguous memory format saves that"
         )
 
 

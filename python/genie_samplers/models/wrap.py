@@ -88,14 +88,14 @@ def wrap(
 ) -> WrappedModel:
     """A model from a diffusers, EDM, score_sde style or any other network.
 
-    network: a module, or any callable. It returns a tensor, or one in ``.sample``, alone in a dict or dataclass, or first
-    in a tuple. schedule: the one it was trained with; plans of another are refused. prediction: one of
+    network: a module, or any callable. It returns a tensor, or one in ``.sample``, alone in a dict or dataclass, or
+    first in a tuple. schedule: the one it was trained with; plans of another are refused. prediction: one of
     ``predictions.PREDICTIONS``. label: times to what the network takes instead of t, for example
     ``schedule.log_gamma``; by default ``schedule.label``. call: ``call(network, x, t, **cond)`` for another signature
-    than network(x, label, **cond); the time by name, for example, is
-    ``call=lambda network, x, t, **cond: network(hidden_states=x, timestep=t, **cond)``. device, dtype: of x and t as the
-    network takes them; by default those of its first parameter. defaults: conditioning where the caller gives none; a
-    number stands for one per sample.
+    than network(x, label, **cond) or another result; transformers that take the time by name want
+    ``call=lambda network, x, t, **cond: network(hidden_states=x, timestep=t, **cond)``. device, dtype: of x as the
+    network takes it, by default those of its first parameter; t is float32. defaults: conditioning where the caller
+    gives none; a number stands for one per sample.
     """
     if not callable(network):
         raise TypeError(f"network: {type(network).__name__} is not callable; pass a torch.nn.Module or a function")

@@ -1,6 +1,6 @@
 """Samples: any plan with any model, chunk by chunk.
 
-Nothing in a chunk waits for the device: the finiteness of every state is recorded there and read once at the end.
+Nothing in a chunk waits for the device: the finiteness of every state is recorded there and read once at its end.
 """
 
 from __future__ import annotations
@@ -75,23 +75,24 @@ def sample(
     """Run ``plan`` with ``model`` and return the final states, [B, ...] of ``dtype``.
 
     model(x, t, **cond) returns the plan's outputs in order, each of x's shape; t is float32 [b] or [b, m], the
-    network's own label, or the schedule's. All else that is asked of a model: :class:`genie_samplers.models.Model`.
+    network's own label, or the schedule's. All else that is asked of it: :class:`genie_samplers.models.Model`.
     shape: [B, ...] of the samples. Or state: the state at the plan's first time, in place of noise. Or image: clean
-    data (SDEdit, arXiv 2108.01073), brought to the time ``plan.recipe.grid[start]`` as alpha image + sigma z, from
-    where the rest of the plan runs; start is 0 by default. seed: 64 bits. cond: keyword arguments of the model with one
-    entry per sample: tensors and arrays [B, ...], lists of B numbers or strings, and dicts, lists and tuples of such,
-    to any depth. shared: keyword arguments that all samples share, passed as they are. sample_ids: B integers in
-    0..2^32-1 (0..B-1 by default); id i gets the same noise in any batch, on any device and backend. batch_size: the
-    network always sees batches of this size, the last one padded. device: where to run (the model's, else that of state
-    or image, else the CPU). dtype: of the state. on_row: called after each row, may return a replacement state.
-    progress: bar on stderr; None shows it on a terminal only. check_finite: False returns samples with inf or NaN in
-    them.
+    data (SDEdit, arXiv 2108.01073), brought to the time ``plan.recipe.grid[start]`` as alpha image + sigma z, from where the
+    rest of the plan runs; start is 0 by default. seed: 64 bits.
+    cond: keyword arguments of the model with one entry per sample: tensors and arrays [B, ...], lists of B numbers or
+    strings, and dicts, lists and tuples of such, to any depth. shared: keyword arguments that all samples share, passed
+    as they are.
+    sample_ids: B integers in 0..2^32-1 (0..B-1 by default); id i gets the same noise in any batch, on any device and
+    backend. batch_size: the network always sees batches of this size, the last one padded. device: where to run (the
+    model's, else that of state or image, else the CPU). dtype: of the state. on_row: called after each row, may return
+    a replacement state. progress: bar on stderr; None shows it on a terminal only. check_finite: False returns samples
+    with inf or NaN in them.
 
     Raises ValueError or TypeError for bad arguments and outputs, and :class:`NonFiniteError` naming row and samples,
     with the samples of earlier chunks, when a state became inf or NaN.
     """
     model = fitted(as_model(model), plan)
-    warn_if_training(model, stacklevel=2)
+    warn_if_training(model)
     plan, beginning = starting_point(plan, state=state is not None, image=image is not None, start=start)
     name, x = ("image", image) if image is not None else ("state", state)
     inputs = gather_inputs(

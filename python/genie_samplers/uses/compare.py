@@ -53,6 +53,7 @@ def compare(
     shape: Sequence[int],
     seed: int = 0,
     cond: Mapping[str, object] | None = None,
+    shared: Mapping[str, object] | None = None,
     grid: str | None = None,
     options: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
     fine_steps: int = 200,
@@ -60,7 +61,7 @@ def compare(
 ) -> Comparison:
     """Run every solver at every NFE from the same latents, on its default grid unless ``grid`` names another.
 
-    options: solver -> its options, as of :func:`genie_samplers.make_plan`.
+    options: solver -> its options, as of :func:`genie_samplers.make_plan`. cond, shared: as for ``sample``.
     What the network predicts is the first of the model's ``outputs``, epsilon where it has none. The fine solution is
     deis_tab3 on the Karras grid with ``fine_steps`` steps, continued to gamma = 0 for plans that end there. A number of
     evaluations that a solver cannot make exactly is skipped, and so is a cell whose state became inf or NaN; any other
@@ -68,7 +69,7 @@ def compare(
     """
 
     def run(plan: Plan) -> Tensor:
-        return sample(model, plan, shape=shape, seed=seed, cond=cond, progress=False)
+        return sample(model, plan, shape=shape, seed=seed, cond=cond, shared=shared, progress=False)
 
     prediction = as_model(model).prediction or "epsilon"
     plans, skipped = _plans(schedule, solvers, nfes, grid, prediction, options)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .. import predictions
@@ -79,8 +80,10 @@ class GaussianData(Model):
         return times
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        time = float(np.clip(float(t[0]), self.schedule.t_zero, self.schedule.t_max))  # a label is float32
-        alpha, sigma = float(self.schedule.alpha(time)), float(self.schedule.sigma(time))
-        p, q = predictions.to_epsilon(self.outputs[0], self.schedule, time)
+        # a label is float32, and may round beyond the schedule
+        times = np.clip(t.double().cpu().numpy(), self.schedule.t_zero, self.schedule.t_max)
+        alpha, sigma = self.schedule.alpha(times), self.schedule.sigma(times)
+        p, q = predictions.to_epsilon(self.outputs[0], self.schedule, times)
         epsilon = sigma / ((alpha * self.scale) ** 2 + sigma**2)
-        return (epsilon - float(p)) / float(q) * x
+        factor = torch.from_numpy((epsilon - p) / q).to(x.device, x.dtype)
+        return factor.reshape(-1, *(1,) * (x.ndim - 1)) * x
