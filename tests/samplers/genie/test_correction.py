@@ -1,4 +1,4 @@
-"""The head of corrections: what it is told of a step, what it makes of its memory, and the plans that it runs."""
+"""The head of corrections: the features of a step, what it makes of the history, and the plans that it runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 import genie_samplers as gs
 from genie_samplers import genie
 from genie_samplers.genie.heads.correction import divided_differences
-from genie_samplers.genie.heads.step_features import step_features
+from genie_samplers.genie.heads.features import step_features
 from genie_samplers.models.wrap import WrappedModel
 from genie_samplers.uses.reconstruct import decoding_plan
 
@@ -30,17 +30,17 @@ def plan(values: int = 3, prediction: str = "epsilon", **options: object) -> gs.
 
 
 def inputs(head: genie.CorrectionHead, memory: int = 2) -> list[torch.Tensor]:
-    """x, epsilon, the earlier predictions, features, and the step as the head is told it."""
+    """x, epsilon, the earlier predictions, features of the network and of the step."""
     generator = torch.Generator().manual_seed(1)
-    x, epsilon, last, *past = (
+    x, epsilon, last, *history = (
         torch.randn(2, channels, 8, 8, generator=generator) for channels in (2, 2, 8, *[2] * memory)
     )
-    return [x, epsilon, *past, last, torch.tensor([[1.0, 0.5, 0.25, 0.75]] * 2)]
+    return [x, epsilon, *history, last, torch.tensor([[1.0, 0.5, 0.25, 0.75]] * 2)]
 
 
 def run(head: genie.CorrectionHead, x: torch.Tensor, epsilon: torch.Tensor, *further: torch.Tensor) -> torch.Tensor:
-    *past, last, step = further
-    return head(x, epsilon, past, last, step)
+    *history, last, step = further
+    return head(x, epsilon, history, last, step)
 
 
 # --- the step
@@ -59,8 +59,8 @@ def test_the_step_is_log_gamma_and_its_falls_newest_first() -> None:
 
 
 def test_rows_without_a_correction_are_zero() -> None:
-    rows = step_features(plan(derivative_below=10.0), 2)
-    assert (np.abs(rows).sum(1) > 0).tolist() == [bool(SCHEDULE.gamma(t) <= 10.0) for t in plan().times]
+    features = step_features(plan(derivative_below=10.0), 2)
+    assert (np.abs(features).sum(1) > 0).tolist() == [bool(SCHEDULE.gamma(t) <= 10.0) for t in plan().times]
 
 
 @pytest.mark.parametrize(
@@ -81,13 +81,13 @@ def test_a_plan_that_the_head_does_not_know_is_refused(made: gs.Plan, message: s
 
 def test_a_guided_plan_is_refused() -> None:
     guided = gs.guidance.classifier_free(genie.with_head(model(), correction_head()), null={"class_labels": 3})
-    with pytest.raises(ValueError, match="knows the past of the unguided flow"):
+    with pytest.raises(ValueError, match="knows the history of the unguided flow"):
         gs.sample(guided, plan().guided(2.0), shape=SHAPE, cond={"class_labels": torch.tensor([0, 1])})
 
 
 def test_a_step_to_gamma_zero_is_not_corrected() -> None:
     made = gs.make_plan("genie_hermite", SCHEDULE, 4, grid="karras", denoise=True)
-    assert [step.outputs for step in made.rows] == [4, 4, 4, 1]
+    assert [row.outputs for row in made.rows] == [4, 4, 4, 1]
     assert gs.sample(genie.with_head(model(), correction_head()), made, shape=SHAPE).isfinite().all()
 
 
@@ -176,11 +176,11 @@ def test_the_head_sees_the_predictions_that_the_row_reads(prediction: str) -> No
     made.register_forward_pre_hook(lambda _, given: seen.append((given[1].clone(), *(v.clone() for v in given[2]))))
     gs.sample(genie.with_head(plain, made), plan(prediction=prediction), shape=SHAPE)
     epsilons = [epsilon for epsilon, *_ in seen]
-    assert [len(past) for _, *past in seen] == [0, 1, 2, 2, 2]
+    assert [len(history) for _, *history in seen] == [0, 1, 2, 2, 2]
     assert all(
-        torch.allclose(past[back], epsilons[row - 1 - back], atol=1e-5)
-        for row, (_, *past) in enumerate(seen)
-        for back in range(len(past))
+        torch.allclose(history[back], epsilons[row - 1 - back], atol=1e-5)
+        for row, (_, *history) in enumerate(seen)
+        for back in range(len(history))
     )
 
 
@@ -197,25 +197,25 @@ def test_any_other_plan_runs_with_a_corrected_model_as_without() -> None:
     assert torch.equal(gs.sample(corrected, deis, shape=SHAPE), gs.sample(model(), deis, shape=SHAPE))
 
 
-def test_a_model_that_writes_into_its_memory_is_refused() -> None:
+def test_a_model_that_writes_into_its_history_is_refused() -> None:
     class Scribbler:
         outputs, reads_history = ("epsilon",), True
 
-        def __call__(self, x: torch.Tensor, t: torch.Tensor, past: list[torch.Tensor] | None = None) -> torch.Tensor:
-            if past:
-                past[0].zero_()
+        def __call__(self, x: torch.Tensor, t: torch.Tensor, history: list[torch.Tensor] | None = None) -> torch.Tensor:
+            if history:
+                history[0].zero_()
             return x.clone()
 
-    with pytest.raises(ValueError, match="wrote into its input x, t or past in row 1"):
+    with pytest.raises(ValueError, match="wrote into its input x, t or history in row 1"):
         gs.sample(Scribbler(), gs.make_plan("deis_tab1", SCHEDULE, 3), shape=SHAPE)
 
 
 def test_labels_of_a_wrong_shape_name_their_method() -> None:
     class Wrong(WrappedModel):
-        def rows(self, plan: gs.Plan) -> np.ndarray:
+        def labels(self, plan: gs.Plan) -> np.ndarray:
             return np.zeros(len(plan.times) + 1)
 
     plain = model()
-    wrong = Wrong(plain.network, SCHEDULE, ("epsilon",), plain.label, plain.defaults)
-    with pytest.raises(ValueError, match=r"model.rows: gave shape \(4,\) for 3 rows"):
+    wrong = Wrong(plain.network, SCHEDULE, "epsilon", plain.label, defaults=plain.defaults)
+    with pytest.raises(ValueError, match=r"model.labels: gave shape \(4,\) for 3 rows"):
         gs.sample(wrong, gs.make_plan("deis_tab1", SCHEDULE, 3), shape=SHAPE)

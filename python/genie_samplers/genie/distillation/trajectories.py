@@ -79,17 +79,18 @@ def _solve(
     """States at every ``parts``-th time of the fine plan, and the network's predictions at all but the last of them."""
     labels = row_labels(model, fine, len(x), x.device)
     states: list[Tensor] = []
-    predictions: list[Tensor] = []
+    predicted: list[Tensor] = []
 
     def answer(call: Call, state: PlanState) -> Tensor:
         output = model(state.model_input, labels[call.row], **cond)
         if call.row % parts == 0:
             states.append(state.x.clone())
-            predictions.append(output)
+            predicted.append(output)
         return output
 
     program = Program.of(fine, device=x.device, dtype=x.dtype, model_dtype=model.dtype)
-    return [*states, run_rows(PlanState(program, x), answer).x], predictions
+    end = run_rows(PlanState(program, x), answer).x
+    return [*states, end], predicted
 
 
 def widest(images: Tensor) -> float:
