@@ -98,7 +98,11 @@ def test_commands_that_draw_nothing_work_without_what_draws(arguments: str) -> N
     ],
 )
 def test_a_command_names_what_it_needs_and_the_extra_that_has_it(
-    arguments: str, missing: str, message: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    arguments: str,
+    missing: str,
+    message: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = tmp_path_factory.mktemp("here")
     monkeypatch.chdir(folder)

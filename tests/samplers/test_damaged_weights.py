@@ -41,6 +41,7 @@ class Run(TrainingRun):
     def __init__(self, folder: Path, options: Options | None = None, width: int = 3, **adam: Any) -> None:
         network = nn.Linear(width, 2)
         nn.init.constant_(network.weight, 0.5)
+        nn.init.zeros_(network.bias)
         super().__init__(folder, options or Options(), network, torch.optim.AdamW(network.parameters(), **adam))
 
     def take_step(self) -> float:

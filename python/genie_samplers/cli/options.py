@@ -121,6 +121,6 @@ def split(option: str, text: str) -> list[str]:
 def integers(option: str, text: str) -> list[int]:
     """At least 1 each."""
     parts = split(option, text)
-    if not all(part.isascii() and part.isdecimal() and 0 < int(part[:10]) and len(part) < 10 for part in parts):
+    if not all(part.isascii() and part.isdecimal() and int(part[:10]) > 0 and len(part) < 10 for part in parts):
         raise ValueError(f"{option} {text!r}; give integers of 1 or more separated by commas, for example 5,10")
     return [int(part) for part in parts]
