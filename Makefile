@@ -1,5 +1,6 @@
-# make demo   pictures from the embedded network: demo/samples.png, demo/compare.png
-# make test   the whole test suite
+# make demo      pictures from the embedded network: demo/samples.png, demo/compare.png
+# make test      the test suite
+# make test-all  the same with the full products of its long lists
 # Each makes .venv, installs the pinned requirements and builds the package on first use.
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ BIN := .venv/bin
 NATIVE := CMakeLists.txt setup.py $(shell find csrc -type f)
 CXX_SOURCES := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: demo test build check format bench clean
+.PHONY: demo test test-all build check format bench clean
 
 demo: .venv/ready
 	$(BIN)/genie-samplers sample --out demo/samples.png
@@ -15,6 +16,9 @@ demo: .venv/ready
 
 test: .venv/ready
 	$(BIN)/python -m pytest -q
+
+test-all: .venv/ready
+	$(BIN)/python -m pytest -q -m ""
 
 build: .venv/ready
 

@@ -24,9 +24,10 @@ declare -A about=(
   [cuda_on_without_nvcc]='`GENIE_EXT_CUDA=on pip wheel .` without nvcc is refused by name'
   [cuda_off]='`GENIE_EXT_CUDA=off pip wheel .`'
   [cuda_auto_without_nvcc]='`pip wheel .` without nvcc'
+  [bare]='`GENIE_EXT_BUILD=0 pip install .` without extras: torch and numpy alone'
   [torch]="\`pip install torch==$torch\` under an installed binary that ran beside $other_torch"
 )
-cases=(wheel sdist editable pure cuda_on cuda_on_without_nvcc cuda_off cuda_auto_without_nvcc torch)
+cases=(wheel sdist editable pure cuda_on cuda_on_without_nvcc cuda_off cuda_auto_without_nvcc bare torch)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -171,6 +172,22 @@ case_cuda_off() {
 case_cuda_auto_without_nvcc() {
   CUDACXX=/nowhere/nvcc wheel
   core_is 'no CUDA'
+}
+
+case_bare() {
+  sources "$work/source"
+  GENIE_EXT_BUILD=0 CXX=/bin/false environment "$work/source"
+  inside - <<'PYTHON'
+import importlib.util
+extras = ("click", "tqdm", "PIL", "matplotlib", "diffusers", "safetensors", "scipy", "transformers")
+assert not [name for name in extras if importlib.util.find_spec(name)]
+import genie_samplers as gs
+for name in gs.__all__:
+    getattr(gs, name)
+plan = gs.make_plan("ddim", gs.schedules.vp_linear(), 2)
+assert gs.sample(lambda x, t: 0.1 * x, plan, shape=(2, 3)).isfinite().all()
+PYTHON
+  refused 'the command line needs click: pip install "genie-ext[cli]"' "$work/venv/bin/genie-samplers" --help
 }
 
 case_torch() {

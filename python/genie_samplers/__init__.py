@@ -1,12 +1,21 @@
-"""genie_samplers: sample from diffusion models in 5-20 network evaluations. Solvers are tables; one engine runs any."""
+"""genie_samplers: sample from diffusion models in 5-20 network evaluations. Solvers are tables; one engine runs any.
 
-from . import calibrate, demo, genie, grids, models, run, schedules, solvers
-from .adaptive import AdaptiveResult, rk45
-from .models import guidance
-from .plan import Plan
-from .run import NonFiniteError, PlanState, Program, RowEvent, sample
-from .solvers.registry import SOLVERS, make_plan, starting_at
-from .uses import compare, encode, inpaint, interpolate, reconstruct, slerp_grid
+Each name is imported when it is first asked for, so that the command line answers --help without torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import calibrate, demo, genie, grids, models, run, schedules, solvers
+    from .adaptive import AdaptiveResult, rk45
+    from .models import guidance
+    from .plan import Plan
+    from .run import NonFiniteError, PlanState, Program, RowEvent, sample
+    from .solvers.registry import SOLVERS, make_plan, starting_at
+    from .uses import compare, encode, inpaint, interpolate, reconstruct, slerp_grid
 
 __all__ = [
     "SOLVERS",
@@ -36,3 +45,25 @@ __all__ = [
     "solvers",
     "starting_at",
 ]
+
+_ROOMS = {
+    "adaptive": ("AdaptiveResult", "rk45"),
+    "models": ("guidance",),
+    "plan": ("Plan",),
+    "run": ("NonFiniteError", "PlanState", "Program", "RowEvent", "sample"),
+    "solvers.registry": ("SOLVERS", "make_plan", "starting_at"),
+    "uses": ("compare", "encode", "inpaint", "interpolate", "reconstruct", "slerp_grid"),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name in _ROOM_OF:
+        return getattr(import_module(f".{_ROOM_OF[name]}", __name__), name)
+    if name in __all__:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,15 +5,20 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
-_NEEDED = ("click", "PIL", "tqdm", "matplotlib")
+__all__ = ["main"]
+
+_STOPPED = 130  # what shells report of a program that Ctrl-C ended
 
 
 def main() -> None:
-    if missing := [name for name in _NEEDED if find_spec(name) is None]:
-        sys.exit(f'genie-samplers: {", ".join(missing)} not installed; pip install "genie-ext[cli]"')
-    from .cli import main as command
+    if find_spec("click") is None:
+        sys.exit('genie-samplers: the command line needs click: pip install "genie-ext[cli]"')
+    try:
+        from .cli import main as command
 
-    command()
+        command()
+    except KeyboardInterrupt:  # while something is imported; later the command line ends itself
+        sys.exit(_STOPPED)
 
 
 if __name__ == "__main__":

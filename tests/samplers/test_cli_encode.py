@@ -139,9 +139,9 @@ def test_a_grid_runs_between_the_latents_of_a_file(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("encode --count 0", "--count 0; need at least 1"),
-        ("encode --nfe abc", "--nfe 'abc'; give integers separated by commas"),
-        ("encode --nfe 4,0", "nfe=0: give 1 or more"),
+        ("encode --count 0", "'--count': 0 is not in the range 1<=x"),
+        ("encode --nfe abc", "--nfe 'abc'; give integers of 1 or more separated by commas"),
+        ("encode --nfe 4,0", "--nfe '4,0'; give integers of 1 or more"),
         ("encode --solver edm_heun --nfe 5", "nfe=5; edm_heun makes 4 evaluations"),
         ("encode --class hat", "--class 'hat'"),
         ("encode --out e.jpg", "out='e.jpg'; need a name that ends in .png"),
@@ -162,14 +162,14 @@ def test_a_grid_runs_between_the_latents_of_a_file(
         ("interpolate --latents text.png --out ./text.png", "text.png: would overwrite an input"),
         ("interpolate --latents broken.safetensors", "broken.safetensors: cannot be read"),
         ("interpolate --latents zip.npy", "zip.npy: cannot be read"),
-        ("encode --images text.png", "cannot identify image file"),
+        ("encode --images text.png", "text.png: cannot be read"),
         ("encode --data .", "root='.' does not hold t10k-images-idx3-ubyte.gz"),
         ("encode --device gpu", "--device gpu: "),
-        ("interpolate --rows 1", "rows=1: give 2 or more"),
+        ("interpolate --rows 1", "'--rows': 1 is not in the range 2<=x"),
         ("interpolate --latents small.npy", "small.npy: torch.uint8 (3, 3); need floats [B, 1, 28, 28]"),
         ("interpolate --latents three.npy", "corners: (3, 1, 28, 28); give four latents [4, ...]"),
         ("interpolate --latents other.safetensors", "other.safetensors: holds ['x'], not 'latents'"),
-        ("interpolate --seed -1", "seed=-1; need 64 bits"),
+        ("interpolate --seed -1", "'--seed': -1 is not in the range 0<=x"),
         ("interpolate --class hat", "--class 'hat'"),
         ("interpolate --out i.csv", "out='i.csv'; need a name that ends in .png"),
     ],
@@ -180,7 +180,7 @@ def test_bad_input_ends_with_its_message_before_any_work(
     from safetensors.torch import save_file
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("genie_samplers.run.program.Program.of", lambda *_, **__: pytest.fail("the sampler was started"))
+    monkeypatch.setattr(gs.Program, "of", lambda *_, **__: pytest.fail("the sampler was started"))
     np.save("small.npy", np.zeros((3, 3), np.uint8))
     for name, value in {"complex": 0j, "negative": -1, "deep": 256, "scaled": 255.0, "nan": np.nan}.items():
         np.save(f"{name}.npy", np.full((1, 28, 28), value))

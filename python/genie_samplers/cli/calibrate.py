@@ -1,83 +1,81 @@
-"""genie-samplers calibrate: fit a solver to the embedded network."""
+"""genie-samplers calibrate: fit a solver to a network."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import click
-import torch
 
-from .. import demo, models, schedules
-from .._arguments import integer
 from ..calibrate import Calibrated, Reference, search
 from ..calibrate.local_error import is_multistep
+from ..files import check_target, write_text
 from ..grids import GRIDS
-from ..run.inputs import signed_seed
+from ..schedules import Schedule
 from ..solvers.registry import UnreachableNFE, make_plan
-from . import images
-from .options import IMAGE_SHAPE, check_device, device_option, nfe_option, out_option, split
+from .network import Chosen, Network, network_options
+from .options import COUNT, SEED, STEPS, check_device, nfe_option, out_option, split
 
-__all__ = ["calibrate_group"]
+__all__ = ["calibrate_command"]
 
 
 @click.group("calibrate")
-def calibrate_group() -> None:
-    """Fit a solver to the embedded network."""
+def calibrate_command() -> None:
+    """Fit a solver to a network."""
 
 
-@calibrate_group.command("grid")
+@calibrate_command.command("grid")
+@network_options
 @click.option(
     "--solver", "solvers", default="deis_tab2", show_default=True, help="Comma-separated names; the best one is kept."
 )
 @nfe_option
-@click.option("--latents", "count", default=16, show_default=True, help="Calibration latents.")
-@click.option("--seed", default=1, show_default=True, help="Theirs.")
-@click.option("--check-latents", "check_count", default=20, show_default=True, help="Held-out latents.")
-@click.option("--check-seed", default=0, show_default=True, help="Theirs; must differ from --seed.")
-@click.option("--nodes", default=20, show_default=True, help="Steps of the lattice that the shortest path uses.")
-@click.option("--runs", default=60, show_default=True, help="At most so many runs of the plan to refine the grid.")
-@device_option
+@click.option("--latents", "count", type=COUNT, default=16, show_default=True, help="Calibration latents.")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="Theirs.")
+@click.option("--check-latents", "check_count", type=COUNT, default=20, show_default=True, help="Held-out latents.")
+@click.option("--check-seed", type=SEED, default=0, show_default=True, help="Theirs; must differ from --seed.")
+@click.option(
+    "--nodes", type=click.IntRange(2, 10**6), default=20, show_default=True,
+    help="Steps of the lattice that the shortest path uses.",
+)  # fmt: skip
+@click.option(
+    "--runs", type=STEPS, default=60, show_default=True, help="At most so many runs of the plan to refine the grid."
+)
 @out_option("plan.json")
 def grid_command(
-    solvers: str, nfe: int, count: int, seed: int, check_count: int, check_seed: int, nodes: int, runs: int,
-    device: str, out: Path,
+    chosen: Chosen, solvers: str, nfe: int, count: int, seed: int, check_count: int, check_seed: int, nodes: int,
+    runs: int, out: Path,
 ) -> None:  # fmt: skip
-    """Search a solver's time grid for the embedded network; the plan runs with `sample --plan`."""
+    """Search a solver's time grid for a network, the embedded one by default; the plan runs with `sample --plan`."""
     names = split("--solver", solvers)
-    for option, value in (("--latents", count), ("--check-latents", check_count)):
-        if value < 1:
-            raise ValueError(f"{option} {value}; need at least 1")
-    integer(runs, "--runs", least=0)
-    check_device(device)
-    for given in (seed, check_seed):
-        signed_seed(given)
+    check_device(chosen.device)
     if seed == check_seed:
         raise ValueError(f"--check-seed {check_seed} is --seed too; hold other latents out to check with")
-    names = _reachable(names, nfe, integer(nodes, "--nodes", least=2))
-    images.check_target(out, suffix=".json")
-    network = demo.embedded(device)
+    names = _reachable(names, chosen, nfe, nodes)
+    check_target(out, suffix=".json")
+    network = chosen.load()
     calibration = _record(network, seed, count, nodes)
     found = _calibrate_all(calibration, names, nfe, runs)
     best = min(found, key=lambda name: found[name].rmse)
-    out.write_text(found[best].plan.to_json(indent=1) + "\n", encoding="utf-8")
-    click.echo(f"{out}: {best}, {nfe} evaluations, gamma {_gammas(found[best])}")
+    write_text(out, found[best].plan.to_json(indent=1) + "\n")
+    click.echo(f"{out}: {best}, {nfe} evaluations, gamma {_gammas(found[best], chosen.schedule)}")
     _report_held_out(found[best], _record(network, check_seed, check_count, nodes))
 
 
-def _record(network: models.WrappedModel, seed: int, count: int, nodes: int) -> Reference:
+def _record(network: Network, seed: int, count: int, nodes: int) -> Reference:
     click.echo(f"fine solution of {count} latents, seed {seed}")
+    model = network.model
     return Reference.record(
-        network, schedules.vp_linear(), shape=(count, *IMAGE_SHAPE), seed=seed,
-        cond={"class_labels": torch.arange(count) % 10}, nodes=nodes,
+        model, model.schedule, shape=network.shape(count), seed=seed, cond=network.cond(count),
+        prediction=model.outputs[0], nodes=nodes,
     )  # fmt: skip
 
 
-def _reachable(names: list[str], nfe: int, nodes: int) -> list[str]:
+def _reachable(names: list[str], chosen: Chosen, nfe: int, nodes: int) -> list[str]:
     """The solvers that make ``nfe`` evaluations; ValueError where none does or one cannot be calibrated."""
     reachable, reasons = [], []
     for name in names:
         try:
-            plan = make_plan(name, schedules.vp_linear(), nfe)
+            plan = make_plan(name, chosen.schedule, nfe, prediction=chosen.prediction)
         except UnreachableNFE as error:
             reasons.append(str(error))
             continue
@@ -105,7 +103,7 @@ def _report_held_out(found: Calibrated, held_out: Reference) -> None:
         click.echo(f"  {name:14s} {held_out.rmse(found.starts[name]):.4f}")
 
 
-def _gammas(found: Calibrated) -> str:
+def _gammas(found: Calibrated, schedule: Schedule) -> str:
     recipe = found.plan.recipe
     times = () if recipe is None else recipe.grid
-    return ", ".join(f"{gamma:.4g}" for gamma in schedules.vp_linear().gamma(times))
+    return ", ".join(f"{gamma:.4g}" for gamma in schedule.gamma(times))

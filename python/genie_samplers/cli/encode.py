@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import torch
-from PIL import Image
 from torch import Tensor
 
 from .. import demo, schedules
 from ..demo import data
+from ..files import check_target, write_rows
 from ..plan import Plan
 from ..solvers.registry import make_plan
 from ..uses.reconstruct import GaussianData, Reconstruction, reconstruct
 from . import images
+from .fashion import class_number, data_option
 from .files import check_keeps_inputs, check_latents_target, read_images, write_latents
 from .network import with_derivatives
 from .options import (
     FILE,
+    SEED,
     backend_option,
     batch_size_option,
-    check_run,
-    class_number,
-    data_option,
+    check_device,
+    count_option,
     derivative_option,
     device_option,
     grid_option,
     integers,
     out_option,
 )
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 __all__ = ["encode_command"]
 
@@ -44,13 +47,13 @@ _SHOWN = 8
     help="PNG, or .npy of integers 0..255 or floats -1..1; repeatable. Test images by default.",
 )  # fmt: skip
 @data_option
-@click.option("--count", default=16, show_default=True, help="How many of the first test images.")
+@count_option(16, "How many of the first test images.")
 @click.option("--solver", default="dpmpp_2m", show_default=True, help="A deterministic one of `plan --list`.")
 @click.option("--nfe", "nfes", default="10,20,50", show_default=True, help="Comma-separated evaluations each way.")
 @grid_option
 @derivative_option
 @click.option("--class", "class_name", help="Class name or number 0..9 of all images; none by default.")
-@click.option("--seed", type=int, help="Noises the images to the first time; as they are by default.")
+@click.option("--seed", type=SEED, help="Noises the images to the first time; as they are by default.")
 @batch_size_option
 @device_option
 @backend_option
@@ -63,10 +66,10 @@ def encode_command(
 ) -> None:  # fmt: skip
     """Images to latents and back: a picture, the latents, and the error per dimension as CSV (images in [0, 1])."""
     numbers = integers("--nfe", nfes)
-    check_run(count, device)
+    check_device(device)
     table, latents = out.with_suffix(".csv"), latents or out.with_suffix(".npy")
     images.check_target(out)
-    images.check_target(table, suffix=".csv")
+    check_target(table, suffix=".csv")
     check_latents_target(latents)
     check_keeps_inputs([out, table, latents], files)
     schedule = schedules.vp_linear()
@@ -99,7 +102,7 @@ def _rms(x: Tensor) -> float:
     return float(x.double().square().mean().sqrt())
 
 
-def _page(originals: Tensor, done: list[tuple[Plan, Reconstruction]]) -> Image.Image:
+def _page(originals: Tensor, done: list[tuple[Plan, Reconstruction]]) -> Image:
     rows = [originals, *(result.images for _, result in done)]
     labels = ["images", *(f"{plan.nfe} + {plan.nfe} evaluations" for plan, _ in done)]
     pixels = [list(images.to_pixels(row[:_SHOWN].cpu().numpy())) for row in rows]
@@ -117,8 +120,7 @@ def _write_report(path: Path, done: list[tuple[Plan, Reconstruction]], scale: fl
         name = "" if plan.recipe is None else plan.recipe.solver
         exact = "" if scale is None or len(plan.outputs) > 1 else f"{_gaussian_mse(plan, scale):.3e}"
         lines.append((name, plan.nfe, f"{result.mse:.3e}", f"{result.latent_rms:.4f}", exact))
-    with open(path, "w", newline="") as file:
-        csv.writer(file).writerows(lines)
+    write_rows(path, lines)
 
 
 def _gaussian_mse(plan: Plan, scale: float) -> float:

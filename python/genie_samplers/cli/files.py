@@ -1,24 +1,42 @@
-"""Images and latents that commands read and write."""
+"""Images, latents and plans that commands read and write."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from . import images
-from .options import IMAGE_SHAPE
+from ..files import (
+    check_target,
+    open_tensors,
+    read_npy,
+    read_png,
+    read_text,
+    replacing,
+    unreadable,
+    write_tensors,
+)
+from ..plan import Plan
+from .fashion import IMAGE_SHAPE
 
-__all__ = ["check_keeps_inputs", "check_latents_target", "read_array", "read_images", "read_latents", "write_latents"]
+__all__ = [
+    "check_keeps_inputs",
+    "check_latents_target",
+    "read_array",
+    "read_images",
+    "read_latents",
+    "read_plan",
+    "write_latents",
+]
 
 _LATENT_SUFFIXES = (".npy", ".safetensors")
 _KEY = "latents"
-_T = TypeVar("_T")
+_HEIGHT, _WIDTH = IMAGE_SHAPE[1:]
+_IMAGE_FIX = f"give a PNG or a .npy of grey images of {_HEIGHT} x {_WIDTH} pixels"
+_LATENTS_FIX = "write one with `genie-samplers encode`"
 
 
 def read_images(paths: Sequence[Path]) -> Tensor:
@@ -26,29 +44,41 @@ def read_images(paths: Sequence[Path]) -> Tensor:
 
     Integers are grey levels 0..255, floats lie in [-1, 1]. ValueError naming the file where it holds anything else.
     """
-    return torch.cat([_as_batch(_parsed(path, _array if path.suffix == ".npy" else _grey), path) for path in paths])
+    arrays = [
+        _array(path) if path.suffix == ".npy" else read_png(path, (_WIDTH, _HEIGHT), _IMAGE_FIX) for path in paths
+    ]
+    return torch.cat([_as_batch(array, path) for array, path in zip(arrays, paths, strict=True)])
 
 
 def read_array(path: Path) -> np.ndarray:
     """Of a .npy file; ValueError naming it where it holds anything else."""
-    return _parsed(path, _array)
+    return read_npy(path, "write one with numpy.save")
 
 
 def read_latents(path: Path) -> Tensor:
     """[B, 1, 28, 28] from a .npy or .safetensors file that ``encode`` wrote."""
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        tensors = _parsed(path, load_file)
-        if _KEY not in tensors:
-            raise ValueError(f"{path}: holds {sorted(tensors)}, not {_KEY!r}; write one with `genie-samplers encode`")
-        latents = tensors[_KEY]
+        with open_tensors(path, _LATENTS_FIX) as file:
+            if _KEY not in file.shapes:
+                raise ValueError(f"{path}: holds {sorted(file.shapes)}, not {_KEY!r}; {_LATENTS_FIX}")
+            latents = file.read([_KEY])[_KEY]
     else:
-        latents = _parsed(path, lambda path: torch.from_numpy(_array(path)))
+        array = read_npy(path, _LATENTS_FIX)
+        with unreadable(path, _LATENTS_FIX):
+            latents = torch.from_numpy(array)
     if latents.shape[1:] != IMAGE_SHAPE or not latents.is_floating_point():
         fix = f"need floats [B, {', '.join(map(str, IMAGE_SHAPE))}]"
         raise ValueError(f"{path}: {latents.dtype} {tuple(latents.shape)}; {fix}")
+    if not bool(latents.isfinite().all()):
+        raise ValueError(f"{path}: holds inf or NaN; {_LATENTS_FIX}")
     return latents
+
+
+def read_plan(path: Path) -> Plan:
+    fix = "write one with `genie-samplers plan --json`"
+    text = read_text(path, fix)
+    with unreadable(path, fix):
+        return Plan.from_json(text)
 
 
 def check_keeps_inputs(targets: Iterable[Path], inputs: Sequence[Path]) -> None:
@@ -61,33 +91,19 @@ def check_keeps_inputs(targets: Iterable[Path], inputs: Sequence[Path]) -> None:
 def check_latents_target(path: Path) -> None:
     if path.suffix not in _LATENT_SUFFIXES:
         raise ValueError(f"--latents {path}; need a name that ends in {' or '.join(_LATENT_SUFFIXES)}")
-    images.check_target(path, suffix=path.suffix)
+    check_target(path, suffix=path.suffix, name="latents")
 
 
 def write_latents(path: Path, latents: Tensor) -> None:
     if path.suffix == ".safetensors":
-        from safetensors.torch import save_file
-
-        save_file({_KEY: latents.contiguous()}, path)
+        write_tensors(path, {_KEY: latents})
     else:
-        np.save(path, latents.numpy())
-
-
-def _parsed(path: Path, parse: Callable[[Path], _T]) -> _T:
-    try:
-        return parse(path)
-    except Exception as error:  # on a broken file each library raises what it likes
-        raise ValueError(f"{path}: cannot be read ({error or type(error).__name__})") from error
+        with replacing(path) as partial:
+            np.save(partial, latents.numpy())
 
 
 def _array(path: Path) -> np.ndarray:
-    with open(path, "rb") as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
-
-
-def _grey(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
-        return np.asarray(image.convert("L"))
+    return read_npy(path, _IMAGE_FIX)
 
 
 def _as_batch(array: np.ndarray, path: Path) -> Tensor:

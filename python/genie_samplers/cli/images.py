@@ -1,15 +1,18 @@
-"""Batches of images as labelled PNG pages."""
+"""Batches of images as labelled PNG pages. Needs Pillow, which is imported where a page is made."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
-from PIL.PngImagePlugin import PngInfo
+
+from .. import files
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 __all__ = ["check_target", "grid", "labelled_table", "save_png", "to_pixels"]
 
@@ -37,8 +40,10 @@ def grid(pixels: Pixels, columns: int, *, gap: int = 1) -> Pixels:
 
 def labelled_table(
     cells: Sequence[Sequence[Pixels | None]], row_labels: Sequence[str], column_labels: Sequence[str], *, zoom: int = 2
-) -> Image.Image:
+) -> Image:
     """A page of image cells of one size, names at the left and on top; None leaves a cell empty."""
+    from PIL import Image, ImageDraw, ImageFont
+
     font = ImageFont.load_default(_FONT_SIZE)
     first = next(cell for row in cells for cell in row if cell is not None)
     width, height = first.shape[1] * zoom + _MARGIN, first.shape[0] * zoom + _MARGIN
@@ -56,25 +61,26 @@ def labelled_table(
     return page
 
 
-def check_target(path: Path, *, suffix: str = ".png") -> None:
-    """Make the folder of a file to come; ValueError or OSError where the file could not be written."""
-    if path.suffix.lower() != suffix:
-        raise ValueError(f"out={str(path)!r}; need a name that ends in {suffix}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise ValueError(f"out={str(path)!r}; cannot be written, choose another file")
+def check_target(path: Path) -> None:
+    """ValueError where a PNG could not be written there, ImportError without Pillow."""
+    files.require("a picture", "PIL", extra="cli")
+    files.check_target(path, suffix=".png")
 
 
-def save_png(image: Pixels | Image.Image, path: Path, metadata: Mapping[str, object], *, zoom: int = 1) -> None:
+def save_png(image: Pixels | Image, path: Path, metadata: Mapping[str, object], *, zoom: int = 1) -> None:
     """Write a PNG with ``metadata`` in its text chunks."""
-    info = PngInfo()
+    from PIL import PngImagePlugin
+
+    info = PngImagePlugin.PngInfo()
     for key, value in metadata.items():
         info.add_text(key, str(value))
-    page = image if isinstance(image, Image.Image) else _to_image(image, zoom)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    page.save(path, pnginfo=info)
+    page = _to_image(image, zoom) if isinstance(image, np.ndarray) else image
+    with files.replacing(path) as partial:
+        page.save(partial, pnginfo=info)
 
 
-def _to_image(pixels: Pixels, zoom: int) -> Image.Image:
+def _to_image(pixels: Pixels, zoom: int) -> Image:
+    from PIL import Image
+
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     return image.resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST)

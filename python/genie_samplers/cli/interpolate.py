@@ -16,14 +16,13 @@ from ..run.sample import sample
 from ..solvers.registry import make_plan
 from ..uses.interpolate import slerp_grid
 from . import images
+from .fashion import IMAGE_SHAPE, class_number
 from .files import check_keeps_inputs, read_latents
 from .options import (
     FILE,
-    IMAGE_SHAPE,
     backend_option,
     batch_size_option,
     check_device,
-    class_number,
     device_option,
     grid_option,
     nfe_option,
@@ -34,11 +33,13 @@ from .options import (
 
 __all__ = ["interpolate_command"]
 
+_SIDE = click.IntRange(2, 1000)
+
 
 @click.command("interpolate")
 @click.option("--latents", "file", type=FILE, help="From `encode`, the first four; samples 0..3 of --seed by default.")
-@click.option("--rows", default=5, show_default=True)
-@click.option("--columns", default=9, show_default=True)
+@click.option("--rows", type=_SIDE, default=5, show_default=True)
+@click.option("--columns", type=_SIDE, default=9, show_default=True)
 @click.option("--class", "class_name", help="Class name or number 0..9 of every image; none by default.")
 @solver_option
 @nfe_option

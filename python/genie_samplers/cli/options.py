@@ -1,31 +1,36 @@
-"""Options that several commands share, and the checks of what was given for them."""
+"""Options that several commands share, and the checks of what was given for them. Imports no torch."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-import torch
 
 from .. import grids
-from ..demo import data
 
 __all__ = [
+    "COUNT",
     "FILE",
-    "IMAGE_SHAPE",
+    "POSITIVE",
+    "SEED",
+    "STEPS",
+    "Real",
     "backend_option",
     "batch_size_option",
     "check_device",
-    "check_run",
-    "class_number",
-    "data_option",
+    "clip_option",
+    "clipped",
+    "count_option",
     "denoise_option",
     "derivative_option",
     "device_option",
+    "fine_option",
     "grid_option",
     "integers",
+    "mirror_option",
     "nfe_option",
     "out_option",
     "seed_option",
@@ -33,11 +38,25 @@ __all__ = [
     "split",
 ]
 
-IMAGE_SHAPE = (1, 28, 28)  # of the embedded network
+
+class Real(click.FloatRange):
+    """A finite number in a range; click's own lets NaN and infinities through."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+COUNT = click.IntRange(1, 2**31 - 1)
+STEPS = click.IntRange(0, 2**31 - 1)
+SEED = click.IntRange(0, 2**64 - 1)
+POSITIVE = Real(0.0, min_open=True)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 solver_option = click.option("--solver", default="ipndm", show_default=True, help="A name that `plan --list` prints.")
-nfe_option = click.option("--nfe", default=10, show_default=True, help="Network evaluations per sample.")
+nfe_option = click.option("--nfe", type=COUNT, default=10, show_default=True, help="Network evaluations per sample.")
 grid_option = click.option(
     "--grid", type=click.Choice(list(grids.GRIDS)), help="Time grid; the solver's own by default."
 )
@@ -50,38 +69,41 @@ derivative_option = click.option(
     "--derivative", type=click.Choice(["correction", "exact"]),
     help="Of the genie solvers: by the distilled head, their default for sampling, or by differentiating the network.",
 )  # fmt: skip
-seed_option = click.option("--seed", default=0, show_default=True)
+clip_option = click.option(
+    "--clip",
+    type=POSITIVE,
+    help="Keep the clean image that each evaluation predicts within -CLIP..CLIP; off by default.",
+)
+mirror_option = click.option(
+    "--mirror/--no-mirror", default=True, show_default=True,
+    help="Mirror every second image of the data, or leave them as they are: text, digits, anything with a left side.",
+)  # fmt: skip
+seed_option = click.option("--seed", type=SEED, default=0, show_default=True)
 device_option = click.option("--device", default="cpu", show_default=True)
 batch_size_option = click.option(
-    "--batch-size", default=16, show_default=True,
+    "--batch-size", type=COUNT, default=16, show_default=True,
     help="Images per network call, the last call padded to it: an image has the same bits for any number of images.",
 )  # fmt: skip
-data_option = click.option(
-    "--data", "root", default=str(data.DEFAULT_ROOT), show_default=True, help="Folder of the IDX files."
-)
+fine_option = click.option("--fine", type=COUNT, default=200, show_default=True, help="Steps of the fine solution.")
 backend_option = click.option("--backend", help="reference, cpu, cuda or triton; the best one by default.")
+
+
+def count_option(default: int, text: str) -> Callable[[Any], Any]:
+    return click.option("--count", type=COUNT, default=default, show_default=True, help=text)
 
 
 def out_option(name: str) -> Callable[[Any], Any]:
     return click.option("--out", type=click.Path(path_type=Path), default=Path(name), show_default=True)
 
 
-def class_number(name: str) -> int:
-    if name.isdecimal() and int(name) < len(data.CLASS_NAMES):
-        return int(name)
-    lowered = [n.lower() for n in data.CLASS_NAMES]
-    if name.lower() not in lowered:
-        raise ValueError(f"--class {name!r}; choose 0..9 or one of {', '.join(data.CLASS_NAMES)}")
-    return lowered.index(name.lower())
-
-
-def check_run(count: int, device: str) -> None:
-    if count < 1:
-        raise ValueError(f"--count {count}; need at least 1 image")
-    check_device(device)
+def clipped(clip: float | None) -> dict[str, Any]:
+    """What ``make_plan`` is given for --clip."""
+    return {} if clip is None else {"clip": clip}
 
 
 def check_device(device: str) -> None:
+    import torch
+
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
@@ -97,7 +119,8 @@ def split(option: str, text: str) -> list[str]:
 
 
 def integers(option: str, text: str) -> list[int]:
-    try:
-        return [int(part) for part in split(option, text)]
-    except ValueError as error:
-        raise ValueError(f"{option} {text!r}; give integers separated by commas, for example 5,10") from error
+    """At least 1 each."""
+    parts = split(option, text)
+    if not all(part.isascii() and part.isdecimal() and int(part[:10]) > 0 and len(part) < 10 for part in parts):
+        raise ValueError(f"{option} {text!r}; give integers of 1 or more separated by commas, for example 5,10")
+    return [int(part) for part in parts]

@@ -6,7 +6,7 @@ import click
 
 from .. import schedules
 from ..solvers.registry import SOLVERS, Solver, make_plan
-from .options import denoise_option, grid_option, nfe_option, solver_option
+from .options import clip_option, clipped, denoise_option, grid_option, nfe_option, solver_option
 
 __all__ = ["plan_command", "solver_table"]
 
@@ -16,14 +16,17 @@ __all__ = ["plan_command", "solver_table"]
 @nfe_option
 @grid_option
 @denoise_option
+@clip_option
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option("--list", "as_list", is_flag=True, help="The registered solvers as a table.")
-def plan_command(solver: str, nfe: int, grid: str | None, denoise: bool | None, as_json: bool, as_list: bool) -> None:
+def plan_command(
+    solver: str, nfe: int, grid: str | None, denoise: bool | None, clip: float | None, as_json: bool, as_list: bool
+) -> None:
     """Print a solver's table on the VP-linear schedule."""
     if as_list:
         click.echo(solver_table())
         return
-    plan = make_plan(solver, schedules.vp_linear(), nfe, grid=grid, denoise=denoise)
+    plan = make_plan(solver, schedules.vp_linear(), nfe, grid=grid, denoise=denoise, **clipped(clip))
     click.echo(plan.to_json(indent=1) if as_json else str(plan))
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from .. import models, schedules
 from ..demo import data
-from .options import check_device, data_option, device_option, seed_option
+from ..files import check_folder, require
+from .fashion import data_option
+from .options import COUNT, POSITIVE, STEPS, check_device, device_option, mirror_option, seed_option
 
 __all__ = ["train_command"]
 
@@ -16,9 +19,9 @@ __all__ = ["train_command"]
 @click.command("train")
 @data_option
 @click.option("--run", "folder", type=click.Path(path_type=Path), required=True, help="Checkpoint and loss curve.")
-@click.option("--steps", default=8000, show_default=True)
-@click.option("--batch-size", default=128, show_default=True)
-@click.option("--learning-rate", default=6e-4, show_default=True)
+@click.option("--steps", type=STEPS, default=8000, show_default=True)
+@click.option("--batch-size", type=COUNT, default=128, show_default=True)
+@click.option("--learning-rate", type=POSITIVE, default=6e-4, show_default=True)
 @click.option(
     "--label",
     type=click.Choice(list(models.LABELS)),
@@ -26,22 +29,21 @@ __all__ = ["train_command"]
     show_default=True,
     help="What the network takes instead of t.",
 )
+@mirror_option
 @seed_option
 @device_option
 @click.option("--export", "export_to", type=click.Path(path_type=Path), help="Write the averaged fp16 weights here.")
-def train_command(
-    root: str, folder: Path, steps: int, batch_size: int, learning_rate: float, label: str, seed: int,
-    device: str, export_to: Path | None,
-) -> None:  # fmt: skip
+def train_command(root: str, folder: Path, device: str, export_to: Path | None, **chosen: Any) -> None:
     """Train the embedded network on Fashion-MNIST; stops and resumes at any time."""
     from ..demo import train
 
-    options = train.TrainingOptions(
-        steps=steps, batch_size=batch_size, learning_rate=learning_rate, label=label, seed=seed
-    )
+    options = train.TrainingOptions(**chosen)
     check_device(device)
+    require("training", "diffusers", "safetensors", extra="diffusers")
+    check_folder(folder, name="run")
     if export_to is not None:
-        export_to.mkdir(parents=True, exist_ok=True)  # rather fail now than after hours
+        require("the picture of the losses", "matplotlib", extra="cli")
+        check_folder(export_to, name="export")  # rather fail now than after hours
     trainer = train.Trainer(folder, data.fashion_mnist(root=root), schedules.vp_linear(), options, device)
     trainer.run()
     if export_to is not None:

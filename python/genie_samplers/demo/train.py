@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._arguments import boolean, choice, integer, real
+from ..files import replacing_files
 from ..models import LABELS
 from ..schedules import Schedule
 from ..training import RunOptions, TrainingRun, own_generator, plot_loss
@@ -38,6 +40,14 @@ class TrainingOptions(RunOptions):
     t_min: float = 1e-5  # below the default t_end, so that finer grids find a trained network
     label: str = "log_gamma"  # a name in models.LABELS
     mirror: bool = True  # each image with probability 1/2; False where a mirror image is no such image
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        integer(self.batch_size, "batch_size", least=1)
+        choice(self.label, "label", LABELS)
+        boolean(self.mirror, "mirror")
+        if not 0.0 <= real(self.class_dropout, "class_dropout") <= 1.0:
+            raise ValueError(f"class_dropout={self.class_dropout}: give a number in 0..1")
 
 
 def build_network() -> torch.nn.Module:
@@ -114,8 +124,12 @@ class Trainer(TrainingRun):
 
 
 def export(trainer: Trainer, folder: Path) -> None:
-    """Write the averaged weights as a diffusers folder (config.json, fp16 safetensors), with the loss curve."""
+    """Write the averaged weights as a diffusers folder (config.json, fp16 safetensors), with the loss curve.
+
+    Other files of the folder stay; each of these is whole or the old one.
+    """
     network = build_network()
     network.load_state_dict(trainer.average)
-    network.half().save_pretrained(folder, safe_serialization=True)  # type: ignore[attr-defined]
-    plot_loss(trainer.losses, folder / "loss.png", "epsilon loss")
+    with replacing_files(folder) as made:
+        network.half().save_pretrained(made, safe_serialization=True)  # type: ignore[attr-defined]
+        plot_loss(trainer.losses, made / "loss.png", "epsilon loss")

@@ -33,6 +33,7 @@ def unreadable(path: Path, fix: str) -> Iterator[None]:
         raise
     except Exception as error:  # on a broken file each library raises what it likes
         reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+        reason = " ".join(reason.split())
         message = reason if reason.startswith(f"{path}: ") else f"{path}: cannot be read ({reason}); {fix}"
         raise ValueError(message) from error
 

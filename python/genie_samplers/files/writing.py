@@ -15,6 +15,7 @@ __all__ = [
     "check_target",
     "clear_partials",
     "replacing",
+    "replacing_files",
     "replacing_folder",
     "write_bytes",
     "write_rows",
@@ -48,7 +49,8 @@ def replacing(path: Path | str) -> Iterator[Path]:
 def replacing_folder(path: Path | str) -> Iterator[Path]:
     """As :func:`replacing`, of an empty folder that takes the place of ``path`` and of all that was in it."""
     place = _place(Path(path))
-    partial, old = (place.with_name(f".{place.name}.{secrets.token_hex(4)}{mark}") for mark in (_MARK, ".old" + _MARK))
+    token = secrets.token_hex(4)
+    partial, old = (place.with_name(f".{place.name}.{token}{mark}") for mark in (_MARK, f".old{_MARK}"))
     partial.mkdir(parents=True)
     try:
         yield partial
@@ -63,6 +65,24 @@ def replacing_folder(path: Path | str) -> Iterator[Path]:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def replacing_files(folder: Path | str) -> Iterator[Path]:
+    """An empty folder whose files take their places in ``folder``, which is made, where the block ends well.
+
+    Other files of the folder stay. Each file is whole, or the old one.
+    """
+    home = Path(folder)
+    home.mkdir(parents=True, exist_ok=True)
+    partial = home / f".{secrets.token_hex(4)}{_MARK}"
+    partial.mkdir()
+    try:
+        yield partial
+        for file in sorted(partial.iterdir()):
+            os.replace(file, _place(home / file.name))
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
@@ -99,16 +119,22 @@ def check_target(path: Path, *, suffix: str = "", name: str = "out") -> None:
     place = _place(path)
     if place.exists() and not (place.is_file() and os.access(place, os.W_OK)):
         raise ValueError(f"{name}={str(path)!r}; cannot be written, choose another file")
-    check_folder(place.parent, name=name)
+    if reason := _why_not_into(place.parent):
+        raise ValueError(f"{name}={str(path)!r}; {reason}, choose another place")
 
 
 def check_folder(path: Path, *, name: str) -> None:
     """ValueError where no files could be written into this folder, which need not be there yet; makes nothing."""
-    home = next((folder for folder in (path, *path.absolute().parents) if folder.exists() or folder.is_symlink()), None)
-    if home is not None and not home.is_dir():
-        raise ValueError(f"{name}={str(path)!r}; {str(home)!r} is not a folder, choose another place")
-    if home is None or not os.access(home, os.W_OK | os.X_OK):
-        raise ValueError(f"{name}={str(path)!r}; the folder {str(home)!r} cannot be written to, choose another place")
+    if reason := _why_not_into(path):
+        raise ValueError(f"{name}={str(path)!r}; {reason}, choose another place")
+
+
+def _why_not_into(folder: Path) -> str | None:
+    """By the nearest folder that is there, in which the others would be made."""
+    home = next(place for place in (folder, *folder.absolute().parents) if place.exists() or place.is_symlink())
+    if not home.is_dir():
+        return f"{str(home)!r} is not a folder"
+    return None if os.access(home, os.W_OK | os.X_OK) else f"the folder {str(home)!r} cannot be written to"
 
 
 def _place(path: Path) -> Path:

@@ -14,6 +14,7 @@ import torch
 
 from genie_ext import jvp_distill_loss
 
+from ...files import replacing
 from ...uses.compare import Comparison, compare
 from ..heads.files import Head
 from ..heads.headed import HeadedModel
@@ -49,7 +50,7 @@ class HeadReport:
 
     def save(self, path: Path) -> None:
         """``path`` as PNG, and the numbers as CSV in a file of the same name."""
-        with open(path.with_suffix(".csv"), "w", newline="") as file:
+        with replacing(path.with_suffix(".csv")) as partial, open(partial, "w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(("kind", "solver", "nfe", "gamma_low", "gamma_high", "samples", "target_rms", "error"))
             writer.writerows(
@@ -85,7 +86,8 @@ class HeadReport:
             right.plot(*zip(*((c.nfe, c.rmse) for c in cells if c.solver == solver), strict=True), "o-", label=solver)
         right.set(yscale="log", xlabel="evaluations", ylabel="RMSE to the fine solution")
         right.legend()
-        figure.savefig(path, dpi=100)
+        with replacing(path) as partial:
+            figure.savefig(partial, dpi=100)
 
 
 @torch.no_grad()

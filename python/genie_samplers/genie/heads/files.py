@@ -139,5 +139,5 @@ def _is_setting(name: str, value: object, kind: str) -> bool:
 def _description(model: WrappedModel) -> dict[str, object]:
     """JSON, labels at five times."""
     schedule = model.schedule
-    labels = model.label(np.linspace(schedule.t_end, schedule.t_max, 5)).tolist()
+    labels = np.asarray(model.label(np.linspace(schedule.t_end, schedule.t_max, 5))).tolist()
     return {"prediction": model.outputs[0], "schedule": schedule.to_dict(), "labels": labels}
