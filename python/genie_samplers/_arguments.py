@@ -56,8 +56,8 @@ def reals(values: ArrayLike, name: str) -> NDArray[np.float64]:
     """As float64; not a copy where they are float64 already. A tensor of torch may record gradients, or be bfloat16."""
     if hasattr(values, "detach") and hasattr(values, "is_floating_point"):  # torch is not imported here
         tensor: Any = values
-        values = tensor.detach().cpu()
-        values = values.double().numpy() if tensor.is_floating_point() else values.numpy()
+        tensor = tensor.detach().cpu()
+        values = tensor.double().numpy() if tensor.is_floating_point() else tensor.numpy()
     try:
         array = np.asarray(values)
     except ValueError as error:  # ragged

@@ -15,7 +15,7 @@ __all__ = ["is_batch", "map_batches", "map_tensors", "pick", "repeated"]
 _ENTRIES = (bool, int, float, complex, str, bytes, np.generic)
 
 
-def is_batch(value: object) -> bool:
+def is_batch(value: Any) -> bool:
     """Whether a value holds one entry per sample itself, rather than containers of such.
 
     A tensor or array with a first dimension, a list or tuple of numbers or strings. A named tuple is a container.

@@ -227,7 +227,7 @@ class PlanState:
             raise ValueError(f"start: draws noise of scale {self._start.noise}; pass noise=genie_ext.Noise(...)")
         draws = (0,) if drawn else ()
         source = noise._replace(stream=self._start.stream) if drawn and noise is not None else None
-        if not self.in_place:
+        if self.nonfinite is None:  # out of place
             began = fused_step(
                 x.contiguous(), row=self._start_row, converted=0, draws=draws, noise=source,
                 x_in=program.model_dtype if program.feeds else None, backend=program.backend,
