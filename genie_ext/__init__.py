@@ -6,7 +6,7 @@ same bits.
 
 from . import _schema  # noqa: F401  registers the ops with torch.library
 from ._autograd import wants_gradients
-from ._dispatch import available_backends, backends, resolve, use_backend
+from ._dispatch import available_backends, backends, use_backend
 from ._prepare import prepare
 from .ops.fused_step import StepResult, fused_step
 from .ops.fused_step.columns import column_names, row_columns
@@ -32,7 +32,6 @@ __all__ = [
     "jvp_distill_loss",
     "normal_fill",
     "prepare",
-    "resolve",
     "row_columns",
     "use_backend",
     "wants_gradients",
