@@ -6,7 +6,7 @@ same bits.
 
 from . import _schema  # noqa: F401  registers the ops with torch.library
 from ._autograd import wants_gradients
-from ._dispatch import available_backends, backends, resolve, use_backend
+from ._dispatch import available_backends, backends, use_backend
 from ._prepare import prepare, prepare_rows
 from ._torch_private import times_written
 from .ops.fused_step import StepResult, fused_step
@@ -37,7 +37,6 @@ __all__ = [
     "normal_fill",
     "prepare",
     "prepare_rows",
-    "resolve",
     "row_columns",
     "times_written",
     "use_backend",

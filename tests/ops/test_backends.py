@@ -12,7 +12,8 @@ import pytest
 import torch
 
 import genie_ext
-from genie_ext import _dispatch, resolve, use_backend
+from genie_ext import _dispatch, use_backend
+from genie_ext._dispatch import resolve
 
 CPU = torch.device("cpu")
 OPS = ["fused_step", "normal_fill", "jvp_distill_loss"]

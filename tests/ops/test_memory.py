@@ -50,7 +50,12 @@ def noise(**changed: Tensor) -> Noise:
 
 
 def step(**changed: Any) -> Any:
-    valid = {"x": torch.zeros(B, N), "outputs": [torch.zeros(B, N)], "row": torch.zeros(7), "converted": 1}
+    valid: dict[str, Any] = {
+        "x": torch.zeros(B, N),
+        "outputs": [torch.zeros(B, N)],
+        "row": torch.zeros(7),
+        "converted": 1,
+    }
     return fused_step(**valid | changed)
 
 
@@ -59,7 +64,7 @@ def fill(**changed: Any) -> Any:
 
 
 def loss(**changed: Any) -> Any:
-    valid = {"maps": torch.zeros(B, 3, N), "target": torch.zeros(B, 1, N), "gamma": torch.ones(B)}
+    valid: dict[str, Any] = {"maps": torch.zeros(B, 3, N), "target": torch.zeros(B, 1, N), "gamma": torch.ones(B)}
     return jvp_distill_loss(**valid | changed)
 
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 import genie_ext
-from genie_ext import _dispatch, resolve
+from genie_ext import _dispatch
+from genie_ext._dispatch import resolve
 
 RESULTS = Path(__file__).parents[2] / "benchmarks/results"
 GPU = torch.device("cuda:0")
