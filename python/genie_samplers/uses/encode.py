@@ -34,8 +34,8 @@ def encode(
 
     plan: a rising one without draws, as ``make_plan(..., direction="encode")`` makes of a deterministic solver. Either
     state [B, ...]: what the ODE starts in at the plan's first time; clean data serve as they are, being what a plan
-    that ends there samples. Or image [B, ...]: clean data, started in alpha image + sigma z with z drawn by ``seed``, the
-    state that the network knows (docs/encoding.md has what either costs). The result is a state too, so
+    that ends there samples. Or image [B, ...]: clean data, started in alpha image + sigma z with z drawn by ``seed``,
+    the state that the network knows (docs/encoding.md has what either costs). The result is a state too, so
     ``sample(model, falling_plan, state=latents)`` inverts; over ``schedule.sigma(schedule.t_max)`` it is a latent of
     unit variance. The other arguments are those of :func:`genie_samplers.sample`. Song, Meng and Ermon,
     arXiv 2010.02502, sections 4.3 and 5.4.

@@ -79,7 +79,7 @@ class GaussianData(Model):
     def label(self, times: np.ndarray) -> np.ndarray:
         return times
 
-    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:  # type: ignore[override]  # nothing conditions it
         # a label is float32, and may round beyond the schedule
         times = np.clip(t.double().cpu().numpy(), self.schedule.t_zero, self.schedule.t_max)
         alpha, sigma = self.schedule.alpha(times), self.schedule.sigma(times)
