@@ -24,6 +24,7 @@ from genie_samplers.calibrate.local_error import LocalErrors, factor, is_multist
 from genie_samplers.calibrate.shortest_path import shortest_path
 from genie_samplers.cli import main
 from genie_samplers.solvers.registry import rebuild
+from genie_samplers.uses.reconstruct import GaussianData
 
 from ..plans.problems import DISCRETE, EDM, GOLDEN_MIXTURE, VP
 from .fakes import thinned
@@ -327,6 +328,11 @@ def test_nodes_too_close_to_move_stay(reference: Reference) -> None:
 def test_search_refuses_what_it_cannot_calibrate(solver, nfe, options, message, reference: Reference) -> None:
     with pytest.raises(ValueError, match=message):
         search(reference, solver, nfe, **options)
+
+
+def test_the_prediction_is_the_model_s_own() -> None:
+    found = calibrate.grid(GaussianData(VP, 0.5, prediction="v"), VP, "ddim", 2, shape=(2, 3), nodes=3, runs=2)
+    assert found.plan.outputs == ("v",)
 
 
 def test_reference_needs_two_nodes() -> None:

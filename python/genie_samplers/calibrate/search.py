@@ -56,7 +56,7 @@ def grid(
     seed: int = 1,
     cond: Mapping[str, object] | None = None,
     shared: Mapping[str, object] | None = None,
-    prediction: str = "epsilon",
+    prediction: str | None = None,
     options: Mapping[str, object] | None = None,
     nodes: int = 20,
     runs: int = 60,
