@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +20,10 @@ from genie_samplers.solvers.registry import UnreachableNFE
 from .conftest import Place
 
 __all__ = [
+    "KINDS",
     "SCHEDULE",
     "SHAPE",
+    "SOLVERS_AND_VARIANTS",
     "VARIANTS",
     "Call",
     "FakeModel",
@@ -34,6 +37,7 @@ __all__ = [
     "same_label",
     "small_plan",
     "solver_plan",
+    "thinned",
     "with_derivatives_of_a_point",
 ]
 
@@ -89,7 +93,8 @@ VARIANTS = {
 """Plans with every kind of row: memory, stages, noise, both quantities."""
 
 every_variant = _parametrized(VARIANTS)
-every_solver_and_variant = _parametrized({**{name: small_plan(name) for name in sorted(gs.SOLVERS)}, **VARIANTS})
+SOLVERS_AND_VARIANTS = {**VARIANTS, **{name: small_plan(name) for name in sorted(gs.SOLVERS) if name not in VARIANTS}}
+every_solver_and_variant = _parametrized(SOLVERS_AND_VARIANTS)
 
 
 def gaussian_model(plan: Plan, scale: float = 0.5) -> FakeModel:
@@ -153,3 +158,14 @@ def run(plan: Plan, count: int, place: Place | None = None, **options: Any) -> T
     where = {"backend": "reference"} if place is None else place._asdict()
     model = gaussian_model(plan)
     return gs.sample(model, plan, shape=(count, *SHAPE), seed=7, **where, **options).cpu()
+
+
+def thinned(keep: Callable[..., bool], **axes: Mapping[str, Any]) -> pytest.MarkDecorator:
+    """Every combination of the axes, id -> value; where ``keep`` of their indices is false it is marked ``product``."""
+    cases = []
+    for indexed in itertools.product(*(enumerate(axis.items()) for axis in axes.values())):
+        indices, named = zip(*indexed, strict=True)
+        ids, values = zip(*named, strict=True)
+        marks = () if keep(*indices) else pytest.mark.product
+        cases.append(pytest.param(*values, id="-".join(ids), marks=marks))
+    return pytest.mark.parametrize(tuple(axes), cases)

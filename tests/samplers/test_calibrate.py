@@ -24,8 +24,10 @@ from genie_samplers.calibrate.local_error import LocalErrors, factor, is_multist
 from genie_samplers.calibrate.shortest_path import shortest_path
 from genie_samplers.cli import main
 from genie_samplers.solvers.registry import rebuild
+from genie_samplers.uses.reconstruct import GaussianData
 
 from ..plans.problems import DISCRETE, EDM, GOLDEN_MIXTURE, VP
+from .fakes import thinned
 
 ROOT = Path(__file__).parents[2]
 Array = NDArray[np.float64]
@@ -130,8 +132,14 @@ def error_of_a_run(name: str, reference: Reference, nodes: tuple[int, ...]) -> f
     return float((reached[len(nodes) - 2] - reference.states[nodes[-1]]).square().mean().sqrt())
 
 
-@pytest.mark.parametrize("nodes", [(0, 12), (0, 5, 12), (0, 3, 5, 12), (0, 2, 4, 7, 12), (0, 3, 5, 8)])
-@pytest.mark.parametrize("name", MULTISTEP)
+CHAINS = ((0, 12), (0, 5, 12), (0, 3, 5, 12), (0, 2, 4, 7, 12), (0, 3, 5, 8))
+
+
+@thinned(  # all chains with the highest orders of the families, every other solver with one
+    lambda name, nodes: MULTISTEP[name] in ("deis_tab3", "unipc3", "dpmpp_3m") or nodes == name % len(CHAINS),
+    name={name: name for name in MULTISTEP},
+    nodes={str(nodes): nodes for nodes in CHAINS},
+)
 def test_local_error_is_that_of_a_run_on_recorded_states_and_outputs(
     name: str, nodes: tuple[int, ...], reference: Reference
 ) -> None:
@@ -246,8 +254,11 @@ def grid_of(plan: Plan) -> Array:
     return np.array(plan.recipe.grid)
 
 
-@pytest.mark.parametrize("nfe", [4, 5])
-@pytest.mark.parametrize("solver", ["ddim", "deis_tab1", "deis_tab2", "dpmpp_2m"])
+@thinned(  # every solver at one of the numbers of evaluations
+    lambda solver, nfe: solver % 2 == nfe,
+    solver={name: name for name in ("ddim", "deis_tab1", "deis_tab2", "dpmpp_2m")},
+    nfe={"4": 4, "5": 5},
+)
 def test_calibrated_grid_beats_every_standard_grid_from_held_out_starts(
     solver: str, nfe: int, reference: Reference, held_out: Reference
 ) -> None:
@@ -320,6 +331,11 @@ def test_nodes_too_close_to_move_stay(reference: Reference) -> None:
 def test_search_refuses_what_it_cannot_calibrate(solver, nfe, options, message, reference: Reference) -> None:
     with pytest.raises(ValueError, match=message):
         search(reference, solver, nfe, **options)
+
+
+def test_the_prediction_is_the_model_s_own() -> None:
+    found = calibrate.grid(GaussianData(VP, 0.5, prediction="v"), VP, "ddim", 2, shape=(2, 3), nodes=3, runs=2)
+    assert found.plan.outputs == ("v",)
 
 
 def test_reference_needs_two_nodes() -> None:

@@ -273,3 +273,23 @@ def test_every_use_takes_what_all_share() -> None:
     assert_same_bits(gs.reconstruct(network, up, state=torch.ones(2, 3), **both).latents, latents)
     found = gs.calibrate.grid(network, SCHEDULE, "ddim", 2, shape=(2, 3), nodes=3, runs=2, **both)
     assert found.plan.nfe == 2
+
+
+def test_a_guided_network_with_a_head_doubles_cond_and_leaves_what_all_share() -> None:
+    pytest.importorskip("diffusers", reason="a head reads the features of a diffusers U-Net")
+    from .genie.heads import head, network
+
+    seen: list[tuple[int, list[str], int]] = []
+
+    def called(network: Any, x: Tensor, t: Tensor, *, c: list[str], s: Tensor, **cond: Any) -> Any:
+        seen.append((len(x), c, len(s)))
+        return network(x, t, **cond)
+
+    model = gs.models.wrap(network(), SCHEDULE, label=SCHEDULE.log_gamma, call=called)
+    pair = classifier_free(gs.genie.with_head(model, head()), null={"class_labels": 3})
+    plan = gs.make_plan("genie_ttm2", SCHEDULE, 2, options={"derivative": "head"}).guided(2.0)
+    cond = {"class_labels": torch.arange(3), "c": ["a", "b", "c"]}
+    gs.sample(pair, plan, shape=(3, 2, 8, 8), cond=cond, shared={"s": torch.ones(3)}, batch_size=2)
+    assert [count for count, *_ in seen] == [4] * len(seen)
+    assert [c for _, c, _ in seen if c not in (["a", "b", "a", "b"], ["c", "c", "c", "c"])] == []
+    assert {s for *_, s in seen} == {3}

@@ -19,14 +19,14 @@ CLASSES = {"class_labels": torch.tensor([3, 7])}
 
 SHARD = """
 import sys, numpy as np, torch, genie_samplers as gs
-first, last, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 torch.set_num_threads(1)
-ids = range(first, last)
-plan = gs.make_plan("deis_tab2", gs.schedules.vp_linear(), 3)
-classes = torch.tensor([i % 10 for i in ids])
-x = gs.sample(gs.demo.embedded(), plan, shape=(len(ids), 1, 28, 28), seed=4, sample_ids=ids,
-              cond={"class_labels": classes}, batch_size=3)
-np.save(path, x.numpy())
+network, plan = gs.demo.embedded(), gs.make_plan("deis_tab2", gs.schedules.vp_linear(), 3)
+for first, last, path in zip(map(int, sys.argv[1::3]), map(int, sys.argv[2::3]), sys.argv[3::3]):
+    ids = range(first, last)
+    classes = torch.tensor([i % 10 for i in ids])
+    x = gs.sample(network, plan, shape=(len(ids), 1, 28, 28), seed=4, sample_ids=ids,
+                  cond={"class_labels": classes}, batch_size=3)
+    np.save(path, x.numpy())
 """
 
 
@@ -35,14 +35,17 @@ def network() -> gs.models.WrappedModel:
     return gs.demo.embedded()
 
 
-def shard(first: int, last: int, path: Path) -> np.ndarray:
-    subprocess.run([sys.executable, "-c", SHARD, str(first), str(last), str(path)], check=True)
-    return np.load(path)
+def started(*shards: tuple[int, int, Path]) -> subprocess.Popen[bytes]:
+    """A process that samples the ids from first to last into a file, one shard after the other."""
+    arguments = [str(value) for shard in shards for value in shard]
+    return subprocess.Popen([sys.executable, "-c", SHARD, *arguments])
 
 
 def test_two_processes_with_half_the_ids_each_give_what_one_gives(tmp_path):
-    whole = shard(0, 6, tmp_path / "whole.npy")
-    halves = [shard(0, 3, tmp_path / "a.npy"), shard(3, 6, tmp_path / "b.npy")]
+    first, second, both = (tmp_path / name for name in ("first.npy", "second.npy", "both.npy"))
+    processes = [started((0, 6, both), (0, 3, first)), started((3, 6, second))]
+    assert [process.wait() for process in processes] == [0, 0]
+    whole, *halves = (np.load(path) for path in (both, first, second))
     assert np.array_equal(whole.view(np.int32), np.concatenate(halves).view(np.int32))
 
 

@@ -15,21 +15,25 @@ from genie_samplers import Plan
 from genie_samplers.plan import Combination, Conversion, Row
 
 from ..plans.oracle import execute, impulse_magnitudes, roundings
-from .conftest import Place
+from .conftest import Place, places
 from .fakes import (
     SHAPE,
+    SOLVERS_AND_VARIANTS,
     VARIANTS,
     FakeModel,
     euler,
     every_solver_and_variant,
-    every_variant,
     gaussian_model,
     normals,
     plan_of,
     run,
     same_label,
     solver_plan,
+    thinned,
 )
+
+PLACES = {place.backend: place for place in places()}
+QUICK_PLACES = {name: place for name, place in PLACES.items() if not place.interpreted}
 
 # --- the arithmetic
 
@@ -50,9 +54,13 @@ def impulse_model(plan: Plan, dtype: torch.dtype) -> FakeModel:
     return FakeModel(model)
 
 
-@every_solver_and_variant
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
-def test_impulses_through_the_engine_give_the_unrolled_plan(plan: Plan, dtype: torch.dtype, place: Place) -> None:
+@thinned(  # every kind of row everywhere, every other solver somewhere
+    lambda plan, place, dtype: dtype == (plan + place) % 2 and (plan < len(VARIANTS) or place == plan % len(PLACES)),
+    plan=SOLVERS_AND_VARIANTS,
+    place=PLACES,
+    dtype={"float64": torch.float64, "float32": torch.float32},
+)
+def test_impulses_through_the_engine_give_the_unrolled_plan(plan: Plan, place: Place, dtype: torch.dtype) -> None:
     expected, size = plan.unrolled().last, plan.unrolled().last.size
     draws = sum(len(row.draws) for row in plan.layout)
     start = torch.eye(size, dtype=dtype)[:1]
@@ -126,11 +134,17 @@ def all_64(plan: Plan) -> Tensor:
     return run(plan, 64)
 
 
-@every_variant
-@pytest.mark.parametrize(("count", "batch_size"), [(1, None), (7, None), (64, None), (7, 1), (7, 5), (7, 100), (64, 9)])
-def test_a_sample_has_the_same_bits_in_any_batch(
-    plan: Plan, count: int, batch_size: int | None, quick_place: Place
-) -> None:
+BATCHES = ((1, None), (7, None), (64, None), (7, 1), (7, 5), (7, 100), (64, 9))
+
+
+@thinned(  # every kind of row in every batch, on one of the backends
+    lambda plan, batch, place: place == (plan + batch) % len(QUICK_PLACES),
+    plan=VARIANTS,
+    batch={f"{count} by {size}": (count, size) for count, size in BATCHES},
+    quick_place=QUICK_PLACES,
+)
+def test_a_sample_has_the_same_bits_in_any_batch(plan: Plan, batch: tuple[int, int | None], quick_place: Place) -> None:
+    count, batch_size = batch
     assert_same_bits(run(plan, count, quick_place, batch_size=batch_size), all_64(plan)[:count])
 
 

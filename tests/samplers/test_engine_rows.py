@@ -17,6 +17,7 @@ from genie_samplers import Plan, RowEvent, predictions
 from genie_samplers.plan import Combination, Conversion, Row
 
 from .fakes import (
+    KINDS,
     SCHEDULE,
     VARIANTS,
     FakeModel,
@@ -26,6 +27,7 @@ from .fakes import (
     same_label,
     small_plan,
     solver_plan,
+    thinned,
     with_derivatives_of_a_point,
 )
 
@@ -93,8 +95,14 @@ def test_a_replacement_is_scaled_in_the_precision_of_the_coefficients() -> None:
     assert_same_bits(model.calls[1].x, new.float() * 0.7)
 
 
-@pytest.mark.parametrize("prediction", predictions.PREDICTIONS)
-@pytest.mark.parametrize("name", sorted(gs.SOLVERS))
+SOLVERS = [*KINDS, *(name for name in sorted(gs.SOLVERS) if name not in KINDS)]
+
+
+@thinned(  # every kind of row with every prediction, every other solver with one
+    lambda name, prediction: name < len(KINDS) or prediction == name % len(predictions.PREDICTIONS),
+    name={name: name for name in SOLVERS},
+    prediction={prediction: prediction for prediction in predictions.PREDICTIONS},
+)
 def test_predicted_x0_is_the_models_for_every_prediction(name: str, prediction: str) -> None:
     plan = small_plan(name, prediction=prediction)
     x0, seen = torch.tensor([[0.5, -1.0, 0.25]], dtype=torch.float64), []

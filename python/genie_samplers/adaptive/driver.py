@@ -78,11 +78,11 @@ def rk45(
     diffusion models: Song et al., arXiv 2011.13456, in (x, t); in (v, gamma): Zhang and Chen, arXiv 2204.13902.
 
     model, shape, seed, cond, shared, state, sample_ids, device, backend, progress: as in :func:`genie_samplers.sample`,
-    with the same noise; the bar counts percents. t_start, t_end: the schedule's t_max and t_end by default; t_start < t_end
-    encodes ``state``. rtol, atol: a step is accepted if the RMS of error / (atol + rtol max(|v|, |v'|)) is below 1.
-    variable: u, one of "log_gamma", "gamma", "t". norm: "sample" gives every sample its own time and step, independent
-    of the others, and finished samples leave the batch; "batch" takes the RMS over the batch, one step for all.
-    denoise: a first-order step from t_end to t_zero at the end; its epsilon is known, so it costs no evaluation.
+    with the same noise; the bar counts percents. t_start, t_end: the schedule's t_max and t_end by default; t_start <
+    t_end encodes ``state``. rtol, atol: a step is accepted if the RMS of error / (atol + rtol max(|v|, |v'|)) is below
+    1. variable: u, one of "log_gamma", "gamma", "t". norm: "sample" gives every sample its own time and step,
+    independent of the others, and finished samples leave the batch; "batch" takes the RMS over the batch, one step for
+    all. denoise: a first-order step from t_end to t_zero at the end; its epsilon is known, so it costs no evaluation.
     max_evaluations: per sample. guidance: a scale, or one per sample, for a model of ``guidance.classifier_free``.
     prediction: what the network returns; the model's own by default, else epsilon. dtype: of the state, float32 or
     float64.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .. import grids
 from .._arguments import integer
+from ..models import as_model
 from ..plan import Combination, Plan, Row
 from ..run import AnyModel, RowEvent, sample
 from ..schedules import Schedule, check_schedule
@@ -54,15 +55,17 @@ class Reference:
         seed: int = 1,
         cond: Mapping[str, object] | None = None,
         shared: Mapping[str, object] | None = None,
-        prediction: str = "epsilon",
+        prediction: str | None = None,
         nodes: int = 20,
     ) -> Reference:
         """Solve the flow from the latents that ``sample(model, plan, shape=shape, seed=seed)`` starts in.
 
         shape: [B, ...]; cond, shared: as for ``sample``. nodes: steps between the recorded times; the solution takes
-        four times as many, of deis_tab3. Raises what ``sample`` raises, ValueError for fewer than 2 nodes.
+        four times as many, of deis_tab3. prediction: the model's own by default, else epsilon. Raises what ``sample``
+        raises, ValueError for fewer than 2 nodes.
         """
         check_schedule(schedule)
+        prediction = prediction or as_model(model).prediction or "epsilon"
         times = lattice(schedule, integer(nodes, "nodes", least=2))
         fine = grids.with_zero(schedule, grids.subdivided(schedule, times, _PARTS))
         plan = deis_tab(schedule, fine, order=3, prediction=prediction)

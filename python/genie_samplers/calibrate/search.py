@@ -56,7 +56,7 @@ def grid(
     seed: int = 1,
     cond: Mapping[str, object] | None = None,
     shared: Mapping[str, object] | None = None,
-    prediction: str = "epsilon",
+    prediction: str | None = None,
     options: Mapping[str, object] | None = None,
     nodes: int = 20,
     runs: int = 60,
@@ -64,8 +64,8 @@ def grid(
     """The grid of a deterministic registered solver that comes closest to the probability flow of ``model``.
 
     shape: [B, ...] of the calibration latents, seed theirs; cond, shared as for ``sample``. options: of the solver.
-    nodes, runs: as for :meth:`Reference.record` and :func:`search`. Record a :class:`Reference` and call :func:`search` to
-    try several solvers on the same latents. Errors: theirs.
+    nodes, runs: as for :meth:`Reference.record` and :func:`search`. Record a :class:`Reference` and call :func:`search`
+    to try several solvers on the same latents. Errors: theirs.
     """
     reference = Reference.record(
         model, schedule, shape=shape, seed=seed, cond=cond, shared=shared, prediction=prediction, nodes=nodes

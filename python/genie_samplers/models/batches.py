@@ -22,8 +22,9 @@ def is_batch(value: Any) -> bool:
     """
     if isinstance(value, Tensor | np.ndarray):
         return value.ndim > 0
-    plain = isinstance(value, list | tuple) and not _is_named(value)
-    return plain and len(value) > 0 and all(isinstance(v, _ENTRIES) for v in value)
+    if not isinstance(value, list | tuple) or _is_named(value):
+        return False
+    return len(value) > 0 and all(isinstance(v, _ENTRIES) for v in value)
 
 
 def map_batches(value: Any, change: Callable[[Any], Any]) -> Any:

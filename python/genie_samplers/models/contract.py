@@ -42,7 +42,7 @@ class Model(ABC):
     conditional: Model | Any = None
     """Of a guided model the half without guidance."""
     reads_history: bool = False
-    """Whether it is also given ``history``: the converted outputs that the row reads, newest first, where it reads any."""
+    """Whether it is also given ``history``, the converted outputs that the row reads, newest first, if it reads any."""
     network: object = None
     """The network itself, to look at."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,6 @@ __all__ = ["ClassifierFree", "classifier_free"]
 
 class ClassifierFree(Model):
     """A model that returns (conditional, unconditional) outputs; made by :func:`classifier_free`."""
-
-    conditional: Model
 
     def __init__(self, conditional: Model, null: Mapping[str, Any], shared: Collection[str] = ()) -> None:
         self.conditional, self.null, self.shared = conditional, null, frozenset(shared)
@@ -73,7 +72,7 @@ def classifier_free(model: Any, *, null: Mapping[str, object]) -> ClassifierFree
     if not isinstance(null, Mapping) or not null:
         raise ValueError("null: empty; name the conditioning that stands for no condition, as in {'class_labels': 10}")
     for name, value in null.items():
-        if isinstance(value, bool) or not isinstance(value, int | float | Tensor):
+        if isinstance(value, bool) or not isinstance(value, Real | Tensor):
             raise TypeError(f"null[{name!r}]: {value!r}; give a number, or a tensor of one sample's conditioning")
     device = conditional.device
     return ClassifierFree(

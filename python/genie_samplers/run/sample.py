@@ -77,8 +77,8 @@ def sample(
     model(x, t, **cond) returns the plan's outputs in order, each of x's shape; t is float32 [b] or [b, m], the
     network's own label, or the schedule's. All else that is asked of it: :class:`genie_samplers.models.Model`.
     shape: [B, ...] of the samples. Or state: the state at the plan's first time, in place of noise. Or image: clean
-    data (SDEdit, arXiv 2108.01073), brought to the time ``plan.recipe.grid[start]`` as alpha image + sigma z, from where the
-    rest of the plan runs; start is 0 by default. seed: 64 bits.
+    data (SDEdit, arXiv 2108.01073), brought to the time ``plan.recipe.grid[start]`` as alpha image + sigma z, from
+    where the rest of the plan runs; start is 0 by default. seed: 64 bits.
     cond: keyword arguments of the model with one entry per sample: tensors and arrays [B, ...], lists of B numbers or
     strings, and dicts, lists and tuples of such, to any depth. shared: keyword arguments that all samples share, passed
     as they are.
