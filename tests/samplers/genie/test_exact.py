@@ -207,7 +207,7 @@ def test_a_label_of_another_shape_is_refused(labels):
 
     plan = gs.make_plan("ddim", VP, 3)
     wrapped = gs.models.wrap(network, VP, label=lambda times: labels)
-    with pytest.raises(ValueError, match=r"model.labels: gave shape .* need one label per row, \[rows\] or \[rows, m\]"):
+    with pytest.raises(ValueError, match=r"model.labels: gave shape .* one label per row, \[rows\] or \[rows, m\]"):
         gs.sample(wrapped, plan, shape=(1, 2))
 
 

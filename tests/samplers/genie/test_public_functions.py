@@ -44,7 +44,7 @@ def test_the_tangent_equals_a_finite_difference(function):
 
 @pytest.mark.parametrize("function", SAMPLERS.values(), ids=SAMPLERS)
 def test_samplers_refuse_a_transform(function):
-    with pytest.raises(ValueError, match=r"state: requires grad, carries a tangent or is inside a torch.func transform"):
+    with pytest.raises(ValueError, match=r"state: .* carries a tangent or is inside a torch.func transform"):
         torch.func.jvp(function, (STATE,), (DIRECTION,))
 
 
@@ -59,6 +59,6 @@ def test_samplers_refuse_conditioning_that_carries_a_tangent():
         return x + shift
 
     model = gs.models.wrap(network, VP)
-    with forward_ad.dual_level(), pytest.raises(ValueError, match="model: outputs .* carry a tangent"):
+    with forward_ad.dual_level(), pytest.raises(ValueError, match=r"model: outputs .* carry a tangent"):
         cond = {"shift": forward_ad.make_dual(STATE, DIRECTION)}
         gs.sample(model, PLAN, state=STATE.clone(), cond=cond)

@@ -31,9 +31,7 @@ OTHER = correction_head()
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 
 
-def plan(
-    solver: str = "genie_hermite3", nfe: int = 4, *, schedule: Schedule = SCHEDULE, **options: Any
-) -> gs.Plan:
+def plan(solver: str = "genie_hermite3", nfe: int = 4, *, schedule: Schedule = SCHEDULE, **options: Any) -> gs.Plan:
     return gs.make_plan(solver, schedule, nfe, grid="karras", options=options)
 
 
