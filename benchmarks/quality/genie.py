@@ -73,7 +73,7 @@ def cells(options: argparse.Namespace, seed: int) -> Iterator[Cell]:
 
 
 def costs(rounds: int) -> dict[str, float]:
-    """What the derivative costs beside the evaluation, in forward passes: by its kind, ratio of medians of one run."""
+    """What the derivative costs on top of the evaluation, in forward passes: by its kind, ratio of medians of one run."""
     plain, x = demo.embedded(), torch.randn(_BATCH, 1, 28, 28)
     exact, corrected = genie.exact(plain), demo.embedded_with_head(network=plain)
     plan = make_plan("genie_hermite", plain.schedule, 5, options={"values": 3})
@@ -85,7 +85,7 @@ def costs(rounds: int) -> dict[str, float]:
     runs = {
         "plain": partial(plain, x, labels(plain.label(last))),
         "exact": partial(exact, x, labels(exact.label(last))),
-        "correction": partial(corrected, x, labels(corrected.rows(plan)[-1:]), past=[x, x]),  # type: ignore[attr-defined]
+        "correction": partial(corrected, x, labels(corrected.labels(plan)[-1:]), history=[x, x]),
     }
     settings = Settings(rounds=rounds, block_seconds=0.0, case_seconds=float("inf"))
     with torch.no_grad():
@@ -99,7 +99,7 @@ def forwards(solver: str, nfe: int, grid: str, price: dict[str, float]) -> float
         return float(nfe)
     name, chosen = WITH_DERIVATIVE[solver]
     plan = make_plan(name, schedules.vp_linear(), nfe, grid=grid, options=chosen)
-    return nfe + price[str(chosen["derivative"])] * sum(step.outputs > 1 for step in plan.rows)
+    return nfe + price[str(chosen["derivative"])] * sum(row.outputs > 1 for row in plan.rows)
 
 
 def lines(options: argparse.Namespace, price: dict[str, float]) -> list[Line]:

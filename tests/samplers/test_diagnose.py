@@ -121,7 +121,7 @@ def test_what_the_network_predicts_makes_no_difference(prediction):
     found, same = (
         diagnose(oracle(MIXTURE, prediction=p), shape=SHAPE, nfe=4, dtype=F64) for p in (prediction, "epsilon")
     )
-    # the engine hands out float32 labels, in each of 80 steps to the states
+    # the loop hands out float32 labels, in each of 80 steps to the states
     np.testing.assert_allclose(found.with_derivative, same.with_derivative, rtol=80 * 2.0**-24)
     np.testing.assert_allclose(found.roughness, same.roughness, rtol=80 * 2.0**-24)
 
