@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from genie_samplers import demo, genie, schedules
 from genie_samplers.solvers.registry import make_plan
@@ -79,13 +79,13 @@ def costs(rounds: int) -> dict[str, float]:
     plan = make_plan("genie_hermite", plain.schedule, 5, options={"values": 3})
     last = np.array(plan.times[-1:])
 
-    def labels(one: NDArray[np.float64]) -> torch.Tensor:
-        return torch.from_numpy(np.repeat(one, _BATCH, axis=0)).float()
+    def labels(one: ArrayLike) -> torch.Tensor:
+        return torch.from_numpy(np.repeat(np.asarray(one, dtype=np.float64), _BATCH, axis=0)).float()
 
     runs = {
         "plain": partial(plain, x, labels(plain.label(last))),
-        "exact": partial(exact, x, labels(exact.label(last))),
-        "correction": partial(corrected, x, labels(corrected.labels(plan)[-1:]), history=[x, x]),
+        "exact": partial(exact, x, labels(exact.label_of(plain.schedule)(last))),
+        "correction": partial(corrected, x, labels(np.asarray(corrected.labels(plan))[-1:]), history=[x, x]),
     }
     settings = Settings(rounds=rounds, block_seconds=0.0, case_seconds=float("inf"))
     with torch.no_grad():

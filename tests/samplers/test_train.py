@@ -12,10 +12,9 @@ import pytest
 import torch
 
 import genie_samplers as gs
-from genie_samplers import schedules
+from genie_samplers import models, schedules
 from genie_samplers.demo import NULL_CLASS, data
 from genie_samplers.demo.train import Trainer, TrainingOptions, build_network, export, make_batch
-from genie_samplers.models import wrap as models
 
 pytest.importorskip("diffusers", reason="the embedded network is a diffusers UNet2DModel")
 

@@ -84,7 +84,7 @@ def test_a_head_of_derivatives_learns_from_what_it_will_see_in_the_solver(schedu
     headed = genie.with_head(model(schedule=schedule), genie.GenieHead(genie.HeadConfig.of(model().network)))  # type: ignore[arg-type]
     labels = torch.from_numpy(headed.label(times)).float()
     _, cond = data().draw(np.random.default_rng([0, 0]), 5)
-    _, (x, epsilon, last, embedding, gamma) = headed.evaluate(at.x / labels[:, 3, None, None, None], labels, **cond)
+    _, (x, epsilon, last, embedding, gamma) = headed.evaluate(at.x / labels[:, 3, None, None, None], labels, (), **cond)
     assert 0.5 < float(at.x.std()) < 1.5
     assert torch.allclose(x, at.x, rtol=1e-6) and torch.allclose(gamma, at.gamma.float(), rtol=1e-6)
     assert torch.allclose(epsilon, at.epsilon, atol=1e-3)

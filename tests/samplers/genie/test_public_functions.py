@@ -18,7 +18,7 @@ LABEL = torch.tensor([0.2, -0.4, 0.9, -1.3], dtype=torch.float64)
 CLASSES = torch.tensor([0, 1, 1, 0])
 GUIDED = gs.guidance.classifier_free(oracle({0: MIXTURE, 1: MIXTURE, 2: MIXTURE}), null={"class_labels": 2})
 EXACT = genie.exact(oracle(MIXTURE))
-COLUMNS = torch.from_numpy(EXACT.label(VP.time_of_gamma(torch.exp(LABEL).numpy())))
+COLUMNS = torch.from_numpy(EXACT.label_of(VP)(VP.time_of_gamma(torch.exp(LABEL).numpy())))
 PLAN = gs.make_plan("ddim", VP, 3)
 
 FUNCTIONS = {
