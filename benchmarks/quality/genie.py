@@ -73,7 +73,7 @@ def cells(options: argparse.Namespace, seed: int) -> Iterator[Cell]:
 
 
 def costs(rounds: int) -> dict[str, float]:
-    """What the derivative costs on top of the evaluation, in forward passes: by its kind, ratio of medians of one run."""
+    """What the derivative costs on top of the evaluation, in forward passes, by its kind: ratio of medians."""
     plain, x = demo.embedded(), torch.randn(_BATCH, 1, 28, 28)
     exact, corrected = genie.exact(plain), demo.embedded_with_head(network=plain)
     plan = make_plan("genie_hermite", plain.schedule, 5, options={"values": 3})

@@ -64,7 +64,9 @@ def test_both_derivatives_of_every_prediction_and_schedule(data, prediction, sch
     assert_close(found.gamma2_d2_epsilon, wanted.gamma2_d2_epsilon)
 
 
-@every_data
+@pytest.mark.parametrize(
+    "data", [MIXTURE, pytest.param(GAUSSIAN, marks=pytest.mark.product)], ids=["mixture", "gaussian"]
+)
 @every_method
 @pytest.mark.parametrize("label", LABELS)
 def test_labels_that_are_linear_in_t_or_log_gamma_or_neither(data, method, label):
