@@ -32,17 +32,17 @@ def competitors(batch: int, device: str, dtype: torch.dtype) -> dict[str, Run]:
     model = gs.demo.embedded(device, dtype)
     times = np.linspace(model.schedule.t_end, model.schedule.t_max, batch)
     x = torch.randn(batch, 1, 28, 28, generator=torch.Generator().manual_seed(0)).to(device, dtype)
-    path = genie.coefficients_at(model, x, torch.from_numpy(times))
+    flow = genie.coefficients_at(model, x, torch.from_numpy(times))
 
     def derivative(order: int, method: str) -> Run:
         def run() -> Tensor:
-            at = genie.linearize(model, x, path.label, method=method)
-            return genie.differentiate(at, path, order=order).gamma_d_epsilon
+            at = genie.linearize(model, x, flow.label, method=method)
+            return genie.differentiate(at, flow, order=order).gamma_d_epsilon
 
         return run
 
     return {
-        "forward": lambda: model(x, path.label),
+        "forward": lambda: model(x, flow.label),
         "total derivative, forward mode": derivative(1, "forward"),
         "total derivative, double backward and its check": derivative(1, "double_backward"),
         "first and second derivative, forward mode": derivative(2, "forward"),

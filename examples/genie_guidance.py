@@ -31,8 +31,9 @@ COUNT = 10  # samples, one of each class
 def main(scale: float, nfes: str, fine: int, out: Path) -> None:
     """One row of the picture for each method and number of evaluations."""
     images.check_target(out)
-    pair = gs.guidance.classifier_free(gs.demo.embedded(), null={"class_labels": gs.demo.NULL_CLASS})
-    schedule = pair.schedule
+    network = gs.demo.embedded()
+    pair = gs.guidance.classifier_free(network, null={"class_labels": gs.demo.NULL_CLASS})
+    schedule = network.schedule
 
     def run(model: object, plan: gs.Plan) -> Tensor:
         cond = {"class_labels": torch.arange(COUNT)}

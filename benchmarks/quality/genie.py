@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from genie_samplers import demo, genie, schedules
 from genie_samplers.solvers.registry import make_plan
@@ -73,19 +73,19 @@ def cells(options: argparse.Namespace, seed: int) -> Iterator[Cell]:
 
 
 def costs(rounds: int) -> dict[str, float]:
-    """What the derivative costs beside the evaluation, in forward passes: by its kind, ratio of medians of one run."""
+    """What the derivative costs on top of the evaluation, in forward passes, by its kind: ratio of medians."""
     plain, x = demo.embedded(), torch.randn(_BATCH, 1, 28, 28)
     exact, corrected = genie.exact(plain), demo.embedded_with_head(network=plain)
     plan = make_plan("genie_hermite", plain.schedule, 5, options={"values": 3})
     last = np.array(plan.times[-1:])
 
-    def labels(one: NDArray[np.float64]) -> torch.Tensor:
-        return torch.from_numpy(np.repeat(one, _BATCH, axis=0)).float()
+    def labels(one: ArrayLike) -> torch.Tensor:
+        return torch.from_numpy(np.repeat(np.asarray(one, dtype=np.float64), _BATCH, axis=0)).float()
 
     runs = {
         "plain": partial(plain, x, labels(plain.label(last))),
-        "exact": partial(exact, x, labels(exact.label(last))),
-        "correction": partial(corrected, x, labels(corrected.rows(plan)[-1:]), past=[x, x]),  # type: ignore[attr-defined]
+        "exact": partial(exact, x, labels(exact.label_of(plain.schedule)(last))),
+        "correction": partial(corrected, x, labels(np.asarray(corrected.labels(plan))[-1:]), history=[x, x]),
     }
     settings = Settings(rounds=rounds, block_seconds=0.0, case_seconds=float("inf"))
     with torch.no_grad():
@@ -99,7 +99,7 @@ def forwards(solver: str, nfe: int, grid: str, price: dict[str, float]) -> float
         return float(nfe)
     name, chosen = WITH_DERIVATIVE[solver]
     plan = make_plan(name, schedules.vp_linear(), nfe, grid=grid, options=chosen)
-    return nfe + price[str(chosen["derivative"])] * sum(step.outputs > 1 for step in plan.rows)
+    return nfe + price[str(chosen["derivative"])] * sum(row.outputs > 1 for row in plan.rows)
 
 
 def lines(options: argparse.Namespace, price: dict[str, float]) -> list[Line]:

@@ -197,7 +197,7 @@ class TrainingRun(ABC):
 
 @contextmanager
 def own_generator(seed: int) -> Iterator[None]:
-    """Inside, torch draws on the CPU as after ``torch.manual_seed(seed)``; its generators are then as they were."""
+    """Inside, torch draws on the CPU as after ``torch.manual_seed(seed)``; afterwards its generator is as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield

@@ -19,7 +19,7 @@ from genie_samplers.genie.plan_search import GRIDS
 from genie_samplers.models.wrap import LABELS, WrappedModel
 
 from .command_line import refused, run
-from .genie.oracles import GAUSSIAN, MIXTURE, gamma_of_999t, oracle
+from .genie.oracles import GAUSSIAN, MIXTURE, SCHEDULES, gamma_of_999t, oracle
 
 VP = gs.schedules.vp_linear()
 F64 = torch.float64
@@ -99,19 +99,20 @@ def test_differences_and_derivative_of_gaussian_data_are_along_the_flow():
     np.testing.assert_allclose(found.roughness, expected, rtol=0, atol=ROUNDING * 4 * float(g.max()) ** 2)
 
 
-def test_the_states_of_gaussian_data_stay_on_the_flow_over_a_step():
-    found = diagnose(oracle(GAUSSIAN), shape=SHAPE, dtype=F64)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_states_of_gaussian_data_stay_on_the_flow_over_a_step(schedule):
+    found = diagnose(oracle(GAUSSIAN, schedule), shape=SHAPE, dtype=F64)
 
     def epsilon(u: np.ndarray) -> np.ndarray:
         """Of the flow, up to a constant per sample."""
         return np.exp(u) / np.sqrt(0.25 + np.exp(2 * u))
 
     u = np.log(found.gamma)
-    here, ahead, behind = epsilon(u), epsilon(u - STEP), epsilon(u + STEP)
+    here, ahead, behind = epsilon(u), epsilon(u - found.step), epsilon(u + found.step)
     slope, change = here * 0.25 / (0.25 + found.gamma**2), ahead - here
-    off = (STEP / 8) ** 4 / np.abs(change)  # order 4, in steps of an eighth
+    off = (found.step / 8) ** 4 / np.abs(change)  # order 4, in steps of an eighth
     assert np.all(np.abs(found.change - np.abs(change) / here) <= off)
-    assert np.all(np.abs(found.with_derivative - np.abs(change + STEP * slope) / np.abs(change)) <= off)
+    assert np.all(np.abs(found.with_derivative - np.abs(change + found.step * slope) / np.abs(change)) <= off)
     assert np.all(np.abs(found.with_history - np.abs(change + behind - here) / np.abs(change)) <= off)
 
 
@@ -120,7 +121,7 @@ def test_what_the_network_predicts_makes_no_difference(prediction):
     found, same = (
         diagnose(oracle(MIXTURE, prediction=p), shape=SHAPE, nfe=4, dtype=F64) for p in (prediction, "epsilon")
     )
-    # the engine hands out float32 labels, in each of 80 steps to the states
+    # the loop hands out float32 labels, in each of 80 steps to the states
     np.testing.assert_allclose(found.with_derivative, same.with_derivative, rtol=80 * 2.0**-24)
     np.testing.assert_allclose(found.roughness, same.roughness, rtol=80 * 2.0**-24)
 
@@ -264,6 +265,20 @@ def test_the_command_names_bad_input(arguments, message, tmp_path, monkeypatch):
     pytest.importorskip("diffusers")
     monkeypatch.chdir(tmp_path)
     assert message in refused("diagnose", *arguments)
+
+
+def test_a_candidate_that_asks_for_a_head_is_refused_and_not_called_infinite():
+    of_a_head = Candidate("genie_hermite3", "karras", {"derivative": "head"})
+    with pytest.raises(ValueError, match="give the network a distilled head"):
+        measure(oracle(MIXTURE), [of_a_head], 3, shape=SHAPE, fine_steps=3)
+
+
+def test_a_network_that_fails_stops_the_measurement():
+    def network(x: Tensor, at: Tensor) -> Tensor:
+        raise ValueError("no weights")
+
+    with pytest.raises(ValueError, match="no weights"):
+        measure(gs.models.wrap(network, VP), [Candidate("ddim", "karras")], 3, shape=SHAPE, fine_steps=3)
 
 
 def test_a_candidate_whose_state_becomes_infinite_comes_last_and_stops_no_other():

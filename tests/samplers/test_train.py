@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import genie_samplers as gs
-from genie_samplers import schedules
+from genie_samplers import models, schedules
 from genie_samplers.demo import NULL_CLASS, data
-from genie_samplers.demo.train import Trainer, TrainingOptions, export, make_batch
+from genie_samplers.demo.train import Trainer, TrainingOptions, build_network, export, make_batch
 
 from .command_line import write_idx
 
@@ -43,6 +43,29 @@ def test_resumed_run_has_the_weights_of_an_uninterrupted_one(tmp_path, images):
     resumed.run()
     assert resumed.losses == whole.losses
     assert all(torch.equal(value, whole.average[name]) for name, value in resumed.average.items())
+
+
+def test_initial_weights_are_those_of_the_seed_and_leave_the_generator_of_torch_alone(tmp_path, images):
+    torch.manual_seed(5)
+    made, drawn = trainer(tmp_path, images, replace(OPTIONS, seed=1)).network, torch.rand(3)
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(3))
+    torch.manual_seed(1)
+    expected = build_network().state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in made.state_dict().items())
+
+
+def test_images_are_mirrored_only_where_asked_for(images):
+    turned = data.LabelledImages(np.ascontiguousarray(images.images[..., ::-1]), images.labels)
+    vp, plain = schedules.vp_linear(), replace(OPTIONS, mirror=False)
+    both, mirrored, kept, kept_turned = (
+        make_batch(given, vp, options, 0).x.flatten(1)
+        for given, options in ((images, OPTIONS), (turned, OPTIONS), (images, plain), (turned, plain))
+    )
+    chosen = (both == kept_turned).all(1)
+    assert chosen.any() and not chosen.all()
+    assert torch.equal(torch.where(chosen[:, None], kept_turned, kept), both)
+    assert torch.equal(torch.where(chosen[:, None], kept, kept_turned), mirrored)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,9 @@ __all__ = ["ALPHAS", "GAUSSIAN", "LABELS", "MIXTURE", "SCHEDULES", "STATE", "VP"
 VP = gs.schedules.vp_linear()
 SCHEDULES: dict[str, Schedule] = {
     "vp_linear": VP,
+    "vp_cosine": gs.schedules.vp_cosine(),
     "edm": gs.schedules.edm(),
+    "ve": gs.schedules.ve(),
     "flow": gs.schedules.flow(),
     "sub_vp": gs.schedules.sub_vp(),
     "alphas_cumprod": gs.schedules.from_betas(gs.schedules.scaled_linear_betas()),
@@ -26,7 +28,9 @@ SCHEDULES: dict[str, Schedule] = {
 ALPHAS: dict[str, Callable[[Tensor], Tensor]] = {
     "vp_linear": lambda gamma: (1.0 + gamma**2).rsqrt(),
     "alphas_cumprod": lambda gamma: (1.0 + gamma**2).rsqrt(),
+    "vp_cosine": lambda gamma: (1.0 + gamma**2).rsqrt(),
     "edm": torch.ones_like,
+    "ve": torch.ones_like,
     "flow": lambda gamma: 1.0 / (1.0 + gamma),
     "sub_vp": lambda gamma: 2.0 / (gamma + (gamma**2 + 4.0).sqrt()),  # 1 - alpha^2 = alpha gamma
 }

@@ -216,6 +216,6 @@ def test_labels_of_a_wrong_shape_name_their_method() -> None:
             return np.zeros(len(plan.times) + 1)
 
     plain = model()
-    wrong = Wrong(plain.network, SCHEDULE, "epsilon", plain.label, defaults=plain.defaults)
+    wrong = Wrong(network(), SCHEDULE, "epsilon", plain.label, defaults=plain.defaults)
     with pytest.raises(ValueError, match=r"model.labels: gave shape \(4,\) for 3 rows"):
         gs.sample(wrong, gs.make_plan("deis_tab1", SCHEDULE, 3), shape=SHAPE)

@@ -18,20 +18,31 @@ from genie_samplers import genie
 from genie_samplers.cli import main
 from genie_samplers.genie.distillation.report import derivative_errors
 from genie_samplers.genie.distillation.targets import Targets
+from genie_samplers.schedules import Schedule
 
-from .heads import SCHEDULE, data, model
+from .heads import SCHEDULE, SCHEDULES, data, model
 
 pytest.importorskip("diffusers", reason="the network is a diffusers UNet2DModel")
 
 OPTIONS = genie.DistillOptions(
     steps=4, batch_size=8, chunk_size=4, warmup_steps=1, save_every=1, target="pointwise"
 )  # fmt: skip
-STEP = replace(OPTIONS, target="step", nfes=(4,), values=(1, 3), trajectories=2, pool_steps=3, forced_steps=2)
+STEP = replace(
+    OPTIONS, target="step", nfes=(4,), values=(1, 3), grids=("karras",), trajectories=2, pool_steps=3, forced_steps=2
+)
 
 
-def pointwise(size: int = 5, seed: int = 0) -> genie.PointwiseTargets:
+ALL = {
+    **SCHEDULES,
+    "vp_cosine": gs.schedules.vp_cosine(),
+    "table": gs.schedules.from_betas(gs.schedules.scaled_linear_betas()),
+}
+every_schedule = pytest.mark.parametrize("schedule", ALL.values(), ids=ALL)
+
+
+def pointwise(size: int = 5, seed: int = 0, schedule: Schedule = SCHEDULE) -> genie.PointwiseTargets:
     config = genie.HeadConfig.of(model().network)  # type: ignore[arg-type]
-    return genie.PointwiseTargets(model(), config, data(), size, SCHEDULE.t_end, SCHEDULE.t_max, seed)
+    return genie.PointwiseTargets(model(schedule=schedule), config, data(), size, schedule.t_end, schedule.t_max, seed)
 
 
 def distiller(folder: Path, options: genie.DistillOptions = OPTIONS) -> genie.Distiller:
@@ -65,19 +76,35 @@ def test_pointwise_targets_are_the_total_derivative_at_the_predicted_noise() -> 
     assert torch.allclose(at.epsilon, expected.epsilon, atol=1e-4)
 
 
+@every_schedule
+def test_a_head_of_derivatives_learns_from_what_it_will_see_in_the_solver(schedule: Schedule) -> None:
+    """States of unit size, whatever the schedule, and the epsilon of the network there."""
+    at = pointwise(schedule=schedule).chunk(0)
+    times = schedule.time_of_gamma(at.gamma.numpy())
+    headed = genie.with_head(model(schedule=schedule), genie.GenieHead(genie.HeadConfig.of(model().network)))  # type: ignore[arg-type]
+    labels = torch.from_numpy(headed.label(times)).float()
+    _, cond = data().draw(np.random.default_rng([0, 0]), 5)
+    _, (x, epsilon, last, embedding, gamma) = headed.evaluate(at.x / labels[:, 3, None, None, None], labels, (), **cond)
+    assert 0.5 < float(at.x.std()) < 1.5
+    assert torch.allclose(x, at.x, rtol=1e-6) and torch.allclose(gamma, at.gamma.float(), rtol=1e-6)
+    assert torch.allclose(epsilon, at.epsilon, atol=1e-3)
+    assert torch.allclose(last, at.inputs[2], atol=1e-3) and torch.allclose(embedding, at.inputs[3], atol=1e-5)
+
+
 def test_a_chunk_is_a_function_of_its_number() -> None:
     one, again, other = (pointwise().chunk(number) for number in (1, 1, 2))
     assert torch.equal(one.target, again.target) and torch.equal(one.x, again.x)
     assert not torch.equal(one.x, other.x)
 
 
-def test_the_times_of_a_chunk_fill_the_range_evenly_in_log_gamma() -> None:
-    place = np.sort(np.log(pointwise(size=20).chunk(0).gamma.numpy()))
-    low, high = SCHEDULE.log_gamma(np.array([SCHEDULE.t_end, SCHEDULE.t_max]))
+@every_schedule
+def test_the_times_of_a_chunk_fill_the_range_evenly_in_log_gamma(schedule: Schedule) -> None:
+    place = np.sort(np.log(pointwise(size=20, schedule=schedule).chunk(0).gamma.numpy()))
+    low, high = schedule.log_gamma(np.array([schedule.t_end, schedule.t_max]))
     assert np.all(np.floor((place - low) / (high - low) * 20) == np.arange(20))
 
 
-def test_some_samples_are_told_no_class() -> None:
+def test_some_samples_have_no_class() -> None:
     _, cond = replace(data(), dropout=0.5).draw(np.random.default_rng(0), 400)
     dropped = (cond["class_labels"] == 3).double().mean()
     assert 0.4 < float(dropped) < 0.6
@@ -94,6 +121,18 @@ def test_a_head_learns_its_targets(tmp_path: Path, options: genie.DistillOptions
     run.source = Same(seen)
     run.run()
     assert run.losses[-1] < 0.7 * run.losses[0]
+
+
+@pytest.mark.parametrize("options", [OPTIONS, STEP], ids=["pointwise", "step"])
+@pytest.mark.parametrize("name", ["edm", "ve", "flow", "table"])
+def test_a_head_is_distilled_on_every_kind_of_schedule(
+    tmp_path: Path, options: genie.DistillOptions, name: str
+) -> None:
+    """Of steps one chunk off trajectories, then one that the head leads."""
+    few = replace(options, steps=2, batch_size=4, forced_steps=1, values=(2,))
+    run = genie.Distiller(tmp_path, model(schedule=ALL[name]), data(), few)
+    run.run()
+    assert np.isfinite(run.losses).all() and run.losses[0] > 0.0
 
 
 @pytest.mark.parametrize("options", [OPTIONS, STEP], ids=["pointwise", "step"])
@@ -151,7 +190,7 @@ dist.destroy_process_group()
 """
 
 
-@pytest.mark.parametrize("options", ["OPTIONS", "STEP"])
+@pytest.mark.parametrize("options", [pytest.param("OPTIONS", marks=pytest.mark.product), "STEP"])
 def test_two_processes_take_the_steps_of_one_to_the_bit(tmp_path: Path, options: str) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -198,7 +237,10 @@ def test_the_error_of_a_head_is_that_of_what_the_plan_mixes() -> None:
 
 @pytest.mark.parametrize(
     "chosen",
-    [["--target", "pointwise"], ["--values", "2,3", "--nfe", "4", "--grid", "karras", "--trajectories", "2"]],
+    [
+        pytest.param(["--target", "pointwise"], marks=pytest.mark.product),
+        ["--values", "2,3", "--nfe", "4", "--grid", "karras", "--trajectories", "2"],
+    ],
     ids=["pointwise", "step"],
 )
 def test_the_command_distills_reports_and_exports(tmp_path: Path, chosen: list[str]) -> None:

@@ -13,7 +13,6 @@ import torch
 
 import genie_samplers as gs
 from genie_samplers import genie
-from genie_samplers.genie.distillation.memory import fitting_chunk_size
 from genie_samplers.predictions import PREDICTIONS
 
 from ..command_line import refused
@@ -21,7 +20,9 @@ from .heads import SCHEDULE, correction_head, data, head, model
 
 pytest.importorskip("diffusers", reason="the network is a diffusers UNet2DModel")
 
-OPTIONS = genie.DistillOptions(steps=1, batch_size=4, chunk_size=2, warmup_steps=1, target="pointwise")
+OPTIONS = genie.DistillOptions(
+    steps=1, batch_size=4, chunk_size=2, warmup_steps=1, target="pointwise", trajectories=2, grids=("karras",)
+)
 IMAGES = data().images
 
 
@@ -98,6 +99,32 @@ def test_data_that_cannot_be_learned_from_are_named(images, cond, null, error, m
         genie.Data(images, cond, null)
 
 
+@pytest.mark.parametrize("mirror", [True, False])
+def test_images_are_mirrored_only_where_that_makes_images(mirror):
+    images, _ = replace(data(), mirror=mirror).draw(np.random.default_rng(0), 40)
+    kept = (images[:, None] == IMAGES).flatten(2).all(2).any(1)
+    turned = (images[:, None] == IMAGES.flip(-1)).flatten(2).all(2).any(1)
+    assert (kept ^ turned).all()
+    assert bool(turned.any()) == mirror
+
+
+def test_initial_weights_leave_the_generator_of_torch_alone(tmp_path):
+    given = model()
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    genie.Distiller(tmp_path, given, data(), replace(OPTIONS, seed=1))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_initial_weights_are_those_of_the_seed(tmp_path):
+    run = genie.Distiller(tmp_path, model(), data(), replace(OPTIONS, seed=1))
+    torch.manual_seed(1)
+    expected = genie.GenieHead(run.network.config)  # type: ignore[arg-type]
+    found = run.network.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in expected.state_dict().items())
+
+
 def test_conditioning_of_any_shape_is_replaced_sample_by_sample():
     rows = torch.arange(1.0, 13.0)[:, None].expand(12, 400)
     _, cond = replace(data(), cond={"c": rows}, null={"c": 0.0}, dropout=0.5).draw(np.random.default_rng(0), 400)
@@ -129,11 +156,11 @@ def test_pointwise_targets_lie_on_the_device_of_the_network():
     [(64, 16, 100, 16), (64, 16, 15, 8), (15, 15, 14, 5), (15, 15, 4, 3), (7, 7, 6, 1), (64, 16, 0, 1), (6, 4, 9, 4)],
 )
 def test_chunks_are_made_smaller_to_fit_and_still_fill_the_batch(batch_size, largest, fits, expected):
-    assert fitting_chunk_size(batch_size, largest, 10, 10 * fits) == expected
+    assert genie.fitting_chunk_size(batch_size, largest, 10, 10 * fits) == expected
 
 
 @pytest.mark.parametrize(("target", "made"), [("pointwise", head), ("step", correction_head)])
-def test_the_card_says_what_the_target_was_made_of(target, made):
+def test_the_card_names_what_the_target_was_made_of(target, made):
     head = made()
     options = replace(OPTIONS, target=target, nfes=(4,), gamma_max=9.0 if target == "pointwise" else None)
     source = genie.targets_of(model(), head.config, data(), options, 1)
@@ -145,7 +172,9 @@ def test_the_card_says_what_the_target_was_made_of(target, made):
     assert ("| nfes | (4,) |" in card) == (target == "step")
 
 
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize(
+    "prediction", [p if p in ("epsilon", "v") else pytest.param(p, marks=pytest.mark.product) for p in PREDICTIONS]
+)
 def test_a_report_is_of_what_the_network_predicts(prediction):
     head = genie.GenieHead(genie.HeadConfig.of(model().network))  # type: ignore[arg-type]
     headed = genie.with_head(model(prediction), head)

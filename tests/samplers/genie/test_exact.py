@@ -16,7 +16,7 @@ import genie_samplers as gs
 from genie_ext import wants_gradients
 from genie_samplers import Plan, genie, grids
 
-from .oracles import MIXTURE, STATE, VP, Mixture, oracle
+from .oracles import MIXTURE, SCHEDULES, STATE, VP, Mixture, oracle
 
 T = VP.time_of_gamma([0.2, 0.7, 2.0, 9.0])
 CLASSES = torch.tensor([1, 0, 1, 1])
@@ -35,7 +35,7 @@ def guided(**options: Any) -> gs.guidance.ClassifierFree:
 
 
 def labels_of(model: Any) -> Tensor:
-    return torch.from_numpy(model.label(T))
+    return torch.from_numpy(model.label_of(VP)(T))
 
 
 def derivatives(model: Any, order: int = 2, **cond: Tensor) -> genie.TotalDerivative:
@@ -70,7 +70,7 @@ def test_only_the_outputs_that_are_read_are_computed(count, passes):
 
     exact = genie.exact(gs.models.wrap(network, VP, label=VP.log_gamma), order=2)
     less = exact.first(count)
-    assert less.outputs == exact.outputs[:count]
+    assert less.outputs == ("epsilon", "gamma_d_epsilon", "gamma2_d2_epsilon")[:count]
     assert len(less(STATE, labels_of(less))) == count
     assert len(calls) == passes
 
@@ -134,7 +134,7 @@ def test_the_guided_derivative_has_the_cross_term_of_the_published_one():
     pair = genie.exact(model)(STATE, labels_of(genie.exact(model)), class_labels=CLASSES)
     exact = genie.exact(model, scale=SCALE)
     found = exact(STATE, labels_of(exact), class_labels=CLASSES)[1]
-    label, sigma = torch.from_numpy(model.label(T)), torch.from_numpy(VP.sigma(T))[:, None]
+    label, sigma = torch.from_numpy(VP.log_gamma(T)), torch.from_numpy(VP.sigma(T))[:, None]
     apart = sigma * (pair[0] - pair[2])
     halves = [
         torch.func.jvp(lambda x, c=c: model.conditional(x, label, class_labels=c), (STATE,), (apart,))[1]
@@ -144,15 +144,15 @@ def test_the_guided_derivative_has_the_cross_term_of_the_published_one():
     assert_equal(found, mixed - SCALE * (1.0 - SCALE) * (halves[0] - halves[1]))
 
 
-# from gamma = 1 to 0.3: float32 labels leave errors of 1e-6, the solvers make larger ones
-START, END = VP.time_of_gamma([1.0, 0.3])
+# on steps from gamma = 1 to 0.3: float32 labels leave errors of 1e-6, the solvers make larger ones
 TTM2 = partial(gs.solvers.genie_ttm2, derivative="exact", derivative_below=None)
 TTM3 = partial(gs.solvers.genie_ttm3, derivative_below=None)
 CONDITION = {"class_labels": CLASSES}
 
 
 def final(model: Any, solver: Callable[..., Plan], steps: int, cond: dict[str, Tensor], scale: float | None) -> Tensor:
-    plan = solver(VP, grids.power_t(VP, steps, power=2.0, t_start=START, t_end=END))
+    start, end = model.schedule.time_of_gamma([1.0, 0.3])
+    plan = solver(model.schedule, grids.power_t(model.schedule, steps, power=2.0, t_start=start, t_end=end))
     return gs.sample(model, plan if scale is None else plan.guided(scale), state=STATE, cond=cond)
 
 
@@ -170,6 +170,12 @@ def test_truncated_taylor_methods_have_their_order(solver, order):
     model = oracle(MIXTURE)
     exact = model if order == 1 else genie.exact(model, order=order - 1)
     assert order_of(solver, exact, model, {}) == pytest.approx(order, abs=0.15)
+
+
+@pytest.mark.parametrize("schedule", [name for name in SCHEDULES if name != "vp_linear"])
+def test_the_exact_derivative_makes_order_2_on_every_schedule(schedule):
+    model = oracle(MIXTURE, schedule)
+    assert order_of(TTM2, genie.exact(model), model, {}) == pytest.approx(2.0, abs=0.15)
 
 
 def test_the_published_combination_of_guided_derivatives_is_of_order_1():
@@ -207,7 +213,7 @@ def test_a_label_of_another_shape_is_refused(labels):
 
     plan = gs.make_plan("ddim", VP, 3)
     wrapped = gs.models.wrap(network, VP, label=lambda times: labels)
-    with pytest.raises(ValueError, match=r"model.labels: gave shape .* need one label per row, \[rows\] or \[rows, m\]"):
+    with pytest.raises(ValueError, match=r"model.labels: gave shape .* one label per row, \[rows\] or \[rows, m\]"):
         gs.sample(wrapped, plan, shape=(1, 2))
 
 

@@ -49,10 +49,15 @@ def unet(request: pytest.FixtureRequest) -> tuple[WrappedModel, Tensor, dict[str
     return UNETS[request.param](), *CONDITIONS[request.param]
 
 
-every_mode = pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+every_mode = pytest.mark.parametrize(
+    "mode",
+    [torch.no_grad, pytest.param(torch.inference_mode, marks=pytest.mark.product)],
+    ids=lambda mode: mode.__name__,
+)
+both_modes = pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 
 
-@every_mode
+@both_modes
 def test_a_unet_runs_once_and_its_value_has_the_bits_of_a_plain_pass(unet, mode):
     model, x, cond = unet
     seen: list[Tensor] = []

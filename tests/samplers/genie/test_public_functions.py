@@ -18,7 +18,7 @@ LABEL = torch.tensor([0.2, -0.4, 0.9, -1.3], dtype=torch.float64)
 CLASSES = torch.tensor([0, 1, 1, 0])
 GUIDED = gs.guidance.classifier_free(oracle({0: MIXTURE, 1: MIXTURE, 2: MIXTURE}), null={"class_labels": 2})
 EXACT = genie.exact(oracle(MIXTURE))
-COLUMNS = torch.from_numpy(EXACT.label(VP.time_of_gamma(torch.exp(LABEL).numpy())))
+COLUMNS = torch.from_numpy(EXACT.label_of(VP)(VP.time_of_gamma(torch.exp(LABEL).numpy())))
 PLAN = gs.make_plan("ddim", VP, 3)
 
 FUNCTIONS = {
@@ -44,7 +44,7 @@ def test_the_tangent_equals_a_finite_difference(function):
 
 @pytest.mark.parametrize("function", SAMPLERS.values(), ids=SAMPLERS)
 def test_samplers_refuse_a_transform(function):
-    with pytest.raises(ValueError, match=r"state: requires grad, carries a tangent or is inside a torch.func transform"):
+    with pytest.raises(ValueError, match=r"state: .* carries a tangent or is inside a torch.func transform"):
         torch.func.jvp(function, (STATE,), (DIRECTION,))
 
 
@@ -59,6 +59,6 @@ def test_samplers_refuse_conditioning_that_carries_a_tangent():
         return x + shift
 
     model = gs.models.wrap(network, VP)
-    with forward_ad.dual_level(), pytest.raises(ValueError, match="model: outputs .* carry a tangent"):
+    with forward_ad.dual_level(), pytest.raises(ValueError, match=r"model: outputs .* carry a tangent"):
         cond = {"shift": forward_ad.make_dual(STATE, DIRECTION)}
         gs.sample(model, PLAN, state=STATE.clone(), cond=cond)

@@ -31,9 +31,7 @@ OTHER = correction_head()
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 
 
-def plan(
-    solver: str = "genie_hermite3", nfe: int = 4, *, schedule: Schedule = SCHEDULE, **options: Any
-) -> gs.Plan:
+def plan(solver: str = "genie_hermite3", nfe: int = 4, *, schedule: Schedule = SCHEDULE, **options: Any) -> gs.Plan:
     return gs.make_plan(solver, schedule, nfe, grid="karras", options=options)
 
 
@@ -283,9 +281,9 @@ def test_the_expected_loss_is_the_mean_over_plans_of_the_share_left() -> None:
 
 def test_steps_are_drawn_by_the_root_of_their_share() -> None:
     source = replace(targets(plan(nfe=5)), size=4000)
-    told = source.chunk(0, NEW).inputs[-1]
+    features = source.chunk(0, NEW).inputs[-1]
     (pool,) = source._pool.values()
-    drawn = [int((told == defect.features).all(1).sum()) for defect in [defect for defect, _ in pool.steps]]
+    drawn = [int((features == defect.features).all(1).sum()) for defect in [defect for defect, _ in pool.steps]]
     assert drawn == pytest.approx(4000 * pool.chance, abs=1.5)  # strata leave each count within one of its chance
     assert (pool.chance**2 / pool.chance[0] ** 2) == pytest.approx(pool.solved[0].errors / pool.solved[0].errors[0])
 
