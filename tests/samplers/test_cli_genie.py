@@ -28,7 +28,7 @@ def test_sample_takes_the_head_out_of_the_box(solver: str, tmp_path: Path) -> No
     out = tmp_path / "s.png"
     run("sample", "--solver", solver, "--nfe", 3, "--count", 2, "--batch-size", 2, "--out", out)
     model = demo.embedded_with_head()
-    x = gs.sample(model, gs.make_plan(solver, model.schedule, 3), shape=SHAPE, cond=COND, batch_size=2)
+    x = gs.sample(model, gs.make_plan(solver, gs.schedules.vp_linear(), 3), shape=SHAPE, cond=COND, batch_size=2)
     page = images.grid(images.to_pixels(x.numpy()), columns=2)
     shown = np.asarray(Image.open(out))[::2, ::2]  # zoomed by two
     assert np.array_equal(shown, page[..., 0])

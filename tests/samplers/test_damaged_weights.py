@@ -1,4 +1,4 @@
-"""Checkpoints, networks and heads that are not what they say: each is refused by name, before memory is taken for it."""
+"""Checkpoints, networks and heads that are not what they say: each is refused by name, from its header."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def fashion_mnist(split: str = "train", root: Path | str = DEFAULT_ROOT) -> Labe
     grey, numbers = read_idx(pixels, (_SIZE, _SIZE)), read_idx(labels, ())
     if len(grey) != len(numbers) or not len(grey) or numbers.max() >= len(CLASS_NAMES):
         raise ValueError(
-            f"{labels}: {len(numbers)} labels up to {numbers.max(initial=0)} for {len(grey)} images; need one of 0..9 for "
-            f"each of at least one image, {_FIX}"
+            f"{labels}: {len(numbers)} labels up to {numbers.max(initial=0)} for {len(grey)} images; need one of 0..9 "
+            f"for each of at least one image, {_FIX}"
         )
     return LabelledImages(grey[:, None].astype(np.float32) / 127.5 - 1.0, numbers.astype(np.int64))

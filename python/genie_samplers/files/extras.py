@@ -8,6 +8,6 @@ __all__ = ["require"]
 
 
 def require(what: str, *modules: str, extra: str) -> None:
-    """ImportError where one of these modules is not installed: what needs it, and the extra of genie-ext that has it."""
+    """ImportError where one of these modules is not installed: what needs it, and the extra that has it."""
     if missing := [name for name in modules if find_spec(name) is None]:
         raise ImportError(f'{what} needs {", ".join(missing)}: pip install "genie-ext[{extra}]"')

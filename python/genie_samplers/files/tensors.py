@@ -53,7 +53,7 @@ class Tensors:
 
 @contextmanager
 def open_tensors(path: Path, fix: str) -> Iterator[Tensors]:
-    """A safetensors file, its header compared with its size; ValueError for any other, ImportError without safetensors."""
+    """A safetensors file, its header compared with its size; ValueError for any other file."""
     require(str(path), "safetensors", extra="diffusers")
     from safetensors import safe_open
 
@@ -85,7 +85,7 @@ def shapes_of_module(module: nn.Module) -> Shapes:
 
 
 def check_same(expected: Shapes, held: Shapes, path: Path, fix: str) -> None:
-    """ValueError naming a tensor of ``expected`` that the file does not hold in this shape, or one that it holds beyond."""
+    """ValueError naming a tensor that ``held`` lacks, has in another shape, or has beyond ``expected``."""
     for name, shape in expected.items():
         if name not in held:
             raise ValueError(f"{path}: {name} is missing; {fix}")

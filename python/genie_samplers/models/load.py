@@ -35,8 +35,8 @@ def load(
     """A ``UNet2DModel`` or ``UNet2DConditionModel`` from its diffusers folder, for evaluation, as :func:`wrap` has it.
 
     A class-conditional network is asked for its last class, the usual "no class", unless ``cond`` says another. Needs
-    diffusers: pip install genie-ext[diffusers]. Weights are read from safetensors files only. ValueError where the folder
-    holds no such network, or a weight is missing, unexpected or of another shape than config.json says.
+    diffusers: pip install genie-ext[diffusers]. Weights are read from safetensors files only. ValueError where the
+    folder holds no such network, or a weight is missing, unexpected or of another shape than config.json says.
     """
     home = Path(folder)
     config = home / "config.json"
