@@ -75,8 +75,7 @@ def test_states_are_the_textbooks(name: str, schedule: Schedule, grid: GridOf) -
         "name": NAMES,
         "schedule": {name: name for name in ("vp_linear", "sub_vp", "edm")},
         "prediction": {name: name for name in predictions.PREDICTIONS},
-    },
-    always=represents,
+    }
 )
 def test_states_are_the_textbooks_for_every_prediction(name: str, schedule: str, prediction: str) -> None:
     # of moderate gamma: between a network that predicts x0 and an epsilon form gamma of the digits cancel
@@ -154,9 +153,7 @@ def test_dpm_solver_takes_an_order_for_every_step_but_that_to_zero(name: str, ze
     assert worst_error(name, schedule, times, {"orders": (1, 3, 2, 3, 1)}) <= 1e-12
 
 
-@pairs_first(
-    {"name": NAMES, "steps": {"1": 1, "2": 2, "3": 3}, "zero": {"to zero": True, "to t_end": False}}, always=represents
-)
+@pairs_first({"name": NAMES, "steps": {"1": 1, "2": 2, "3": 3}, "zero": {"to zero": True, "to t_end": False}})
 def test_states_are_the_textbooks_in_the_shortest_grids(name: str, steps: int, zero: bool) -> None:
     schedule = SCHEDULES["vp_linear"]
     times = grids.quadratic_t(schedule, steps)

@@ -102,8 +102,7 @@ def test_a_point_is_transported_exactly_on_every_schedule(variant: str, schedule
         "variant": {variant: variant for variant in DETERMINISTIC},
         "steps": {"1": 1, "2": 2, "12": 12},
         "prediction": {name: name for name in predictions.PREDICTIONS},
-    },
-    always=lambda variant, *_: variant in ("deis_tab3", "unipc3", "dpm_solver_3s", "genie_hermite4"),
+    }
 )
 def test_a_point_is_transported_exactly_from_every_prediction(variant: str, prediction: str, steps: int) -> None:
     assert_on_the_flow(built(variant, VP, steps, prediction))

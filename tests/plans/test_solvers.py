@@ -108,7 +108,7 @@ def test_the_default_grid_ends_where_it_should(solver: Solver, way: str) -> None
 
 @pairs_first(
     {"solver": gs.SOLVERS, "schedule": SCHEDULES, "grid": {name: name for name in grids.GRIDS}},
-    always=lambda solver, *_: solver in ("deis_tab3", "edm_heun", "unipc3"),
+    always=lambda solver, *_: solver in ("deis_tab3", "edm_heun"),
 )
 def test_a_plan_is_rebuilt_from_its_recipe_and_survives_json(solver: Solver, schedule: Schedule, grid: str) -> None:
     plan = gs.make_plan(solver.name, schedule, NFE, grid=grid, denoise=True, prediction="v")
