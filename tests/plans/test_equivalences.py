@@ -15,6 +15,7 @@ from genie_samplers.schedules import Schedule
 from genie_samplers.solvers import registry
 
 from .problems import EDM, GOLDEN_GRID, VP
+from .products import pairs_first
 from .textbook.cases import GRIDS, SCHEDULES, STEPS
 
 Array = NDArray[np.float64]
@@ -28,9 +29,13 @@ def built(solver: Build, schedule: Schedule, times: Array, prediction: str = "ep
     return registry.rebuild(name, schedule, times, recipe)
 
 
-def named(pairs: list[tuple[Build, Build]]) -> list[Any]:
+def named(pairs: list[tuple[Build, Build]]) -> list[tuple[str, tuple[Build, Build]]]:
     texts = [[name + "".join(f"({value})" for value in options.values()) for name, options in pair] for pair in pairs]
-    return [pytest.param(*pair, id="-".join(text)) for pair, text in zip(pairs, texts, strict=True)]
+    return [("-".join(text), pair) for pair, text in zip(pairs, texts, strict=True)]
+
+
+def params(pairs: list[tuple[Build, Build]]) -> list[Any]:
+    return [pytest.param(*pair, id=name) for name, pair in named(pairs)]
 
 
 DDIM: Build = ("ddim", {})
@@ -49,10 +54,15 @@ SAME: list[tuple[Build, Build]] = [
 ]
 
 
-@pytest.mark.parametrize(("one", "other"), named(SAME))
-@pytest.mark.parametrize("grid", ["quadratic_t", "to_zero"])
-@every_schedule
-def test_two_names_of_one_method(one: Build, other: Build, schedule: Schedule, grid: str) -> None:
+@pairs_first(
+    {
+        "pair": dict(named(SAME)),
+        "schedule": SCHEDULES,
+        "grid": {name: name for name in ("quadratic_t", "to_zero")},
+    }
+)
+def test_two_names_of_one_method(pair: tuple[Build, Build], schedule: Schedule, grid: str) -> None:
+    one, other = pair
     times = GRIDS[grid](schedule, STEPS)
     assert built(one, schedule, times).allclose(built(other, schedule, times))
 
@@ -69,7 +79,7 @@ ONE_STEP: list[tuple[Build, Build]] = [
 ]
 
 
-@pytest.mark.parametrize(("one", "other"), named(ONE_STEP))
+@pytest.mark.parametrize(("one", "other"), params(ONE_STEP))
 @every_schedule
 def test_one_step_of_a_multistep_method_is_first_order(one: Build, other: Build, schedule: Schedule) -> None:
     times = grids.uniform_t(schedule, 1)
@@ -151,6 +161,6 @@ DIFFERENT: list[tuple[Build, Build]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("one", "other"), named(DIFFERENT))
+@pytest.mark.parametrize(("one", "other"), params(DIFFERENT))
 def test_methods_that_are_not_the_same(one: Build, other: Build) -> None:
     assert not built(one, VP, GOLDEN_GRID).allclose(built(other, VP, GOLDEN_GRID), rtol=1e-6)

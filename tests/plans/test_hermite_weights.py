@@ -18,6 +18,7 @@ from genie_samplers.schedules import Schedule
 
 from .exact_schedules import Exact, alpha_at, diffusion_squared_at
 from .exact_weights import FORMS, SCHEDULES, TOLERANCE, VARIABLES, WEIGHTS, gamma_at, moment, node_values
+from .products import pairs_first
 
 pytestmark = pytest.mark.filterwarnings("error")
 every_variable = pytest.mark.parametrize("variable", VARIABLES)
@@ -75,11 +76,16 @@ def row_error(
     return float(max(errors) / max(map(abs, exact)))
 
 
-@pytest.mark.parametrize("way", [1, -1], ids=["falling", "rising"])
-@pytest.mark.parametrize("name", ["vp_linear", "vp_cosine", "sub_vp", "ve", "edm", "flow", "coarse_alpha_bar"])
-@every_mask
-@every_quantity
-@every_variable
+@pairs_first(
+    {
+        "way": {"falling": 1, "rising": -1},
+        "mask": MASKS,
+        "quantity": {quantity: quantity for quantity in FORMS},
+        "variable": {variable: variable for variable in VARIABLES},
+        "name": {name: name for name in ("vp_linear", "vp_cosine", "sub_vp", "ve", "edm", "flow", "coarse_alpha_bar")},
+    },
+    always=lambda *names: names[-1] == "vp_linear",
+)
 def test_weights_integrate_powers_of_their_variable(
     variable: str, quantity: str, mask: tuple[bool, ...], name: str, way: int
 ) -> None:

@@ -21,6 +21,7 @@ from .exact_weights import (
     row_error,
     worst_row_error,
 )
+from .products import pairs_first
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -49,13 +50,23 @@ def test_the_oracle_agrees_with_adaptive_quadrature_of_the_definition():
 # Weights.
 
 
-@pytest.mark.parametrize("variable", VARIABLES)
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("order", [1, 2, 3])
-@pytest.mark.parametrize("steps", [3, 6, 20])
-@pytest.mark.parametrize("grid", grids.GRIDS)
-@pytest.mark.parametrize(("name", "t_end"), [("vp_linear", 1e-3), ("vp_linear", 1e-4), ("edm", 0.002)])
-def test_whole_tables_meet_their_integrals(name, t_end, grid, steps, order, form, variable):
+@pairs_first(
+    {
+        "case": {
+            "vp_linear-0.001": ("vp_linear", 1e-3),
+            "vp_linear-0.0001": ("vp_linear", 1e-4),
+            "edm": ("edm", 0.002),
+        },
+        "steps": {"3": 3, "6": 6, "20": 20},
+        "order": {"1": 1, "2": 2, "3": 3},
+        "form": {form: form for form in FORMS},
+        "variable": {variable: variable for variable in VARIABLES},
+        "grid": {grid: grid for grid in grids.GRIDS},
+    },
+    always=lambda case, steps, order, *_: (case, steps, order) == ("vp_linear", "6", "3"),
+)
+def test_whole_tables_meet_their_integrals(case, grid, steps, order, form, variable):
+    name, t_end = case
     times = grids.GRIDS[grid](SCHEDULES[name], steps, t_end=t_end)
     assert worst_row_error(form, SCHEDULES[name], times, order, variable) <= TOLERANCE
 

@@ -15,6 +15,7 @@ from genie_samplers.solvers import registry
 from .oracle import Array, execute, roundings
 from .plans import recipe_of
 from .problems import SCHEDULES, VP, outputs_of, prediction_of
+from .products import pairs_first
 
 EXACT = [name for name, solver in gs.SOLVERS.items() if solver.exact_on_point_mass]
 INEXACT = [name for name, solver in gs.SOLVERS.items() if not solver.exact_on_point_mass]
@@ -96,9 +97,13 @@ def test_a_point_is_transported_exactly_on_every_schedule(variant: str, schedule
     assert_on_the_flow(built(variant, schedule, 5))
 
 
-@pytest.mark.parametrize("variant", DETERMINISTIC)
-@every_prediction
-@pytest.mark.parametrize("steps", [1, 2, 12])
+@pairs_first(
+    {
+        "variant": {variant: variant for variant in DETERMINISTIC},
+        "steps": {"1": 1, "2": 2, "12": 12},
+        "prediction": {name: name for name in predictions.PREDICTIONS},
+    }
+)
 def test_a_point_is_transported_exactly_from_every_prediction(variant: str, prediction: str, steps: int) -> None:
     assert_on_the_flow(built(variant, VP, steps, prediction))
 

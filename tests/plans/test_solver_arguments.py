@@ -11,6 +11,7 @@ import pytest
 
 import genie_samplers as gs
 from genie_samplers import Plan, solvers
+from genie_samplers.solvers import registry
 from genie_samplers.solvers.registry import Solver
 
 from .problems import GOLDEN_GRID, VP
@@ -150,10 +151,10 @@ def test_an_option_may_repeat_what_the_registry_fixes() -> None:
 
 
 def test_only_a_number_of_evaluations_out_of_reach_is_unreachable() -> None:
-    with pytest.raises(gs.solvers.registry.UnreachableNFE):
+    with pytest.raises(registry.UnreachableNFE):
         gs.make_plan("edm_heun", VP, 6)
 
 
 def test_a_name_is_registered_once() -> None:
     with pytest.raises(ValueError, match="solver 'ddim' is registered twice"):
-        gs.solvers.registry.register(gs.SOLVERS["ddim"])
+        registry.register(gs.SOLVERS["ddim"])
