@@ -57,9 +57,7 @@ def statements(
         if isinstance(child, ast.Import | ast.ImportFrom):
             yield child, runtime, top_level
         inner = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        yield from statements(
-            child, runtime=runtime and not is_type_checking(child), top_level=top_level and not inner
-        )
+        yield from statements(child, runtime=runtime and not is_type_checking(child), top_level=top_level and not inner)
 
 
 def imports_of(name: str, tree: ast.AST, *, is_package: bool) -> list[Import]:
@@ -129,7 +127,11 @@ def within(*packages: str) -> list[str]:
         ("genie_samplers.run.sample", "from .. import grids, nothing", {"genie_samplers.grids", "genie_samplers"}),
         ("genie_samplers.solvers.ddim", "from ..plan.rows import Row", {"genie_samplers.plan.rows"}),
         ("genie_samplers.run.sample", "def f():\n    import torch", {"torch"}),
-        ("genie_samplers.run.sample", "if TYPE_CHECKING:\n    import torch\nelse:\n    import numpy", {"torch", "numpy"}),
+        (
+            "genie_samplers.run.sample",
+            "if TYPE_CHECKING:\n    import torch\nimport numpy",
+            {"torch", "numpy"},
+        ),
         ("genie_samplers.run.sample", "try:\n    import torch\nexcept ImportError:\n    pass", {"torch"}),
     ],
 )

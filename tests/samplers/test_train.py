@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import genie_samplers as gs
-from genie_samplers import models, schedules
+from genie_samplers import schedules
 from genie_samplers.demo import NULL_CLASS, data
 from genie_samplers.demo.train import Trainer, TrainingOptions, build_network, export, make_batch
 
