@@ -135,7 +135,7 @@ def test_a_run_leaves_the_table_as_it_was() -> None:
 
 def test_a_call_picks_what_its_row_reads_from_all_outputs() -> None:
     first = Row(1.0, Combination(1.0, y=(1.0,)), converted=(Conversion(0.0, (1.0, 0.0)),))
-    (call,) = Program.of(plan_of(first, outputs=("epsilon", "k1")).guided(2.0)).calls
+    (call,) = Program.of(plan_of(first, outputs=("epsilon", "k1")).guided(2.0)).plan.calls
     assert call.names == ("epsilon", "uncond.epsilon")
     assert call.read(("e", "k", "u.e", "u.k")) == call.read(("e", "u.e")) == ("e", "u.e")
 
