@@ -32,7 +32,7 @@ def error(method: str, steps: int) -> float:
     times = grids.power_t(VP, steps, power=2.0, t_start=start, t_end=end)
     plan = build(METHODS[method], times)
     first, second, last = (float(VP.alpha(t)) * _flow(float(VP.gamma(t))) for t in times[[0, 1, -1]])
-    memory = any(step.history for step in plan.rows) and not any(row.reads_aux for row in plan.layout)
+    memory = any(row.history for row in plan.rows) and not any(layout.reads_aux for layout in plan.layout)
 
     def replace(row: int, x: Array) -> Array:
         return second if memory and row == 0 else x

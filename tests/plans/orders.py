@@ -112,7 +112,7 @@ def _states_before_full_history(plan: Plan) -> int:
     """
     if any(row.reads_aux for row in plan.layout):
         return 0
-    history = [len(step.history) for step in plan.rows]
+    history = [len(row.history) for row in plan.rows]
     return history.index(max(history))
 
 

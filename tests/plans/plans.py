@@ -17,19 +17,19 @@ every_solver = pytest.mark.parametrize("name", sorted(gs.SOLVERS))
 
 EPSILON = Conversion(0.0, (1.0,))
 EULER = Combination(x=1.0, y=(-0.5,))
-STEP = Row(1.0, EULER, converted=(EPSILON,))
+ROW = Row(1.0, EULER, converted=(EPSILON,))
 TWO = Combination(x=1.0, y=(1.0, 1.0))
 AB2 = Row(0.5, Combination(x=1.0, y=(-1.5,), history=(0.5,)), converted=(EPSILON,), history=(HistoryEntry(0),))
 
 
-def with_step(**changes: Any) -> Row:
-    """``STEP`` with other fields."""
-    return dataclasses.replace(STEP, **changes)
+def with_row(**changes: Any) -> Row:
+    """``ROW`` with other fields."""
+    return dataclasses.replace(ROW, **changes)
 
 
-def plan_of(*steps: Row, **fields: Any) -> Plan:
+def plan_of(*rows: Row, **fields: Any) -> Plan:
     defaults: dict[str, Any] = {"init": Init(1.0), "outputs": ("epsilon",), "quantity": "epsilon"}
-    return Plan(rows=steps, **(defaults | fields))
+    return Plan(rows=rows, **(defaults | fields))
 
 
 def recipe_of(plan: Plan) -> Recipe:

@@ -30,7 +30,7 @@ def with_start(name: str, nfe: int, schedule: Schedule = VP, *, denoise: bool = 
 def test_the_step_saved_is_made_at_the_end_of_the_budget(name: str, denoise: bool, nfe: int) -> None:
     """NFE = steps - 1, and the step to gamma = 0 costs one."""
     plan = with_start(name, nfe, denoise=denoise)
-    assert [step.calls for step in plan.rows] == [0, *[1] * nfe]
+    assert [row.calls for row in plan.rows] == [0, *[1] * nfe]
     assert plan.nfe == nfe
     assert len(recipe_of(plan).grid) == nfe + 2
 
@@ -72,7 +72,7 @@ def test_a_guided_plan_starts_alike(name: str) -> None:
 
 def test_the_first_step_has_no_derivative_for_those_after_it() -> None:
     plan = with_start("genie_hermite4", 6, derivative_below=None)
-    assert [len(step.converted) for step in plan.rows] == [1, *[2] * 6]
+    assert [len(row.converted) for row in plan.rows] == [1, *[2] * 6]
     assert [past.h for past in plan.rows[1].history] == [0]
 
 

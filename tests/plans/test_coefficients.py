@@ -179,7 +179,7 @@ def run_textbook(
     plan: Plan, textbook: Callable[..., Any], schedule: Schedule, times: Array, options: Mapping[str, Any]
 ) -> Run:
     """The finished run; the last state stands behind those that the network was asked."""
-    draws = sum(len(step.draws) for step in plan.rows)
+    draws = sum(len(row.draws) for row in plan.rows)
     exact_times = [mpf(t) for t in times.tolist()]
     prediction, *others = plan.outputs
     run = Run(
@@ -193,7 +193,7 @@ def run_textbook(
 
 def states_of(plan: Plan) -> Array:
     """[states, coefficients of x_T, of the outputs in the order of the calls, of the draws]"""
-    calls = [row for row, step in enumerate(plan.rows) if step.calls]
+    calls = [number for number, row in enumerate(plan.rows) if row.calls]
     linear = plan.unrolled()
     count, read = len(linear.state), linear.output.shape[-1]
     of_outputs = np.pad(linear.output[:, calls], ((0, 0), (0, 0), (0, len(plan.outputs) - read)))
@@ -203,4 +203,4 @@ def states_of(plan: Plan) -> Array:
 
 
 def times_asked(plan: Plan) -> list[float]:
-    return [step.time for step in plan.rows if step.calls]
+    return [row.time for row in plan.rows if row.calls]

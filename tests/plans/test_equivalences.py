@@ -103,7 +103,7 @@ def test_tab_is_log_ab_where_time_is_log_gamma(order: int, grid: str) -> None:
 
 def weights(plan: Plan) -> list[tuple[float, tuple[float, ...]]]:
     """Of every row: of the state, and of the outputs, newest first."""
-    return [(step.x.x, (*step.x.y, *step.x.history)) for step in plan.rows]
+    return [(row.x.x, (*row.x.y, *row.x.history)) for row in plan.rows]
 
 
 @pytest.mark.parametrize(("build", "start", "order"), [(solvers.s_pndm, 1, 2), (solvers.f_pndm, 3, 4)])

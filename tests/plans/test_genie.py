@@ -33,9 +33,9 @@ def everywhere(build: Callable[..., Plan], schedule: Schedule, times: Array, **o
 
 def weights(plan: Plan, row: int) -> Weights:
     """Of every converted output that the row combines: value (h = 0) and gamma_d_epsilon (h = 1)."""
-    step = plan.rows[row]
-    own = {HistoryEntry(row, h): weight for h, weight in enumerate(step.x.y)}
-    return {**own, **dict(zip(step.history, step.x.history, strict=True))}
+    this = plan.rows[row]
+    own = {HistoryEntry(row, h): weight for h, weight in enumerate(this.x.y)}
+    return {**own, **dict(zip(this.history, this.x.history, strict=True))}
 
 
 def worst(actual: list[Weights], expected: list[Weights]) -> float:
@@ -59,7 +59,7 @@ def test_ttm2_is_the_papers_step(schedule: Schedule, grid: str) -> None:
     alpha, gamma, h = schedule.alpha(times), schedule.gamma(times), schedule.gamma_change(times[:-1], times[1:])
     c_e, c_k = alpha[1:] * h, alpha[1:] * h**2 / 2
     rows = [weights(plan, n) for n in range(STEPS)]
-    assert [step.x.x for step in plan.rows] == pytest.approx(alpha[1:] / alpha[:-1], rel=1e-13, abs=0)
+    assert [row.x.x for row in plan.rows] == pytest.approx(alpha[1:] / alpha[:-1], rel=1e-13, abs=0)
     assert [row[HistoryEntry(n, 0)] for n, row in enumerate(rows)] == c_e.tolist()
     assert [row[HistoryEntry(n, 1)] for n, row in enumerate(rows)] == pytest.approx(c_k / gamma[:-1], rel=1e-12, abs=0)
 
@@ -78,7 +78,7 @@ def test_ttm2_without_a_derivative_is_ddim(schedule: Schedule, prediction: str) 
 def test_far_from_the_data_a_step_of_one_value_is_ddim(build: Callable[..., Plan]) -> None:
     times = [1.0, 0.9]
     plan, ddim = build(VP, times, derivative_below=10.0), solvers.ddim(VP, times)
-    assert [step.x for step in plan.rows] == [step.x for step in ddim.rows]
+    assert [row.x for row in plan.rows] == [row.x for row in ddim.rows]
     assert plan.layout == ddim.layout
 
 
@@ -226,10 +226,10 @@ def test_a_heads_outputs_combine_to_the_exact_derivative() -> None:
     times = GRIDS["quadratic_t"](VP, STEPS)
     head, exact = (everywhere(solvers.genie_ttm2, VP, times, derivative=kind) for kind in ("head", "exact"))
     assert head.outputs == ("epsilon", "k1", "k2", "k3")
-    mixed = np.array([step.converted[1].q[1:] for step in head.rows])
+    mixed = np.array([row.converted[1].q[1:] for row in head.rows])
     squares = VP.sigma(times[:-1]) ** 2, VP.alpha(times[:-1]) ** 2
     assert mixed == pytest.approx(np.stack([np.full(STEPS, -1.0), *squares], axis=1), rel=1e-14, abs=0)
-    assert [step.x for step in head.rows] == [step.x for step in exact.rows]
+    assert [row.x for row in head.rows] == [row.x for row in exact.rows]
 
 
 @pytest.mark.parametrize("order", range(3))
@@ -276,7 +276,7 @@ def test_rows_beyond_the_threshold_read_the_prediction_only(way: int) -> None:
     """The threshold is the gamma of a node, which is on the near side."""
     times = grids.power_gamma(VP, 8)[::way]
     plan = solvers.genie_hermite(VP, times, derivative_below=float(VP.gamma(times)[4]))
-    used = [len(step.converted) == 2 for step in plan.rows]
+    used = [len(row.converted) == 2 for row in plan.rows]
     assert used == ([False] * 4 + [True] * 4 if way == 1 else [True] * 5 + [False] * 3)
 
 

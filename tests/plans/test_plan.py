@@ -32,8 +32,8 @@ from .plans import (
     CHURNED,
     NFE,
     NOISY,
+    ROW,
     SCHEDULE,
-    STEP,
     VARIANT_IDS,
     VARIANTS,
     every_solver,
@@ -41,7 +41,7 @@ from .plans import (
     plan_of,
     recipe_of,
     solver_plan,
-    with_step,
+    with_row,
 )
 
 # --- unrolled
@@ -90,7 +90,7 @@ def test_no_state_depends_on_a_later_output(plan: Plan) -> None:
 
 
 def test_a_clamped_row_is_not_linear() -> None:
-    clamped = with_step(converted=(Conversion(0.0, (1.0,), bound=2.0),))
+    clamped = with_row(converted=(Conversion(0.0, (1.0,), bound=2.0),))
     with pytest.raises(ValueError, match=r"row 0 clamps at 2\.0: it is not linear"):
         plan_of(clamped).unrolled()
 
@@ -164,18 +164,18 @@ def test_guidance_doubles_the_network_calls_and_not_the_nfe() -> None:
 
 def test_rows_without_a_network_call_stay_without_one_when_guided() -> None:
     free = Row(1.0, Combination(x=2.0), calls=0)
-    assert [row.calls for row in plan_of(free, STEP).guided(2.0).layout] == [0, 2]
+    assert [row.calls for row in plan_of(free, ROW).guided(2.0).layout] == [0, 2]
 
 
 @pytest.mark.parametrize("scale", [math.nan, math.inf, [], [1.0, -math.inf], [[1.0, 2.0]]])
 def test_guidance_must_be_finite(scale: Any) -> None:
     with pytest.raises(ValueError, match=r"scale=.*; need a finite number or a list of them"):
-        plan_of(STEP).guided(scale)
+        plan_of(ROW).guided(scale)
 
 
 def test_a_guided_plan_is_not_guided_again() -> None:
     with pytest.raises(ValueError, match=r"guidance=\(2.0,\) is already set; call guided\(\) on the unguided plan"):
-        plan_of(STEP).guided(2.0).guided(3.0)
+        plan_of(ROW).guided(2.0).guided(3.0)
 
 
 # --- restart
@@ -207,13 +207,13 @@ def test_a_restart_lies_within_the_grid(k: int) -> None:
 @pytest.mark.parametrize("use", [lambda p: gs.starting_at(p, 0), lambda p: p.schedule], ids=["starting_at", "schedule"])
 def test_a_plan_without_recipe_says_what_needs_one(use: Any) -> None:
     with pytest.raises(ValueError, match=r"plan: has no recipe .*; make it with make_plan or a solver function"):
-        use(plan_of(STEP))
+        use(plan_of(ROW))
 
 
 def test_a_recipe_names_a_registered_solver() -> None:
     unknown = Recipe("mine", SCHEDULE.to_dict(), (1.0, 0.5))
     with pytest.raises(ValueError, match="solver='mine'; choose one of"):
-        gs.starting_at(plan_of(STEP, recipe=unknown), 0)
+        gs.starting_at(plan_of(ROW, recipe=unknown), 0)
 
 
 # --- a plan changed by hand
@@ -300,17 +300,17 @@ def test_a_printed_plan_shows_its_name_its_cost_its_formula_and_every_row(plan: 
     ]
     assert len(lines) == len(plan.rows) + sum(row.writes_aux for row in plan.layout)
     missing = [
-        (row, value)
-        for row, step in enumerate(plan.rows)
-        for value in (step.time, *(v for v in step.x.flat(with_aux=True) if v))
-        if f"{value:.6g}" not in str(plan).split(f"\n  {row} ", 1)[1]
+        (number, value)
+        for number, row in enumerate(plan.rows)
+        for value in (row.time, *(v for v in row.x.flat(with_aux=True) if v))
+        if f"{value:.6g}" not in str(plan).split(f"\n  {number} ", 1)[1]
     ]
     assert not missing
 
 
 def test_a_printed_guided_plan_shows_its_scales() -> None:
-    assert ", guidance 2, 7.5\n" in str(plan_of(STEP).guided([2.0, 7.5]))
-    assert str(plan_of(STEP)).startswith("plan: 1 rows")
+    assert ", guidance 2, 7.5\n" in str(plan_of(ROW).guided([2.0, 7.5]))
+    assert str(plan_of(ROW)).startswith("plan: 1 rows")
 
 
 # --- immutability
@@ -318,37 +318,37 @@ def test_a_printed_guided_plan_shows_its_scales() -> None:
 
 def test_fields_cannot_be_assigned() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        setattr(plan_of(STEP), "init", Init(2.0))  # noqa: B010
+        setattr(plan_of(ROW), "init", Init(2.0))  # noqa: B010
     with pytest.raises(dataclasses.FrozenInstanceError):
-        setattr(STEP, "time", 0.0)  # noqa: B010
+        setattr(ROW, "time", 0.0)  # noqa: B010
 
 
 @pytest.mark.parametrize("guidance", [None, 2.0, [2.0, 3.0]], ids=["plain", "guided", "per sample"])
 def test_the_table_cannot_be_written(guidance: Any) -> None:
-    plan = plan_of(STEP) if guidance is None else plan_of(STEP).guided(guidance)
+    plan = plan_of(ROW) if guidance is None else plan_of(ROW).guided(guidance)
     with pytest.raises(ValueError, match="read-only"):
         plan.table[...] = 0.0
 
 
 def test_guidance_must_be_a_number() -> None:
     with pytest.raises(TypeError, match="scale='a'; need a finite number or a list of them"):
-        plan_of(STEP).guided("a")  # type: ignore[arg-type]
+        plan_of(ROW).guided("a")  # type: ignore[arg-type]
 
 
 def slowed(plan: Plan) -> Plan:
-    return with_steps(plan, [dataclasses.replace(step, time=0.9 * step.time) for step in plan.rows])
+    return with_other_rows(plan, [dataclasses.replace(row, time=0.9 * row.time) for row in plan.rows])
 
 
 def scaled(plan: Plan) -> Plan:
-    return with_steps(plan, [dataclasses.replace(step, input_scale=0.5) for step in plan.rows])
+    return with_other_rows(plan, [dataclasses.replace(row, input_scale=0.5) for row in plan.rows])
 
 
 def of_v(plan: Plan) -> Plan:
     return dataclasses.replace(plan, outputs=("v",))
 
 
-def with_steps(plan: Plan, steps: list[Row]) -> Plan:
-    return dataclasses.replace(plan, rows=tuple(steps))
+def with_other_rows(plan: Plan, rows: list[Row]) -> Plan:
+    return dataclasses.replace(plan, rows=tuple(rows))
 
 
 @pytest.mark.parametrize("change", [slowed, scaled, of_v])

@@ -18,11 +18,11 @@ from genie_samplers.plan import Combination, Conversion, Init, Plan
 
 from .plans import (
     NFE,
-    STEP,
+    ROW,
     every_variant,
     plan_of,
     solver_plan,
-    with_step,
+    with_row,
 )
 
 
@@ -37,7 +37,7 @@ def test_json_round_trip_gives_an_equal_plan_and_the_same_table(plan: Plan, inde
 
 
 def test_json_is_canonical_and_uses_shortest_decimals() -> None:
-    plan = plan_of(with_step(time=0.1, x=Combination(1 / 3, y=(1e-300,))), init=Init(0.2))
+    plan = plan_of(with_row(time=0.1, x=Combination(1 / 3, y=(1e-300,))), init=Init(0.2))
     assert plan.to_json() == (
         '{"format":"genie-plan","guidance":null,"init":{"distribution":"normal","scale":0.2},"outputs":["epsilon"],'
         '"quantity":"epsilon","recipe":null,"rows":[{"aux":null,"calls":1,"converted":[{"bound":null,"p":0.0,"q":[1.0],'
@@ -53,7 +53,7 @@ def test_version_1_is_read() -> None:
         '"time":0.1,"x":{"aux":0.0,"draws":[],"history":[],"x":0.3333333333333333,"y":[1e-300]}}],"outputs":["epsilon"],'
         '"quantity":"epsilon","recipe":null,"version":1}'
     )
-    assert Plan.from_json(text) == plan_of(with_step(time=0.1, x=Combination(1 / 3, y=(1e-300,))), init=Init(0.2))
+    assert Plan.from_json(text) == plan_of(with_row(time=0.1, x=Combination(1 / 3, y=(1e-300,))), init=Init(0.2))
 
 
 @every_variant
@@ -65,13 +65,13 @@ def test_json_holds_no_infinity_and_no_nan(plan: Plan) -> None:
 
 
 def test_integers_where_floats_are_meant_make_an_equal_plan() -> None:
-    whole = with_step(x=Combination(x=1, y=(2,)))
+    whole = with_row(x=Combination(x=1, y=(2,)))
     plan = plan_of(whole)
-    assert plan == plan_of(with_step(x=Combination(x=1.0, y=(2.0,))))
+    assert plan == plan_of(with_row(x=Combination(x=1.0, y=(2.0,))))
     assert Plan.from_json(plan.to_json()) == plan
 
 
-PLAN_JSON = json.loads(plan_of(STEP).to_json())
+PLAN_JSON = json.loads(plan_of(ROW).to_json())
 ROW_JSON = PLAN_JSON["rows"][0]
 RECIPE_JSON = json.loads(solver_plan("ddim").to_json())["recipe"]
 
@@ -80,7 +80,7 @@ def edited(**changes: object) -> str:
     return json.dumps(PLAN_JSON | changes)
 
 
-def with_row(**changes: object) -> str:
+def text_with_row(**changes: object) -> str:
     return edited(rows=[ROW_JSON | changes])
 
 
@@ -119,18 +119,18 @@ def nested(depth: int) -> object:
         (without("outputs"), r"plan: unknown keys \[\], missing keys \['outputs'\]"),
         (edited(rows={}), r"plan.rows: \{\}; need a list"),
         (edited(rows=[]), "plan: rows: .*at least one row"),
-        (with_row(extra=1), r"plan.rows\[0\]: unknown keys \['extra'\]"),
-        (with_row(kind="apply"), r"plan.rows\[0\].kind: 'apply'; need 'row'"),
+        (text_with_row(extra=1), r"plan.rows\[0\]: unknown keys \['extra'\]"),
+        (text_with_row(kind="apply"), r"plan.rows\[0\].kind: 'apply'; need 'row'"),
         (
             edited(rows=[{k: v for k, v in ROW_JSON.items() if k != "kind"}]),
             r"plan.rows\[0\]: .*missing keys \['kind'\]",
         ),
-        (with_row(calls=1.0), r"plan.rows\[0\].calls: 1.0; need int"),
-        (with_row(calls=True), r"plan.rows\[0\].calls: True; need int"),
-        (with_row(time="1"), r"plan.rows\[0\].time: '1'; need float"),
-        (with_row(time=True), r"plan.rows\[0\].time: True; need float"),
-        (with_row(time=None), "plan: row 0: a coefficient is inf or NaN"),
-        (with_row(history=[[0]]), r"plan.rows\[0\].history\[0\]: \[0\]; need \['row', 'h'\]"),
+        (text_with_row(calls=1.0), r"plan.rows\[0\].calls: 1.0; need int"),
+        (text_with_row(calls=True), r"plan.rows\[0\].calls: True; need int"),
+        (text_with_row(time="1"), r"plan.rows\[0\].time: '1'; need float"),
+        (text_with_row(time=True), r"plan.rows\[0\].time: True; need float"),
+        (text_with_row(time=None), "plan: row 0: a coefficient is inf or NaN"),
+        (text_with_row(history=[[0]]), r"plan.rows\[0\].history\[0\]: \[0\]; need \['row', 'h'\]"),
         (edited(guidance=[None]), r"plan: guidance=\(inf,\).*finite"),
         (edited(outputs="epsilon"), "plan.outputs: 'epsilon'; need a list"),
         (edited(outputs=["\ud800"]), r"plan: outputs=\('\\ud800',\); need"),
@@ -196,13 +196,13 @@ LONG = "x" * 1_000_000
         edited(guidance=[1.0] * 100_000),
         edited(**{LONG: 1}),
         edited(rows=[1] * 100_000),
-        with_row(kind=LONG),
-        with_row(time=LONG),
-        with_row(draws=list(range(1, 100_000))),
-        with_row(history=[LONG]),
-        with_row(converted=[ROW_JSON["converted"][0] | {"q": [1.0] * 100_000}]),
-        with_row(x=ROW_JSON["x"] | {"y": [1.0] * 100_000}),
-        with_row(**{LONG: 1}),
+        text_with_row(kind=LONG),
+        text_with_row(time=LONG),
+        text_with_row(draws=list(range(1, 100_000))),
+        text_with_row(history=[LONG]),
+        text_with_row(converted=[ROW_JSON["converted"][0] | {"q": [1.0] * 100_000}]),
+        text_with_row(x=ROW_JSON["x"] | {"y": [1.0] * 100_000}),
+        text_with_row(**{LONG: 1}),
         with_recipe(schedule={"name": LONG}),
         with_recipe(schedule={"name": "vp_linear", LONG: 1.0}),
         with_recipe(schedule=RECIPE_JSON["schedule"] | {"beta_min": LONG}),
@@ -224,7 +224,7 @@ def test_a_message_is_short_however_long_the_value(text: str) -> None:
 
 @pytest.mark.parametrize("scale", [1e300, -1e300, [1.0, 1e300]])
 def test_guidance_whose_table_would_overflow_is_refused(scale: Any) -> None:
-    steep = plan_of(with_step(converted=(Conversion(0.0, (1e10,)),)))
+    steep = plan_of(with_row(converted=(Conversion(0.0, (1e10,)),)))
     with pytest.raises(ValueError, match=r"guidance=.*: too large for row 0; its weights overflow float64"):
         steep.guided(scale)
 

@@ -11,12 +11,12 @@ from genie_samplers.plan import Combination, Conversion, HistoryEntry, Plan, Row
 
 from .plans import (
     EPSILON,
-    STEP,
+    ROW,
     TWO,
     every_variant,
     plan_of,
     solver_plan,
-    with_step,
+    with_row,
 )
 
 # --- slots
@@ -56,9 +56,9 @@ def test_history_is_found_in_the_slot_it_was_stored_in_and_not_overwritten_since
     for row, slot, what in stored:
         written.setdefault(slot, []).append((row, what))
     reads = [
-        (row, slot, past)
-        for row, (layout, step) in enumerate(zip(plan.layout, plan.rows, strict=True))
-        for slot, past in zip(layout.history, step.history, strict=True)
+        (number, slot, past)
+        for number, (layout, row) in enumerate(zip(plan.layout, plan.rows, strict=True))
+        for slot, past in zip(layout.history, row.history, strict=True)
     ]
     found = [[w for when, w in written[slot] if when < row][-1] for row, slot, _ in reads]
     assert found == [past for _, _, past in reads]
@@ -68,7 +68,7 @@ def test_history_is_found_in_the_slot_it_was_stored_in_and_not_overwritten_since
 
 @every_variant
 def test_only_what_a_later_row_reads_is_stored(plan: Plan) -> None:
-    read = {past for step in plan.rows for past in step.history}
+    read = {past for row in plan.rows for past in row.history}
     stored = {
         HistoryEntry(row, h)
         for row, layout in enumerate(plan.layout)
@@ -80,15 +80,15 @@ def test_only_what_a_later_row_reads_is_stored(plan: Plan) -> None:
 
 def test_a_long_lived_output_keeps_its_slot_while_short_lived_ones_share_another() -> None:
     def reading(*past: HistoryEntry) -> Row:
-        return with_step(x=Combination(1.0, y=(1.0,), history=(1.0,) * len(past)), history=past)
+        return with_row(x=Combination(1.0, y=(1.0,), history=(1.0,) * len(past)), history=past)
 
-    plan = plan_of(STEP, STEP, reading(HistoryEntry(1)), STEP, reading(HistoryEntry(3)), reading(HistoryEntry(0)))
+    plan = plan_of(ROW, ROW, reading(HistoryEntry(1)), ROW, reading(HistoryEntry(3)), reading(HistoryEntry(0)))
     assert [row.store for row in plan.layout] == [(0,), (1,), (None,), (1,), (None,), (None,)]
 
 
 def test_two_outputs_of_one_row_get_two_slots() -> None:
-    both = with_step(converted=(EPSILON, EPSILON), x=TWO)
-    reader = with_step(
+    both = with_row(converted=(EPSILON, EPSILON), x=TWO)
+    reader = with_row(
         x=Combination(1.0, y=(1.0,), history=(1.0, 1.0)), history=(HistoryEntry(0, 0), HistoryEntry(0, 1))
     )
     assert plan_of(both, reader).layout[0].store == (0, 1)
@@ -119,7 +119,7 @@ def test_columns_beyond_a_row_are_zero(plan: Plan) -> None:
 
 
 def test_the_table_lists_conversions_then_states_then_the_next_input_scale() -> None:
-    first = with_step(
+    first = with_row(
         converted=(Conversion(1.0, (2.0, 3.0), bound=4.0, scale=5.0), Conversion(6.0, (7.0, 8.0))),
         x=Combination(x=9.0, y=(10.0, 11.0)),
         aux=Combination(x=12.0, y=(13.0, 14.0)),

@@ -162,8 +162,8 @@ def test_every_coefficient_of_a_short_step_keeps_its_digits(
         textbook_schedule(VP), [mp.mpf(t) for t in times], prediction="epsilon", evaluations=1, draws=1
     )  # fmt: skip
     exact = TEXTBOOK[name](run, **options).rounded(3)
-    (step,) = build(times).rows
-    assert [step.x.x, *step.x.y, *step.x.draws] == pytest.approx(exact, rel=1e-13, abs=0)
+    (row,) = build(times).rows
+    assert [row.x.x, *row.x.y, *row.x.draws] == pytest.approx(exact, rel=1e-13, abs=0)
 
 
 @pytest.mark.parametrize(("steps", "start"), [(12, 4), (9, 3)])

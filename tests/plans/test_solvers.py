@@ -123,7 +123,7 @@ def test_a_prediction_only_changes_how_outputs_are_read(solver: Solver, predicti
     plan = gs.make_plan(solver.name, VP, NFE, denoise=True, prediction=prediction)
     as_epsilon = gs.make_plan(solver.name, VP, NFE, denoise=True)
     assert plan.outputs == (prediction, *as_epsilon.outputs[1:])
-    assert [step.x for step in plan.rows] == [step.x for step in as_epsilon.rows]
+    assert [row.x for row in plan.rows] == [row.x for row in as_epsilon.rows]
 
 
 @every_solver
@@ -138,10 +138,10 @@ def test_a_plan_that_starts_later_ends_as_the_whole_one(solver: Solver, start: i
 
 
 def warm_rows(plan: Plan, solver: Solver) -> int:
-    """PlanBuilder before the history is full; a Runge-Kutta step needs none."""
+    """Rows before the history is full; a Runge-Kutta step needs none."""
     if solver.name in WARM_ROWS or any(row.reads_aux for row in plan.layout):
         return WARM_ROWS.get(solver.name, 0)
-    history = [len(step.history) for step in plan.rows]
+    history = [len(row.history) for row in plan.rows]
     return history.index(max(history))
 
 

@@ -112,16 +112,16 @@ class Plan:
     @property
     def slots(self) -> int:
         """Memory slots that the history needs."""
-        return 1 + max((s for row in self.layout for s in row.store if s is not None), default=-1)
+        return 1 + max((s for layout in self.layout for s in layout.store if s is not None), default=-1)
 
     @cached_property
     def table(self) -> Array:
         """The numbers, float64 [rows, n], or [rows, B, n] with one guidance scale per sample; padded with zeros."""
         scales = (1.0,) if self.guidance is None else self.guidance
-        table = np.zeros((len(self.rows), len(scales), max(row.columns for row in self.layout)))
-        for i, row in enumerate(self.layout):
+        table = np.zeros((len(self.rows), len(scales), max(layout.columns for layout in self.layout)))
+        for i, layout in enumerate(self.layout):
             for b, scale in enumerate(scales):
-                table[i, b, : row.columns] = self._coefficients(i, scale)
+                table[i, b, : layout.columns] = self._coefficients(i, scale)
         table.flags.writeable = False
         return table[:, 0] if len(scales) == 1 else table
 

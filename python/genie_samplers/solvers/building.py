@@ -66,7 +66,7 @@ def checked_grid(schedule: Schedule, grid: ArrayLike) -> Array:
 class PlanBuilder:
     """The rows of a plan so far; each converts the network's prediction to ``quantity`` ("epsilon" or "x0").
 
-    ``derivatives``: names of what the network returns beside its prediction, read by rows that are told how.
+    ``derivatives``: names of what the network returns after its prediction, read by rows that are given weights for it.
     """
 
     def __init__(
@@ -103,19 +103,19 @@ class PlanBuilder:
         if derivative:
             conversions += (Conversion(0.0, (0.0, *map(float, derivative))),)
         weights = {HistoryEntry(r, h): float(w) for h, of in enumerate((outputs, derivatives)) for r, w in of.items()}
-        past = sorted((p for p, weight in weights.items() if p.row != row and weight != 0.0), key=_newest_first)
+        history = sorted((e for e, weight in weights.items() if e.row != row and weight != 0.0), key=_newest_first)
         combination = Combination(
             x=float(x), aux=float(kept),
             y=tuple(weights.get(HistoryEntry(row, h), 0.0) for h in range(len(conversions))),
-            history=tuple(weights[p] for p in past), draws=(float(noise),) if noise else (),
+            history=tuple(weights[entry] for entry in history), draws=(float(noise),) if noise else (),
         )  # fmt: skip
         kept_state = Combination(
-            x=1.0, y=(0.0,) * len(conversions), history=(0.0,) * len(past), draws=(0.0,) if noise else ()
+            x=1.0, y=(0.0,) * len(conversions), history=(0.0,) * len(history), draws=(0.0,) if noise else ()
         )
         self.rows.append(
             Row(
                 float(time), combination, aux=kept_state if keep else None, converted=conversions,
-                history=tuple(past), draws=self._draw(noise),
+                history=tuple(history), draws=self._draw(noise),
             )
         )  # fmt: skip
 
@@ -163,8 +163,8 @@ class PlanBuilder:
         return (self.draws - 1,)
 
 
-def _newest_first(past: HistoryEntry) -> tuple[int, int]:
-    return -past.row, past.h
+def _newest_first(entry: HistoryEntry) -> tuple[int, int]:
+    return -entry.row, entry.h
 
 
 def multistep(

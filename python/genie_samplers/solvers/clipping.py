@@ -82,14 +82,14 @@ def _in_x0(plan: Plan, clip: float) -> tuple[Row, ...]:
             nothing = (0.0,) * (len(plan.outputs) - 1)
             state = (Conversion(1.0, (0.0, *nothing)),) if number in read else ()
             converted = (Conversion(p, (q, *nothing), bound=clip), *state)
-        past = [epsilons[entry.row] for entry in row.history]
+        earlier = [epsilons[entry.row] for entry in row.history]
         made.append(
             replace(
                 row,
-                x=_combination(row.x, len(converted), own, past),
-                aux=None if row.aux is None else _combination(row.aux, len(converted), own, past),
+                x=_combination(row.x, len(converted), own, earlier),
+                aux=None if row.aux is None else _combination(row.aux, len(converted), own, earlier),
                 converted=converted,
-                history=_entries(row.history, past),
+                history=_entries(row.history, earlier),
             )
         )
     return tuple(made)
@@ -105,14 +105,14 @@ def _epsilon_of(schedule: Schedule, row: Row) -> _Epsilon | None:
     return _Epsilon(1.0 / sigma, -alpha / sigma)
 
 
-def _entries(history: Sequence[HistoryEntry], past: Sequence[_Epsilon | None]) -> tuple[HistoryEntry, ...]:
+def _entries(history: Sequence[HistoryEntry], earlier: Sequence[_Epsilon | None]) -> tuple[HistoryEntry, ...]:
     """D and the state of each row in place of its epsilon."""
-    numbers = [(entry.row, range(1 if epsilon is None else 2)) for entry, epsilon in zip(history, past, strict=True)]
+    numbers = [(entry.row, range(1 if epsilon is None else 2)) for entry, epsilon in zip(history, earlier, strict=True)]
     return tuple(HistoryEntry(row, h) for row, entries in numbers for h in entries)
 
 
 def _combination(
-    weights: Combination, converted: int, own: _Epsilon | None, past: Sequence[_Epsilon | None]
+    weights: Combination, converted: int, own: _Epsilon | None, earlier: Sequence[_Epsilon | None]
 ) -> Combination:
     x, y = weights.x, weights.y
     if own is not None:
@@ -120,7 +120,7 @@ def _combination(
         y = (y[0] * own.of_x0, *(0.0,) * (converted - 1))
     split = [
         (w,) if epsilon is None else (w * epsilon.of_x0, w * epsilon.of_x)
-        for w, epsilon in zip(weights.history, past, strict=True)
+        for w, epsilon in zip(weights.history, earlier, strict=True)
     ]
     return replace(weights, x=x, y=y, history=tuple(w for pair in split for w in pair))
 

@@ -1,4 +1,4 @@
-"""What is known of epsilon beside its value: derivatives, of a network or of a head, and the noise of the start."""
+"""Options of the solvers that read derivatives of epsilon, from a network or a head, or start without the network."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class DerivativeOptions(NamedTuple):
     def analytic_start(self, schedule: Schedule, times: NDArray[np.float64]) -> bool:
         """Whether the first row asks no network: ``afs``, and the grid starts at t_max, where the state is pure noise.
 
-        A plan of the same recipe from a later time (``Plan.starting_at``) starts from a noisy image, and asks.
+        A plan of the same recipe from a later time (``starting_at``) starts from a noisy image, and asks.
         ValueError on a rising grid.
         """
         if self.afs and times[1] > times[0]:
