@@ -38,7 +38,7 @@ def main(nfe: int, root: str, out: Path) -> None:
     test = data.fashion_mnist("test", root)
     real = torch.from_numpy(test.images[:COLUMNS])
 
-    latents = gs.encode(model, up, real, seed=0)
+    latents = gs.encode(model, up, image=real, seed=0)
     back = gs.sample(model, down, state=latents)
     rows = {"test images": real, "encoded and decoded": back}
     for a, b in PAIRS:
