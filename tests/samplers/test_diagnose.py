@@ -254,7 +254,7 @@ def test_the_command_refuses_a_network_without_a_size(tmp_path: Path, small_unet
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--count", 0), "--count 0"),
+        (("--count", 0), "'--count': 0 is not in the range"),
         (("--nfe", 2), "nfe=2"),
         (("--out", "d.txt"), "d.txt"),
         (("--label", "999t"), "the embedded network has log_gamma"),
