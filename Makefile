@@ -15,10 +15,10 @@ demo: .venv/ready
 	$(BIN)/genie-samplers compare --out demo/compare.png
 
 test: .venv/ready
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto
 
 test-all: .venv/ready
-	$(BIN)/python -m pytest -q -m ""
+	$(BIN)/python -m pytest -q -n auto -m ""
 
 build: .venv/ready
 

@@ -14,6 +14,10 @@ if not torch.cuda.is_available():
 # every run of a prepared call is checked whole, unless a test says otherwise
 os.environ["GENIE_EXT_CHECK"] = "1"
 
+# of pytest-xdist: one process per core, so one thread in each
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
+
 import genie_ext
 
 

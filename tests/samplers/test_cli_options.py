@@ -118,7 +118,6 @@ def click_exception(arguments: tuple[object, ...]) -> BaseException:
     return error
 
 
-@pytest.mark.xfail(strict=True, reason="genie.Data has no mirror yet")
 def test_distill_tells_its_data_whether_to_mirror(tmp_path: Path) -> None:
     file, model = tmp_path / "images.npy", gs.demo.embedded()
     np.save(file, np.zeros((2, 1, 28, 28), np.float32))
@@ -129,18 +128,16 @@ def test_distill_tells_its_data_whether_to_mirror(tmp_path: Path) -> None:
 # --- clipping
 
 
-@pytest.mark.xfail(strict=True, reason="make_plan has no clip yet")
 def test_clip_is_given_to_the_plan() -> None:
     text = run("plan", "--solver", "ddim", "--nfe", 3, "--clip", 1.0, "--json")
-    plan = gs.make_plan("ddim", gs.schedules.vp_linear(), 3, clip=1.0)  # type: ignore[call-arg]
+    plan = gs.make_plan("ddim", gs.schedules.vp_linear(), 3, clip=1.0)
     assert gs.Plan.from_json(text) == plan
 
 
-@pytest.mark.xfail(strict=True, reason="make_plan has no clip yet")
 def test_sample_runs_the_clipped_plan(tmp_path: Path) -> None:
     out = tmp_path / "s.png"
     run("sample", "--solver", "ddim", "--nfe", 2, "--clip", 1.0, "--count", 1, "--batch-size", 1, "--out", out)
-    plan = gs.make_plan("ddim", gs.schedules.vp_linear(), 2, clip=1.0)  # type: ignore[call-arg]
+    plan = gs.make_plan("ddim", gs.schedules.vp_linear(), 2, clip=1.0)
     assert gs.Plan.from_json(Image.open(out).info["plan"]) == plan
 
 

@@ -128,22 +128,21 @@ def _report(headed: genie.HeadedModel, held_out: Data, options: genie.DistillOpt
 def _images(model: WrappedModel, root: str, file: Path | None, split: str, *, mirror: bool) -> Data:
     """The images to learn from, or to report on: a file's, of both, or Fashion-MNIST's, with their classes."""
     classes = model.defaults.get("class_labels")
-    mirrored: dict[str, Any] = {} if mirror else {"mirror": False}
     if file is not None:
         values = read_array(file)
         if values.ndim != 4 or values.dtype.kind != "f":
             raise ValueError(f"--images {file}: {values.dtype} {values.shape}; need floats [N, C, H, W]")
-        return Data(torch.from_numpy(values.astype(np.float32)), {}, {}, **mirrored)
+        return Data(torch.from_numpy(values.astype(np.float32)), {}, {}, mirror=mirror)
     found = data.fashion_mnist(split, root)
     images, labels = torch.from_numpy(found.images), torch.from_numpy(found.labels)
     if classes is None:
-        return Data(images, {}, {}, **mirrored)
+        return Data(images, {}, {}, mirror=mirror)
     last = int(classes)  # type: ignore[call-overload]
     if int(labels.max()) >= last:
         raise ValueError(
             f"--data: has classes 0..{labels.max()}, and of no class is the network's {last}; give --images"
         )
-    return Data(images, {"class_labels": labels}, {"class_labels": last}, **mirrored)
+    return Data(images, {"class_labels": labels}, {"class_labels": last}, mirror=mirror)
 
 
 @contextmanager

@@ -22,7 +22,6 @@ __all__ = [
     "batch_size_option",
     "check_device",
     "clip_option",
-    "clipped",
     "count_option",
     "denoise_option",
     "derivative_option",
@@ -94,11 +93,6 @@ def count_option(default: int, text: str) -> Callable[[Any], Any]:
 
 def out_option(name: str) -> Callable[[Any], Any]:
     return click.option("--out", type=click.Path(path_type=Path), default=Path(name), show_default=True)
-
-
-def clipped(clip: float | None) -> dict[str, Any]:
-    """What ``make_plan`` is given for --clip."""
-    return {} if clip is None else {"clip": clip}
 
 
 def check_device(device: str) -> None:

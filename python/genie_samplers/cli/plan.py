@@ -6,7 +6,7 @@ import click
 
 from .. import schedules
 from ..solvers.registry import SOLVERS, Solver, make_plan
-from .options import clip_option, clipped, denoise_option, grid_option, nfe_option, solver_option
+from .options import clip_option, denoise_option, grid_option, nfe_option, solver_option
 
 __all__ = ["plan_command", "solver_table"]
 
@@ -26,7 +26,7 @@ def plan_command(
     if as_list:
         click.echo(solver_table())
         return
-    plan = make_plan(solver, schedules.vp_linear(), nfe, grid=grid, denoise=denoise, **clipped(clip))
+    plan = make_plan(solver, schedules.vp_linear(), nfe, grid=grid, denoise=denoise, clip=clip)
     click.echo(plan.to_json(indent=1) if as_json else str(plan))
 
 

@@ -24,7 +24,6 @@ from .options import (
     batch_size_option,
     check_device,
     clip_option,
-    clipped,
     count_option,
     denoise_option,
     derivative_option,
@@ -69,7 +68,7 @@ def sample_command(
     if plan_file is None:
         plan = make_plan(
             solver, chosen.schedule, nfe, grid=grid, prediction=chosen.prediction, denoise=denoise,
-            options=None if derivative is None else {"derivative": derivative}, **clipped(clip),
+            options=None if derivative is None else {"derivative": derivative}, clip=clip,
         )  # fmt: skip
     else:
         plan = read_plan(plan_file)
