@@ -161,10 +161,11 @@ required() { # what must take part: the native backend where it was built
 step_backends() {
   "$python" - "$device" <<'PYTHON'
 import sys, torch, genie_ext
+from genie_ext._dispatch import resolve
 for op, states in genie_ext.backends().items():
     for backend, state in states.items():
         print(f"{op:12} {backend:10} {state}")
-    print(f"{op:12} auto is {genie_ext.resolve(op, torch.device(sys.argv[1]))[0]}")
+    print(f"{op:12} auto is {resolve(op, torch.device(sys.argv[1]))[0]}")
 PYTHON
 }
 

@@ -80,7 +80,7 @@ PYTHON
   evidence "samples on the backend \`$(backend)\` with torch $(inside -c 'import torch; print(torch.__version__)')"
 }
 
-backend() { inside -c 'import genie_ext, torch; print(genie_ext.resolve("fused_step", torch.device("cpu"))[0])'; }
+backend() { inside -c 'import torch; from genie_ext._dispatch import resolve; print(resolve("fused_step", torch.device("cpu"))[0])'; }
 
 core() { # what the core of the only wheel says of CUDA, loaded without torch and without the package
   rm -rf "$work/core"

@@ -139,9 +139,10 @@ def run_installed(programs: Path, program: str, *arguments: str) -> subprocess.C
 
 DESCRIBE = """
 import hashlib, torch, genie_ext, genie_samplers
+from genie_ext._dispatch import resolve
 noise = genie_ext.Noise(torch.tensor([5]), torch.tensor([7]), 11)
 normals = genie_ext.normal_fill(torch.empty(1, 2**20), noise=noise, draw=3)
-print(genie_ext.__file__, genie_samplers.__file__, genie_ext.resolve("normal_fill", normals.device)[0],
+print(genie_ext.__file__, genie_samplers.__file__, resolve("normal_fill", normals.device)[0],
       hashlib.md5(normals.numpy().tobytes()).hexdigest(), sep="\\n")
 """
 

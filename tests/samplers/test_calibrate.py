@@ -378,14 +378,14 @@ def test_command_writes_a_plan_that_sample_runs(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("--seed", 3, "--check-seed", 3), "--check-seed 3 is --seed too"),
-        (("--latents", 0), "--latents 0"),
+        (("--latents", 0), "'--latents': 0 is not in the range 1<=x"),
         (("--out", "plan.png"), "plan.png"),
         (("--solver", ","), "--solver ','"),
     ],
 )
 def test_command_refuses_bad_options_before_the_network_runs(arguments: tuple[object, ...], message: str) -> None:
     result = command("calibrate", "grid", *arguments)
-    assert result.exit_code == 1 and message in result.output
+    assert result.exit_code in (1, 2) and message in result.output
     assert "fine solution" not in result.output
 
 

@@ -76,7 +76,7 @@ BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no label and no recipe": (
         {"plan": plan_of(euler(1.0))},
-        "recipe is None, schedule needs one; build the plan with make_plan",
+        "plan: has no recipe that says its schedule; make it with make_plan",
     ),
     "negative seed": ({"seed": -1}, "seed=-1; need 64 bits, 0..2^64-1"),
     "unknown device": ({"device": "gpu"}, "device='gpu': "),

@@ -18,6 +18,9 @@ from .rows import PreparedRows, StepRows
 
 __all__ = ["NativeRows"]
 
+_OUTPUTS = tuple(f"outputs[{i}]" for i in range(MAX_OUTPUTS))
+_DRAWS = tuple(f"draws[{i}]" for i in range(MAX_DRAWS))
+
 # looked up once: a run takes little longer than such a look-up
 _get_num_threads, _is_grad_enabled = torch.get_num_threads, torch.is_grad_enabled
 
@@ -40,8 +43,7 @@ class NativeRows(PreparedRows):
             raise
         if not regular:
             _check_each_row(rows, check)
-        self._outputs = [NativeSlot(f"outputs[{i}]", i) for i in range(MAX_OUTPUTS)]
-        self._draws = [NativeSlot(f"draws[{i}]", i) for i in range(MAX_DRAWS)]
+        self._slots: dict[str, NativeSlot] = {}
         self._cuda_device = -1 if backend == "cpu" else rows.x.device.index
         written = (rows.x, rows.aux, rows.x_in, *rows.slots, rows.nonfinite)
         self._written = tuple(tensor for tensor in written if tensor is not None)
@@ -51,10 +53,10 @@ class NativeRows(PreparedRows):
             self._check(number, outputs, draws)
         arguments: list[int] = []
         try:
-            for slot, tensor in zip(self._outputs, outputs, strict=False):
-                arguments += slot.arguments(tensor, self._check_slot)
-            for slot, tensor in zip(self._draws, draws, strict=False):
-                arguments += slot.arguments(tensor, self._check_slot)
+            for name, tensor in zip(_OUTPUTS, outputs):  # noqa: B905  more of them are refused natively
+                arguments += self._slot(name).arguments(tensor, self._check_slot)
+            for name, tensor in zip(_DRAWS, draws) if draws else ():  # noqa: B905
+                arguments += self._slot(name).arguments(tensor, self._check_slot)
             if self._cuda_device < 0:
                 self._native.run_cpu(number, arguments, _get_num_threads())
             else:
@@ -63,6 +65,12 @@ class NativeRows(PreparedRows):
             self._check(number, outputs, draws)
             raise
         count_write(self._written)
+
+    def _slot(self, name: str) -> NativeSlot:
+        slot = self._slots.get(name)
+        if slot is None:
+            slot = self._slots[name] = NativeSlot(name, 0)
+        return slot
 
     def _check_slot(self, name: str, tensor: object) -> Tensor:
         return check_brought(name, tensor, self._rows.x)

@@ -76,9 +76,9 @@ def row_labels(model: Model, plan: Plan, size: int, device: torch.device) -> Seq
     if not finite.all():
         _check_labels(labels, plan)
         labels = np.where(finite, labels, 0.0)
-    uploaded = torch.from_numpy(labels).to(device, torch.float32)
+    repeated = np.repeat(labels.astype(np.float32)[:, None], size, axis=1)
     with torch.inference_mode(False):  # an inference tensor does not notice that a network wrote into it
-        return uploaded[:, None].expand(-1, size, *labels.shape[1:]).contiguous().unbind(0)
+        return torch.from_numpy(repeated).to(device).unbind(0)
 
 
 def _check_labels(labels: np.ndarray, plan: Plan) -> None:

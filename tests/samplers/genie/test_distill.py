@@ -208,7 +208,7 @@ def test_two_processes_take_the_steps_of_one_to_the_bit(tmp_path: Path, options:
     first, second = (torch.load(folder / f"rank{rank}.pt") for rank in (0, 1))
     assert torch.equal(first[0], weights(alone)) and torch.equal(second[0], weights(alone))
     assert first[1] == alone.losses == second[1]
-    assert (folder / "checkpoint.pt").exists()
+    assert (folder / "checkpoint.safetensors").exists()
 
 
 # --- report and command
