@@ -2,7 +2,8 @@
 
 Ours is ``genie_samplers.sample`` divided by its rows, with everything in it: checks, tables and
 their upload, the copy of the start, the check of the outputs, the step, the look at the finiteness
-flags. Theirs is ``scheduler.step(...).prev_sample`` alone; ``set_timesteps`` is not timed. Both get
+flags; and "state", a ``PlanState`` that is restarted for each run, as a loop of one's own has it.
+Theirs is ``scheduler.step(...).prev_sample`` alone; ``set_timesteps`` is not timed. Both get
 the same start, the same outputs in place of a network, and run the whole grid in order.
 """
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 import genie_samplers as gs
 from genie_samplers.plan import Plan
+from genie_samplers.run import run_rows
 from genie_samplers.schedules import Schedule
 
 from ..case import Benchmark, Case, Competitor, Settings, shape_text
@@ -80,19 +82,26 @@ def _cases(settings: Settings) -> Iterator[Case]:
 def _case(name: str, plan: Plan, scheduler: Any, start: Tensor, outputs: list[Tensor]) -> Case:
     model, steps = _Replay(outputs), len(plan.rows)
     ours = partial(gs.sample, model, plan, state=start, progress=False)
+    state = partial(_run_state, gs.PlanState(gs.Program.of(plan, device=start.device), start), model, start)
     theirs = partial(_run_scheduler, scheduler, model, start)
     restart = partial(_restart, scheduler, model, steps, start.device)
     # their schedulers count steps, so each run needs a restart
     competitors = [
         Competitor("sample", ours, prepare=restart, units=steps),
+        Competitor("state", state, prepare=restart, units=steps),
         Competitor("diffusers", theirs, prepare=restart, units=steps, repeatable=False),
     ]
-    return Case(name, competitors, partial(_disagreement, ours, theirs, restart, steps))
+    return Case(name, competitors, partial(_disagreement, ours, (state, theirs), restart, steps))
 
 
 def _restart(scheduler: Any, model: _Replay, steps: int, device: torch.device) -> None:
     scheduler.set_timesteps(steps, device=device)
     model.reset()
+
+
+def _run_state(state: gs.PlanState, model: _Replay, x: Tensor) -> Tensor:
+    state.restart(x)
+    return run_rows(state, lambda call, at: model(at.model_input, x)).x
 
 
 def _run_scheduler(scheduler: Any, model: _Replay, x: Tensor) -> Tensor:
@@ -103,15 +112,18 @@ def _run_scheduler(scheduler: Any, model: _Replay, x: Tensor) -> Tensor:
 
 def _disagreement(
     ours: Callable[[], Tensor],
-    theirs: Callable[[], Tensor],
+    others: Sequence[Callable[[], Tensor]],
     restart: Callable[[], None],
     steps: int,
 ) -> str | None:
+    """The last is theirs; a state that is driven by hand has our bits."""
     results = []
-    for run in (ours, theirs):
+    for run in (ours, *others):
         restart()
         results.append(run().double())
-    mine, other = results
+    mine, state, other = results
+    if not torch.equal(mine, state):
+        return "state: other bits than those of sample"
     error = float((mine - other).abs().max() / mine.abs().max())
     allowed = steps * _ROUNDINGS_PER_STEP * 2.0**-24
     if error <= allowed:

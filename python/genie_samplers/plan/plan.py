@@ -109,7 +109,7 @@ class Plan:
         """What every row asks of the network."""
         return calls_of(self.rows, self.outputs)
 
-    @property
+    @cached_property
     def slots(self) -> int:
         """Memory slots that the history needs."""
         return 1 + max((s for layout in self.layout for s in layout.store if s is not None), default=-1)

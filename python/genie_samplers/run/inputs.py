@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -106,8 +107,8 @@ def gather_inputs(
         dtype=state,
         model_dtype=model.dtype or state,
         all_ids=ids,
-        ids=torch.tensor(ids, dtype=torch.int64, device=where),
-        seed=torch.tensor([signed_seed(seed)], dtype=torch.int64, device=where),
+        ids=torch.from_numpy(np.array(ids, np.int64)).to(where),
+        seed=torch.from_numpy(np.array([signed_seed(seed)], np.int64)).to(where),
         labels=row_labels(model, plan, size, where),
         cond=_resolve_cond(cond, count, where),
         shared=_resolve_shared(shared, cond, where),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -296,4 +297,5 @@ class PlanState:
 def _start_row(program: Program, start: Start, first_row: int) -> Tensor:
     """The row that makes the first state: its weights of x and noise, and the scale of the network's input."""
     columns = (start.signal, *((start.noise,) if start.noise else ()), program.plan.rows[first_row].input_scale)
-    return torch.tensor(columns, dtype=program.compute_dtype, device=program.device)
+    double = program.compute_dtype == torch.float64
+    return torch.from_numpy(np.array(columns, np.float64 if double else np.float32)).to(program.device)
