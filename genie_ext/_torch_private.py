@@ -9,16 +9,21 @@ from torch import Tensor
 from torch._C import _autograd, _functorch  # pyright: ignore[reportAttributeAccessIssue]
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode_temporarily
 
 __all__ = [
+    "TorchDispatchMode",
     "count_write",
     "cuda_stream_of",
+    "current_dispatch_mode",
+    "forward_gradients_enabled",
     "in_dual_level",
     "in_function_transform",
     "is_fake",
     "is_function_wrapper",
     "keeps_graph",
     "times_written",
+    "without_innermost_mode",
 ]
 
 _raw_stream: Any = getattr(torch._C, "_cuda_getCurrentRawStream", None)  # absent in builds without CUDA
@@ -32,6 +37,17 @@ def in_dual_level() -> bool:
 def in_function_transform() -> bool:
     """Whether this runs inside torch.func.grad, jvp, vmap, ..."""
     return _functorch.maybe_current_level() is not None
+
+
+def forward_gradients_enabled() -> bool:
+    """Whether torch makes tangents of what it computes now."""
+    return torch._C._is_fwd_grad_enabled()
+
+
+current_dispatch_mode = _get_current_dispatch_mode
+"""The innermost TorchDispatchMode, or None."""
+without_innermost_mode = _pop_mode_temporarily
+"""A context without it."""
 
 
 def is_function_wrapper(tensor: Tensor) -> bool:

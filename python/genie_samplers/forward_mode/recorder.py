@@ -12,15 +12,20 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode, _pop_mode_temporarily
 
 from genie_ext import times_written
+from genie_ext._torch_private import (
+    TorchDispatchMode,
+    current_dispatch_mode,
+    forward_gradients_enabled,
+    in_function_transform,
+    without_innermost_mode,
+)
 
 from .rules import Call, Path, Push, pushforward
 
 __all__ = ["Tape", "record"]
 
-_torch: Any = torch._C
 _METADATA = (bool, int, str, torch.Size, torch.dtype, torch.device, torch.layout)
 
 
@@ -120,10 +125,10 @@ class _Recorder(TorchFunctionMode):
         named = kwargs or {}
         if self.aside:
             return func(*args, **named)
-        if _get_current_dispatch_mode() is not self.watch:  # the network has modes of its own
+        if current_dispatch_mode() is not self.watch:  # the network has modes of its own
             self.give_up()
             return func(*args, **named)
-        with _pop_mode_temporarily():  # the watch, which only looks for what comes past here
+        with without_innermost_mode():  # the watch, which only looks for what comes past here
             value = func(*args, **named)
         if self.safe:
             try:
@@ -149,13 +154,13 @@ class _Recorder(TorchFunctionMode):
         return self.tape
 
     def _write(self, func: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any], value: Any) -> None:
-        if _transformed():
+        if in_function_transform():
             raise _Unsafe
         operands = [*_tensors(args), *_tensors(named)]
         reached = [(at, t, place) for at, t in operands if (place := self._unchanged(t)) is not None]
         if not reached:
             return
-        if not _torch._is_fwd_grad_enabled() or _autocast(t.device.type for _, t in operands):
+        if not forward_gradients_enabled() or _autocast(t.device.type for _, t in operands):
             raise _Unsafe
         if any(value is t for _, t in operands):
             if self._place(value) is None:  # written into a tensor that was a constant
@@ -207,10 +212,6 @@ class _Watch(TorchDispatchMode):
             return func(*args, **(kwargs or {}))
         finally:
             self.recorder.aside = False
-
-
-def _transformed() -> bool:
-    return _torch._functorch.peek_interpreter_stack() is not None
 
 
 def _autocast(devices: Iterable[str]) -> bool:
