@@ -131,4 +131,4 @@ def _refuse_zero(sigma: Array, t: ArrayLike) -> None:
 
 
 def _shaped(value: ArrayLike, like: Array) -> Array:
-    return np.add(value, np.zeros_like(like))
+    return np.add(value, np.zeros_like(like)) if np.ndim(like) else np.float64(value)  # type: ignore[return-value]

@@ -18,6 +18,7 @@ from .alphas_cumprod import AlphasCumprod, from_alphas_cumprod
 from .base import Schedule, check_schedule, option_names
 from .betas import from_betas, linear_betas, scaled_linear_betas, squaredcos_betas
 from .rectified_flow import Flow
+from .remembered import Remembered
 from .sub_variance_preserving import SubVP
 from .variance_exploding import EDM, VE
 from .variance_preserving import VPCosine, VPLinear
@@ -27,6 +28,7 @@ __all__ = [
     "VE",
     "AlphasCumprod",
     "Flow",
+    "Remembered",
     "Schedule",
     "SubVP",
     "VPCosine",

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import grids, predictions
 from .._arguments import boolean, real
 from ..numerics import transfer, x0_transfer
-from ..plan import Combination, Conversion, HistoryEntry, Init, Plan, Recipe, Row
+from ..plan import Combination, Conversion, FrozenMapping, HistoryEntry, Init, Plan, Recipe, Row
 from ..schedules import Schedule
 
 __all__ = [
@@ -209,7 +209,7 @@ class PlanBuilder:
     def plan(self, name: str, times: Array, options: Mapping[str, object]) -> Plan:
         """The plan of these rows, started from noise of the schedule's scale at the first of ``times``."""
         recipe = Recipe(
-            name, self.schedule.to_dict(), tuple(map(float, times)), {**options, "prediction": self.outputs[0]}
+            name, self.schedule.remember("recipe", lambda: FrozenMapping(self.schedule.to_dict(), "schedule")), tuple(map(float, times)), {**options, "prediction": self.outputs[0]}
         )
         scale = float(self.schedule.sigma(times[0]))
         return Plan(Init(scale), self.outputs, self.quantity, tuple(self.rows), recipe)

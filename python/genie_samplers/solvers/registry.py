@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import grids
 from .._arguments import boolean, choice, integer, real, shown
 from ..plan import Plan, Recipe
-from ..schedules import Schedule, check_schedule
+from ..schedules import Remembered, Schedule, check_schedule
 from .clipping import clipped
 
 __all__ = [
@@ -206,9 +206,12 @@ def rebuild(name: str, schedule: Schedule, grid: ArrayLike, options: Mapping[str
     known = [p.name for p in inspect.signature(build).parameters.values() if p.kind is p.KEYWORD_ONLY]
     if unknown := [key for key in options if key not in known]:
         raise ValueError(f"options: {name} has no {unknown[0]!r}; choose from {known}")
-    plan = build(schedule, grid, **options)
+    times = grids.given(schedule, grid)
+    plan = build(schedule if isinstance(schedule, Remembered) else Remembered(schedule, times), times, **options)
     plan = plan if clip is None else clipped(plan, real(clip, "clip"))
-    return plan if plan.recipe is None else replace(plan, recipe=replace(plan.recipe, solver=name))
+    if plan.recipe is None or plan.recipe.solver == name:
+        return plan
+    return replace(plan, recipe=replace(plan.recipe, solver=name))
 
 
 def recipe_of(plan: Plan) -> Recipe:
