@@ -133,8 +133,12 @@ def _plan(
     builder = PlanBuilder(schedule, prediction=prediction, quantity=interpolant.quantity, derivatives=outputs)
     used = uses.used(schedule, times)
     for n, (time, t_next) in enumerate(itertools.pairwise(times)):
+        if n == 0 and uses.analytic_start(schedule, times):
+            builder.add_analytic(time, t_next)
+            continue
         if from_pure_noise(schedule, time):
-            _add_from_pure_noise(builder, time, t_next, analytic=uses.analytic_start(schedule, times))
+            step = first_order(schedule, time, t_next)
+            builder.add(time, {}, x=step.ratio, x0=step.x0)
             continue
         if uses.derivative == "correction" and t_next == schedule.t_zero:
             used[n] = False  # a step of infinite width in log gamma, which no head knows
@@ -143,24 +147,12 @@ def _plan(
         if uses.derivative == "correction":
             of_values = _weights(schedule, times[latest], t_next, interpolant, [False] * len(slopes)).values
         ratio = float(_QUANTITIES[interpolant.quantity](schedule, time, t_next)[0])
-        if n == 0 and uses.analytic_start(schedule, times):
-            builder.add_analytic(time, of_values[0], x=ratio)
-            continue
         builder.add(
             time, dict(zip(latest, of_values, strict=True)), x=ratio,
             derivatives=dict(zip(latest, of_slopes, strict=True)),
             derivative=gamma_d_epsilon(uses.derivative, schedule, time) if slopes[0] else (),
         )  # fmt: skip
     return builder.plan(name, times, {**options, **uses._asdict()})
-
-
-def _add_from_pure_noise(builder: PlanBuilder, time: float, t_next: float, *, analytic: bool) -> None:
-    """A step of order 1; of N(0, 1) noise of no data the x0 that the analytic start predicts is 0."""
-    step = first_order(builder.schedule, time, t_next)
-    if analytic:
-        builder.add_analytic(time, 0.0, x=step.ratio)
-    else:
-        builder.add(time, {}, x=step.ratio, x0=step.x0)
 
 
 def _weights(

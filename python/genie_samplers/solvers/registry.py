@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import grids
 from .._arguments import boolean, choice, integer, real, shown
-from ..plan import Plan, Recipe
+from ..plan import Plan, Recipe, Row
 from ..schedules import Schedule, check_schedule
 from .clipping import clipped
 
@@ -218,7 +218,7 @@ def recipe_of(plan: Plan) -> Recipe:
         raise ValueError("plan: has no recipe to rebuild it from; make it with make_plan or a solver function")
     rebuilt = rebuild(recipe.solver, plan.schedule, recipe.grid, recipe.options)
     rebuilt = rebuilt if plan.guidance is None else rebuilt.guided(plan.guidance)
-    if rebuilt != plan and not _same(rebuilt, plan):
+    if rebuilt != plan and not _is_older_form(plan, rebuilt):
         raise ValueError(
             f"plan: is not what its recipe ({recipe.solver}) makes, which would undo the changes; give a plan without "
             "changes, or build the changed one on the times that it is to run"
@@ -226,10 +226,20 @@ def recipe_of(plan: Plan) -> Recipe:
     return recipe
 
 
-def _same(rebuilt: Plan, plan: Plan) -> bool:
-    """Whether both do the same but for rounding: files may hold rows in an older form."""
-    clamped = any(np.isfinite(c.bound) for row in (*rebuilt.rows, *plan.rows) for c in row.converted)
-    return not clamped and len(rebuilt.rows) == len(plan.rows) and rebuilt.allclose(plan, rtol=1e-10)
+def _is_older_form(plan: Plan, rebuilt: Plan) -> bool:
+    """Whether a plan, of a file, differs only in that its rows of v, x0 and flow networks have no x0 of their own, or
+    its analytic row two terms where now is one; but for rounding it does the same.
+    """
+    described = (plan.init, plan.quantity, len(plan.rows)) == (rebuilt.init, rebuilt.quantity, len(rebuilt.rows))
+    alike = described and plan.rows != rebuilt.rows and all(map(_is_older_row, plan.rows, rebuilt.rows))
+    return alike and rebuilt.allclose(plan, rtol=1e-10)
+
+
+def _is_older_row(row: Row, rebuilt: Row) -> bool:
+    if rebuilt.x0 is None and rebuilt.calls:
+        return row == rebuilt
+    aux = None if rebuilt.aux is None else replace(rebuilt.aux, y=rebuilt.aux.y[:1])
+    return row in (rebuilt, replace(rebuilt, x=row.x, aux=aux, converted=rebuilt.converted[:1]))
 
 
 def starting_at(plan: Plan, k: int) -> Plan:
