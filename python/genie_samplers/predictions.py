@@ -13,11 +13,25 @@ from numpy.typing import ArrayLike, NDArray
 from ._arguments import choice
 from .schedules import Schedule
 
-__all__ = ["PREDICTIONS", "epsilon_along_flow", "to_epsilon", "to_flow", "to_x0"]
+__all__ = ["PREDICTIONS", "epsilon_along_flow", "named", "to_epsilon", "to_flow", "to_x0"]
 
 Array = NDArray[np.float64]
 
 PREDICTIONS = ("epsilon", "x0", "v", "score", "flow")
+
+_SPELLINGS = {
+    "v_prediction": "v", "flow_prediction": "flow", "sample": "x0", "eps": "epsilon", "noise": "epsilon",
+    "velocity": "flow", "x_0": "x0",
+}  # fmt: skip
+
+
+def named(prediction: str) -> str:
+    """The name here of a prediction type, also by diffusers' names: v_prediction, flow_prediction, sample.
+
+    ValueError for an unknown one.
+    """
+    known = _SPELLINGS.get(prediction, prediction) if isinstance(prediction, str) else prediction
+    return choice(known, "prediction", PREDICTIONS)
 
 
 def to_epsilon(prediction: str, schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:

@@ -14,10 +14,10 @@ from genie_samplers import Plan, grids, predictions, solvers
 from genie_samplers.plan import HistoryEntry
 from genie_samplers.schedules import Schedule
 
-from .oracle import execute
+from .oracle import execute, roundings
 from .problems import GOLDEN_MIXTURE, VP, X_T, network_of
 from .products import pairs_first
-from .textbook.cases import GRIDS, SCHEDULES, STEPS
+from .textbook.cases import GRIDS, SCHEDULES, STEPS, before_zero
 
 Array = NDArray[np.float64]
 Weights = dict[HistoryEntry, float]
@@ -68,10 +68,12 @@ def test_ttm2_is_the_papers_step(schedule: Schedule, grid: str) -> None:
 @every_schedule
 def test_ttm2_without_a_derivative_is_ddim(schedule: Schedule, prediction: str) -> None:
     times = GRIDS["quadratic_t"](schedule, STEPS)
-    genie = everywhere(solvers.genie_ttm2, schedule, times, prediction=prediction).unrolled()
-    ddim = solvers.ddim(schedule, times, prediction=prediction).unrolled()
-    assert genie.state.tolist() == ddim.state.tolist()
-    assert genie.output[..., 0].tolist() == ddim.output[..., 0].tolist()
+    plan = everywhere(solvers.genie_ttm2, schedule, times, prediction=prediction)
+    genie, ddim = plan.unrolled(), solvers.ddim(schedule, times, prediction=prediction).unrolled()
+    # a row of derivatives keeps its epsilon, where DDIM's may enter as x0: equal but for the roundings of its terms
+    terms, bound = plan.with_table(np.abs(plan.table)).unrolled(), roundings(plan) * np.finfo(np.float64).eps
+    assert np.all(np.abs(genie.state - ddim.state) <= bound * terms.state)
+    assert np.all(np.abs(genie.output[..., 0] - ddim.output[..., 0]) <= bound * terms.output[..., 0])
 
 
 @pytest.mark.parametrize("build", [solvers.genie_ttm2, solvers.genie_ttm3, solvers.genie_hermite])
@@ -199,7 +201,7 @@ def test_ttm2_of_x0_in_log_gamma_is_the_exponential_step(schedule: Schedule, gri
 @every_grid
 def test_memory_of_x0_in_log_gamma_adds_the_second_difference(schedule: Schedule, grid: str) -> None:
     """+ c p3,  c = (D_- - D + m D')/m^2,  m = log(gamma_-/gamma),  p3 = r^2 - 2 r + 2 - 2 e^-r."""
-    times = GRIDS[grid](schedule, STEPS)
+    times = before_zero(grid, schedule)
     options: dict[str, Any] = {"variable": "log_gamma", "quantity": "x0"}
     plan = everywhere(solvers.genie_hermite, schedule, times, values=2, derivatives=1, **options)
     plain = everywhere(solvers.genie_ttm2, schedule, times, **options)
@@ -253,7 +255,7 @@ def test_a_correction_of_zero_leaves_deis(
 @every_schedule
 @every_grid
 def test_a_correction_is_the_derivative_beyond_the_slope_of_the_memory(schedule: Schedule, grid: str) -> None:
-    times = GRIDS[grid](schedule, STEPS)
+    times = before_zero(grid, schedule)
     hermite = everywhere(solvers.genie_hermite, schedule, times, values=2, derivatives=1, derivative="head")
     corrected = everywhere(solvers.genie_hermite, schedule, times, values=2, derivatives=1, derivative="correction")
 

@@ -34,7 +34,7 @@ MALFORMED: dict[str, tuple[tuple[Row, ...], dict[str, object], str]] = {
     "outputs a list": ((ROW,), {"outputs": ["epsilon"]}, "outputs=.*need a tuple"),
     "unknown distribution": ((ROW,), {"init": Init(1.0, "uniform")}, "init: .*uniform.*'normal'"),
     "infinite init scale": ((ROW,), {"init": Init(math.inf)}, "init: .*inf.*finite scale"),
-    "unknown quantity": ((ROW,), {"quantity": "v"}, "quantity='v'; choose 'epsilon' or 'x0'"),
+    "unknown quantity": ((ROW,), {"quantity": "v"}, "quantity='v'; choose one of epsilon, x0, flow"),
     "guidance empty": ((ROW,), {"guidance": ()}, r"guidance=\(\); need None, or one or more"),
     "guidance infinite": ((ROW,), {"guidance": (math.inf,)}, r"guidance=\(inf,\).*finite scales"),
     "nine outputs": ((ROW,), {"outputs": tuple("abcdefghi")}, "outputs: .*at most 8"),

@@ -11,7 +11,8 @@ from ..calibrate.local_error import is_multistep
 from ..files import check_target, write_text
 from ..grids import GRIDS
 from ..schedules import Schedule
-from ..solvers.registry import UnreachableNFE, make_plan
+from ..solvers.make import make_plan
+from ..solvers.registry import UnreachableNFE
 from .network import Chosen, Network, network_options
 from .options import COUNT, SEED, STEPS, check_device, nfe_option, out_option, split
 

@@ -13,7 +13,7 @@ from .. import demo, schedules
 from ..demo import data
 from ..files import check_target, write_rows
 from ..plan import Plan
-from ..solvers.registry import make_plan
+from ..solvers.make import make_plan
 from ..uses.reconstruct import GaussianData, Reconstruction, reconstruct
 from . import images
 from .fashion import class_number, data_option

@@ -13,7 +13,7 @@ from genie_ext import Noise, normal_fill
 from .. import demo, schedules
 from ..run.inputs import signed_seed
 from ..run.sample import sample
-from ..solvers.registry import make_plan
+from ..solvers.make import make_plan
 from ..uses.interpolate import slerp_grid
 from . import images
 from .fashion import IMAGE_SHAPE, class_number

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from .. import schedules
-from ..solvers.registry import SOLVERS, Solver, make_plan
+from ..solvers.make import make_plan
+from ..solvers.registry import SOLVERS, Solver
 from .options import clip_option, denoise_option, grid_option, nfe_option, solver_option
 
 __all__ = ["plan_command", "solver_table"]

@@ -13,7 +13,7 @@ from .. import genie
 from ..models import Model, WrappedModel, guidance
 from ..plan import Plan
 from ..run.sample import sample
-from ..solvers.registry import make_plan
+from ..solvers.make import make_plan
 from . import images
 from .files import read_plan
 from .network import Chosen, Network, network_options, with_derivatives

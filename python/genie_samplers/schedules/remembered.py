@@ -28,7 +28,12 @@ class Remembered(Schedule):
     def __init__(self, schedule: Schedule, times: ArrayLike) -> None:
         self.schedule = schedule
         self.preferred_grid, self.shift = schedule.preferred_grid, schedule.shift  # type: ignore[misc]
-        self.t_zero, self.t_max, self.t_end, self.knots = schedule.t_zero, schedule.t_max, schedule.t_end, schedule.knots
+        self.t_zero, self.t_max, self.t_end, self.knots = (
+            schedule.t_zero,
+            schedule.t_max,
+            schedule.t_end,
+            schedule.knots,
+        )
         at = np.asarray(times, dtype=np.float64)
         self._kept: dict[Hashable, Any] = {}
         self._values = {

@@ -120,7 +120,7 @@ _erf = np.frompyfunc(math.erf, 1, 1)
 
 
 def _normal_below(z: Array) -> Array:
-    return 0.5 + 0.5 * _erf(z / math.sqrt(2.0)).astype(np.float64)
+    return 0.5 + 0.5 * np.asarray(_erf(z / math.sqrt(2.0)), dtype=np.float64)
 
 
 IMAGES = power_law(2.0)

@@ -73,7 +73,7 @@ def ei_sde(schedule: Schedule, grid: ArrayLike, *, noise_scale: float = 1.0, pre
 
 register(
     Solver(
-        "ei_score", ei_score, order=1, exact_on_point_mass=False, default_grid="uniform_t",
+        "ei_score", ei_score, order=1, exact_on_point_mass=False,
         summary="exponential Euler, score frozen",
     ),
     Solver(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,22 +13,29 @@ from ..plan import Combination, Plan, Row
 from ..schedules import Schedule
 from .exact_data import IMAGES, MIXTURES, Answer, Marginal, Mixtures, Spectrum, prediction_of
 
-__all__ = ["Score", "gaussian_score", "mixture_error", "score"]
+__all__ = ["Score", "gaussian_score", "grid_of", "mixture_error", "score"]
 
 Array = NDArray[np.float64]
+_ROUGHNESS, _FEW, _X0 = 0.003, 5, 150.0
 Asked = Callable[[int, Row, Array], list[Array]]  # the evaluation's number, its row, the state -> the outputs
 
 
 class Score(NamedTuple):
     """error: root mean square of what the plan makes minus the exact flow, per unit of alpha.
 
-    response: the root of the sum over evaluations of the squared response of the result to a disturbance of one unit of
-    v / sqrt(alpha^2 + sigma^2), by which neither epsilon nor x0 moves by more than 1; root mean square over the modes.
-    It is how much the roughness of a real network matters.
+    response: root of the sum over evaluations of the squared response of the result to a disturbance of the network's
+    epsilon by 1, of its x0 by at most 150; root mean square over the modes: how much a network's own errors count.
     """
 
     error: float
     response: float
+
+    def total(self, nfe: int) -> float:
+        """The error with that of a network beside it, whose disturbances matter where steps are long.
+
+        0.003 (5 / nfe)^4 of epsilon, and at most half the data's size of x0: measured (docs/auto.md).
+        """
+        return math.hypot(self.error, _ROUGHNESS * (_FEW / nfe) ** 4 * self.response)
 
 
 def score(plan: Plan, schedule: Schedule) -> Score:
@@ -62,7 +70,7 @@ def gaussian_score(plan: Plan, schedule: Schedule, data: Spectrum) -> Score:
     x[:, 0] = plan.init.scale
     with np.errstate(over="ignore", invalid="ignore"):
         last = _run(plan, x, ask, [np.eye(x.shape[1])[column] for column in drawn])
-        start, end = (Marginal.at(schedule, t) for t in _ends(plan, schedule))
+        start, end = (Marginal.at(schedule, t) for t in (grid_of(plan)[0], grid_of(plan)[-1]))
         ratio = np.sqrt(end.alpha**2 * v + end.sigma**2) / np.sqrt(start.alpha**2 * v + start.sigma**2)
         reached = np.sqrt(np.square(last[:, [0, *drawn]]).sum(axis=1)) if plan.stochastic else last[:, 0]
         missed = (reached - plan.init.scale * ratio) ** 2
@@ -80,7 +88,7 @@ def mixture_error(plan: Plan, schedule: Schedule, data: Mixtures) -> float:
         return [prediction_of(plan.outputs[0], at, data.answer(at, x))]
 
     x = data.start * plan.init.scale
-    ends = _ends(plan, schedule)
+    ends = (grid_of(plan)[0], grid_of(plan)[-1])
     start, end = (Marginal.at(schedule, t) for t in ends)
     exact = schedule.remember((data, plan.init.scale, *ends), lambda: data.flow(start, end, x))
     with np.errstate(all="ignore"):
@@ -88,11 +96,14 @@ def mixture_error(plan: Plan, schedule: Schedule, data: Mixtures) -> float:
         return _finite(np.sqrt(np.array(data.shares) @ missed) / end.alpha)
 
 
-def _ends(plan: Plan, schedule: Schedule) -> tuple[float, float]:
-    return (plan.recipe.grid[0], plan.recipe.grid[-1]) if plan.recipe else (plan.times[0], schedule.t_zero)
+def grid_of(plan: Plan) -> tuple[float, ...]:
+    """The times of the plan's recipe; ValueError without one."""
+    if plan.recipe is None:
+        raise ValueError("plan: has no recipe that says its times; make it with make_plan or a solver function")
+    return plan.recipe.grid
 
 
-def _finite(value: float) -> float:
+def _finite(value: np.floating[Any]) -> float:
     return float(value) if np.isfinite(value) else np.inf
 
 
@@ -110,14 +121,14 @@ def _gaussian_outputs(plan: Plan, row: Row, at: Marginal, v: Array, mean: float,
 
 
 def _disturbance(prediction: str, at: Marginal) -> float:
-    """Of an output by one unit of v / sqrt(alpha^2 + sigma^2), the state as it is."""
-    size = float(np.hypot(at.alpha, at.sigma))
+    """Of an output, the state as it is, by 1 in epsilon or, at large gamma, by :data:`_X0` in x0."""
+    per = 1.0 / math.hypot(at.alpha, at.sigma / _X0)  # epsilon / alpha
     return {
-        "epsilon": lambda: at.alpha / size,
-        "x0": lambda: -at.sigma / size,
-        "v": lambda: size,
-        "score": lambda: -at.alpha / (at.sigma * size),
-        "flow": lambda: (at.alpha + at.sigma) / size,
+        "epsilon": lambda: at.alpha * per,
+        "x0": lambda: -at.sigma * per,
+        "v": lambda: (at.alpha**2 + at.sigma**2) * per,
+        "score": lambda: -at.alpha / at.sigma * per,
+        "flow": lambda: (at.alpha + at.sigma) * per,
     }[prediction]()
 
 

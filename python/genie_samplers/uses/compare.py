@@ -17,7 +17,8 @@ from ..plan import Plan
 from ..run import AnyModel, NonFiniteError, sample
 from ..schedules import Schedule
 from ..solvers import deis_tab
-from ..solvers.registry import UnreachableNFE, make_plan
+from ..solvers.make import make_plan
+from ..solvers.registry import UnreachableNFE
 
 __all__ = ["Cell", "Comparison", "compare", "fine_plan", "rmse"]
 
