@@ -86,7 +86,7 @@ class Schedule(ABC):
         return np.clip(self._time_of_gamma(gamma), self.t_zero, self.t_max)
 
     def gamma_change(self, t: ArrayLike, t_next: ArrayLike) -> Array:
-        """gamma(t_next) - gamma(t), relatively accurate however close the times are; infinite from or to gamma = inf."""
+        """gamma(t_next) - gamma(t), relatively accurate however close the times are; infinite at gamma = inf."""
         return self.gamma(t_next) - self.gamma(t)
 
     def log_gamma(self, t: ArrayLike) -> Array:

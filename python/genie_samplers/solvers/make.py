@@ -180,7 +180,7 @@ def _on_times(
     """The plan on the caller's times; what is open is chosen by score on these."""
     candidates = _candidates(solver, own)
     several = len(candidates) > 1 and times[0] > times[-1]
-    choices = ranked_on(candidates, schedule, tuple(times.tolist())) if several else ()
+    choices = list(ranked_on(candidates, schedule, tuple(times.tolist()))) if several else []
     best = Candidate(*choices[0][:2]) if choices else candidates[0]
     plan = rebuild(best.solver, schedule, times, {**best.options, **fixed})
     if nfe not in (None, plan.nfe):

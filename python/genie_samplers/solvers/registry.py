@@ -83,7 +83,9 @@ SPELLINGS: Mapping[str, str] = MappingProxyType(
         "euler": "ddim", "euler_a": "ddpm", "dpm++_2m": "dpmpp_2m", "dpm++2m": "dpmpp_2m", "dpm++_3m": "dpmpp_3m",
         "dpm++3m": "dpmpp_3m", "dpm++_2m_sde": "dpmpp_2m_sde", "dpm++2m_sde": "dpmpp_2m_sde", "dpm++": "dpmpp",
         "dpmpp2m": "dpmpp_2m", "deis": "deis_log_ab", "uni_pc": "unipc", "heun": "edm_heun",
-        "midpoint": "flow_midpoint", "rk4": "flow_rk4", "ab2": "flow_ab2", "flow_match_euler": "flow_euler", "pndm": "s_pndm",
+        "midpoint": "flow_midpoint",
+        "rk4": "flow_rk4", "ab2": "flow_ab2", "flow_match_euler": "flow_euler",
+        "pndm": "s_pndm",
     }
 )  # fmt: skip
 """Names by which users of other libraries know a solver -> its name here."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,8 +75,8 @@ def gaussian_score(plan: Plan, schedule: Schedule, data: Spectrum) -> Score:
         reached = np.sqrt(np.square(last[:, [0, *drawn]]).sum(axis=1)) if plan.stochastic else last[:, 0]
         missed = (reached - plan.init.scale * ratio) ** 2
         missed += (last[:, 1] - data.mean * (end.alpha - ratio * start.alpha)) ** 2
-        error = np.sqrt(shares @ missed) / end.alpha
-        response = np.sqrt(shares @ np.square(last[:, disturbed]).sum(axis=1)) / end.alpha
+        error = float(np.sqrt(shares @ missed)) / end.alpha
+        response = float(np.sqrt(shares @ np.square(last[:, disturbed]).sum(axis=1))) / end.alpha
     return Score(_finite(error), _finite(response))
 
 
@@ -93,7 +93,7 @@ def mixture_error(plan: Plan, schedule: Schedule, data: Mixtures) -> float:
     exact = schedule.remember((data, plan.init.scale, *ends), lambda: data.flow(start, end, x))
     with np.errstate(all="ignore"):
         missed = np.square(_run(plan, x, ask, ()) - exact).mean(axis=1)
-        return _finite(np.sqrt(np.array(data.shares) @ missed) / end.alpha)
+        return _finite(float(np.sqrt(np.array(data.shares) @ missed)) / end.alpha)
 
 
 def grid_of(plan: Plan) -> tuple[float, ...]:
@@ -103,8 +103,8 @@ def grid_of(plan: Plan) -> tuple[float, ...]:
     return plan.recipe.grid
 
 
-def _finite(value: np.floating[Any]) -> float:
-    return float(value) if np.isfinite(value) else np.inf
+def _finite(value: float) -> float:
+    return value if np.isfinite(value) else np.inf
 
 
 def _gaussian_outputs(plan: Plan, row: Row, at: Marginal, v: Array, mean: float, x: Array) -> list[Array]:
