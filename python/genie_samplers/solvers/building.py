@@ -96,13 +96,16 @@ def first_order_stage(schedule: Schedule, t: float, t_next: float) -> Stage:
     return Stage(t, update.ratio, update.weights, update.x0)
 
 
-def refuse_pure_noise(schedule: Schedule, times: Array, solver: str, instead: str) -> None:
-    """ValueError for a grid that starts at alpha = 0, where this solver's coefficients have no finite limit."""
-    if from_pure_noise(schedule, times[0]):
-        raise ValueError(
-            f"times[0]={times[0]!s} is pure noise, alpha = 0, where {solver} has no finite limit; take {instead}, or "
-            "start the grid after it"
-        )
+def refuse_pure_noise(schedule: Schedule, times: Array, solver: str, instead: str, *, end: bool = False) -> None:
+    """ValueError for a grid that starts, or also one that ends, at alpha = 0, where this solver's coefficients have no
+    finite limit.
+    """
+    for place, verb in ((0, "start the grid after"), (-1, "end the grid before"))[: 1 + end]:
+        if from_pure_noise(schedule, times[place]):
+            raise ValueError(
+                f"times[{place}]={times[place]!s} is pure noise, alpha = 0, where {solver} has no finite limit; take "
+                f"{instead}, or {verb} it"
+            )
 
 
 def checked_grid(schedule: Schedule, grid: ArrayLike) -> Array:

@@ -168,7 +168,8 @@ def _conditions(
     schedule: Schedule, interpolant: _Interpolant, t_next: float, n: int, used: list[bool]
 ) -> tuple[list[int], list[bool]]:
     """The rows whose values step n interpolates, newest first, and for each whether its derivative, too."""
-    if t_next == schedule.t_zero and (interpolant.variable, interpolant.quantity) == ("log_gamma", "x0"):
+    to_clean = t_next == schedule.t_zero and (interpolant.variable, interpolant.quantity) == ("log_gamma", "x0")
+    if to_clean or from_pure_noise(schedule, t_next):
         return [n], [False]  # no limit but that of order 1
     latest = list(range(n, max(n - interpolant.values, -1), -1))
     return latest, [used[row] and n - row < interpolant.derivatives for row in latest]

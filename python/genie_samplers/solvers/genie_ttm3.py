@@ -47,7 +47,7 @@ def genie_ttm3(
             builder.add(time, {}, x=step.ratio, x0=step.x0)
             continue
         ratio, weight = (float(v) for v in transfer(schedule, time, t_next))
-        if not used[n]:
+        if not used[n] or from_pure_noise(schedule, t_next):
             builder.add(time, {n: weight}, x=ratio)
         else:
             change = float(schedule.gamma_change(time, t_next) / schedule.gamma(time))  # h / gamma
