@@ -10,14 +10,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._arguments import choice
-from .schedules import Schedule
+from ._arguments import choice, shown
+from .schedules import Schedule, read_scheduler
 
-__all__ = ["PREDICTIONS", "epsilon_along_flow", "to_epsilon", "to_x0"]
+__all__ = ["PREDICTIONS", "epsilon_along_flow", "from_diffusers", "to_epsilon", "to_x0"]
 
 Array = NDArray[np.float64]
 
 PREDICTIONS = ("epsilon", "x0", "v", "score", "flow")
+_OF_DIFFUSERS = {"epsilon": "epsilon", "sample": "x0", "v_prediction": "v", "flow_prediction": "flow"}
 
 
 def to_epsilon(prediction: str, schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:
@@ -59,6 +60,19 @@ def to_x0(prediction: str, schedule: Schedule, t: ArrayLike) -> tuple[Array, Arr
         case _:
             p, q = 1.0 / (alpha + sigma), -sigma / (alpha + sigma)
     return _shaped(p, sigma), _shaped(q, sigma)
+
+
+def from_diffusers(scheduler: object) -> str:
+    """What the network of a scheduler of diffusers predicts, by our name; as ``schedules.from_diffusers`` reads it.
+
+    "epsilon" where the configuration says nothing, "flow" of a FlowMatch class; of an EDM class "x0", which the network
+    behind ``models.edm`` predicts. ValueError that names what is read for another prediction_type.
+    """
+    config = read_scheduler(scheduler)
+    name = config.values.get("prediction_type", "epsilon")
+    if not isinstance(name, str) or name not in _OF_DIFFUSERS:
+        raise ValueError(f"prediction_type={shown(name)}: {', '.join(_OF_DIFFUSERS)} are read")
+    return "x0" if config.kind == "edm" else _OF_DIFFUSERS[name]
 
 
 def epsilon_along_flow(

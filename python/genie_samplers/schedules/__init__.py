@@ -17,6 +17,8 @@ from .._arguments import shown
 from .alphas_cumprod import AlphasCumprod, from_alphas_cumprod
 from .base import Schedule, check_schedule, option_names
 from .betas import from_betas, linear_betas, scaled_linear_betas, squaredcos_betas
+from .from_diffusers import SchedulerConfig, from_diffusers, read_scheduler
+from .rare_betas import exponential_betas, laplace_betas, sigmoid_betas
 from .rectified_flow import Flow
 from .sub_variance_preserving import SubVP
 from .variance_exploding import EDM, VE
@@ -28,17 +30,23 @@ __all__ = [
     "AlphasCumprod",
     "Flow",
     "Schedule",
+    "SchedulerConfig",
     "SubVP",
     "VPCosine",
     "VPLinear",
     "check_schedule",
     "edm",
+    "exponential_betas",
     "flow",
     "from_alphas_cumprod",
     "from_betas",
     "from_dict",
+    "from_diffusers",
+    "laplace_betas",
     "linear_betas",
+    "read_scheduler",
     "scaled_linear_betas",
+    "sigmoid_betas",
     "squaredcos_betas",
     "sub_vp",
     "ve",
