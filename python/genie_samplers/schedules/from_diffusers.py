@@ -58,9 +58,9 @@ _BETAS: Mapping[str, Callable[[int, float, float], Array]] = MappingProxyType(
 
 
 class SchedulerConfig(NamedTuple):
-    """name: of the class, without "Scheduler". kind: "table", "flow" or "edm". values: as configured, or by default."""
+    """class_name: without "Scheduler". kind: "table", "flow" or "edm". values: as configured, or by default."""
 
-    name: str
+    class_name: str
     kind: str
     values: Mapping[str, Any]
 
@@ -80,7 +80,7 @@ def from_diffusers(scheduler: object, *, mu: float | None = None) -> Schedule:
     config = read_scheduler(scheduler)
     dynamic = config.values.get("use_dynamic_shifting", False)
     if mu is not None and not dynamic:
-        raise ValueError(f"mu={mu!r}: {config.name}Scheduler has no use_dynamic_shifting; leave mu out")
+        raise ValueError(f"mu={mu!r}: {config.class_name}Scheduler has no use_dynamic_shifting; leave mu out")
     match config.kind:
         case "flow":
             return _flow(config.values, mu)
@@ -154,7 +154,7 @@ def _table(config: SchedulerConfig) -> Schedule:
     values = config.values
     if values.get("timestep_type", "discrete") == "continuous" and values.get("prediction_type") == "v_prediction":
         fix = "its network takes log(sigma) / 4 on sigmas beyond its table"
-        raise ValueError(f"timestep_type='continuous' of {config.name}Scheduler: only 'discrete' is read; {fix}")
+        raise ValueError(f"timestep_type='continuous' of {config.class_name}Scheduler: only 'discrete' is read; {fix}")
     rescaled = boolean(values.get("rescale_betas_zero_snr", False), "rescale_betas_zero_snr")
     betas = _betas(values)
     if (scale := real(values.get("snr_shift_scale", 1.0), "snr_shift_scale")) != 1.0:
@@ -163,7 +163,7 @@ def _table(config: SchedulerConfig) -> Schedule:
     if not rescaled:
         return schedule
     bar = np.array(schedule.alphas_cumprod)
-    bar[-1] = _LAST_OF_EULER if config.name in _NO_ZERO and bar[-2] > _LAST_OF_EULER else 0.0
+    bar[-1] = _LAST_OF_EULER if config.class_name in _NO_ZERO and bar[-2] > _LAST_OF_EULER else 0.0
     return from_alphas_cumprod(bar)
 
 
