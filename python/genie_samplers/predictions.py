@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._arguments import choice, shown
 from .schedules import Schedule, read_scheduler
 
-__all__ = ["PREDICTIONS", "epsilon_along_flow", "from_diffusers", "to_epsilon", "to_x0"]
+__all__ = ["PREDICTIONS", "epsilon_along_flow", "from_diffusers", "to_epsilon", "to_flow", "to_x0"]
 
 Array = NDArray[np.float64]
 
@@ -45,20 +45,47 @@ def to_epsilon(prediction: str, schedule: Schedule, t: ArrayLike) -> tuple[Array
 def to_x0(prediction: str, schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:
     """(p, q) with x_0 = p * x + q * out, float64, each of t's shape; errors as :func:`to_epsilon`.
 
-    Every prediction gives an x_0 everywhere, at sigma = 0 the state itself over alpha.
+    Every prediction gives an x_0 at sigma = 0, the state itself over alpha; "epsilon" and "score" give none, and a
+    ValueError, at alpha = 0.
     """
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
     match choice(prediction, "prediction", PREDICTIONS):
         case "epsilon":
+            _refuse_pure_noise(prediction, alpha, t)
             p, q = 1.0 / alpha, -sigma / alpha
         case "x0":
             p, q = 0.0, 1.0
         case "v":
             p, q = alpha / (alpha**2 + sigma**2), -sigma / (alpha**2 + sigma**2)
         case "score":
+            _refuse_pure_noise(prediction, alpha, t)
             p, q = 1.0 / alpha, sigma**2 / alpha
         case _:
             p, q = 1.0 / (alpha + sigma), -sigma / (alpha + sigma)
+    return _shaped(p, sigma), _shaped(q, sigma)
+
+
+def to_flow(prediction: str, schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:
+    """(p, q) with eps - x_0 = p * x + q * out, float64, each of t's shape.
+
+    The velocity of the straight path from data to noise, on any schedule. ValueError for "epsilon" and "score" at
+    alpha = 0 and for "x0" at sigma = 0.
+    """
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    match choice(prediction, "prediction", PREDICTIONS):
+        case "epsilon":
+            _refuse_pure_noise(prediction, alpha, t)
+            p, q = -1.0 / alpha, (alpha + sigma) / alpha
+        case "x0":
+            _refuse_zero(sigma, t)
+            p, q = 1.0 / sigma, -(alpha + sigma) / sigma
+        case "v":
+            p, q = (sigma - alpha) / (alpha**2 + sigma**2), (alpha + sigma) / (alpha**2 + sigma**2)
+        case "score":
+            _refuse_pure_noise(prediction, alpha, t)
+            p, q = -1.0 / alpha, -sigma * (alpha + sigma) / alpha
+        case _:
+            p, q = 0.0, 1.0
     return _shaped(p, sigma), _shaped(q, sigma)
 
 
@@ -101,6 +128,13 @@ def epsilon_along_flow(
     x, out, change = (_shaped(c, gamma) for c in first)
     x2, out2, change2, curvature = (_shaped(c, gamma) for c in second)
     return (x, out, change), (x2, out2, change2, curvature)
+
+
+def _refuse_pure_noise(prediction: str, alpha: Array, t: ArrayLike) -> None:
+    if np.any(alpha == 0.0):
+        at = float(np.extract(alpha == 0.0, t)[0])
+        fix = "take a network that predicts v, x0 or flow, or start the grid after it"
+        raise ValueError(f"t={at!r}: alpha = 0, so a prediction of {prediction} says nothing about the data; {fix}")
 
 
 def _refuse_zero(sigma: Array, t: ArrayLike) -> None:

@@ -31,7 +31,7 @@ SCHEDULES: dict[str, schedules.Schedule] = {
     "sub_vp": schedules.sub_vp(),
     "ve": schedules.ve(),
     "edm": schedules.edm(),
-    "flow": schedules.flow(),
+    "flow": schedules.flow(t_max=4096.0 / 4097.0),
     "coarse_log_alpha": from_table(COARSE_TABLE),
     "coarse_alpha_bar": from_table(COARSE_TABLE, interpolation="alpha_bar"),
     "ddpm_log_alpha": from_table(DDPM_TABLE),

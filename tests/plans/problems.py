@@ -27,6 +27,7 @@ __all__ = [
     "SCHEDULES",
     "VP",
     "X_T",
+    "ZERO_SNR",
     "Mixture",
     "network_of",
     "outputs_of",
@@ -36,15 +37,16 @@ __all__ = [
 VP = gs.schedules.vp_linear()
 EDM = gs.schedules.edm()
 DISCRETE = gs.schedules.from_alphas_cumprod(np.cumprod(1.0 - np.linspace(1e-4, 2e-2, 1000)))
+ZERO_SNR = gs.schedules.from_betas(gs.schedules.scaled_linear_betas(), zero_terminal_snr=True)
 SCHEDULES: dict[str, Schedule] = {
     "vp_linear": VP,
     "vp_cosine": gs.schedules.vp_cosine(),
     "sub_vp": gs.schedules.sub_vp(),
     "ve": gs.schedules.ve(),
     "edm": EDM,
-    "flow": gs.schedules.flow(),
+    "flow": gs.schedules.flow(t_max=4096.0 / 4097.0),
     "alphas_cumprod": DISCRETE,
-    "zero_terminal_snr": gs.schedules.from_betas(gs.schedules.scaled_linear_betas(), zero_terminal_snr=True),
+    "next_to_zero_terminal_snr": gs.schedules.from_alphas_cumprod((*ZERO_SNR.alphas_cumprod[:-1], 2.0**-24)),
 }
 GOLDEN_GRID = grids.power_t(VP, 5, power=2.0, t_end=1e-3)
 

@@ -19,7 +19,7 @@ SCHEDULES = {
     "ve": schedules.ve(),
     "ve_flat": schedules.ve(sigma_min=2.0, sigma_max=3.0),
     "edm": schedules.edm(),
-    "flow": schedules.flow(),
+    "flow": schedules.flow(t_max=4096.0 / 4097.0),
     "flow_far": schedules.flow(t_max=1.0 - 1e-9, label_scale=1.0),
     "ddpm_log_alpha": schedules.from_alphas_cumprod(DDPM_TABLE),
     "ddpm_alpha_bar": schedules.from_alphas_cumprod(DDPM_TABLE, interpolation="alpha_bar"),

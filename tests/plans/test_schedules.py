@@ -125,7 +125,7 @@ def test_gamma_change_keeps_its_relative_accuracy_between_close_times(name, gap)
         ("118.832885835266801", schedules.vp_cosine(normalized=False).gamma(0.9946)),
         (".014025886844854", schedules.vp_cosine(normalized=False).gamma(1e-3)),
         ("50.000000000000", schedules.ve().sigma(1.0)),
-        ("4096.00000000", schedules.flow().gamma(schedules.flow().t_max)),
+        ("4096.00000000", schedules.flow(t_max=4096.0 / 4097.0).gamma(schedules.flow(t_max=4096.0 / 4097.0).t_max)),
     ],
 )
 def test_golden_scalars_agree_in_every_printed_digit(printed, value):

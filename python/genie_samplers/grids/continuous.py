@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,20 +49,23 @@ def shifted_t(
     schedule: Schedule,
     steps: int,
     *,
-    shift: float = 3.0,
+    shift: float | None = None,
     t_start: float | None = None,
     t_end: float | None = None,
 ) -> Array:
-    """Uniform in the time of gamma / shift, so that more of the steps lie at high noise.
+    """Uniform in the time of gamma / shift, so that more of the steps lie at high noise; 1 is uniform in t.
 
     On ``flow`` this is the timestep shift t -> shift t / (1 + (shift - 1) t) of Esser et al. (arXiv 2403.03206;
-    their SD3 takes 3). ValueError unless 1 <= shift < inf.
+    their SD3 takes 3). By default the schedule's ``shift``. ValueError unless 0 < shift < inf, and for a shift below 1
+    where the grid starts at a finite gamma.
     """
     start, end = _ends(schedule, t_start, t_end)
-    shift = real(shift, "shift")
-    if not 1.0 <= shift < math.inf:
-        raise ValueError(f"shift={shift!r}: give a finite number of 1 or more")
+    shift = real(schedule.shift if shift is None else shift, "shift")
     high, low = float(schedule.gamma(start)), float(schedule.gamma(end))
+    if not (shift == 1.0 or (1.0 if math.isfinite(high) else 0.0) < shift < math.inf):
+        raise ValueError(f"shift={shift!r}: give a finite number, of 1 or more where the grid starts at finite gamma")
+    if shift == 1.0:
+        return uniform_t(schedule, steps, t_start=start, t_end=end)
     first, last = schedule.time_of_gamma([high / shift, low / shift])
     unshifted = np.linspace(first, last, integer(steps, "steps", least=1) + 1)
     return _pinned(schedule.time_of_gamma(np.clip(shift * schedule.gamma(unshifted), low, high)), start, end)
@@ -75,8 +79,18 @@ def power_gamma(
     t_start: float | None = None,
     t_end: float | None = None,
 ) -> Array:
-    """Uniform in gamma^(1/power); power 7 is the grid of Karras et al. (2206.00364, eq. 5)."""
+    """Uniform in gamma^(1/power); power 7 is the grid of Karras et al. (2206.00364, eq. 5).
+
+    From alpha = 0, where gamma is infinite, uniform in the same power of the noise share sigma / (alpha + sigma). A
+    flow schedule's grid ends at t = 0 by a step from the last time before it of :func:`shifted_t`, which makes the
+    grid that of diffusers' FlowMatchEulerDiscreteScheduler with ``use_karras_sigmas``.
+    """
     start, end = _ends(schedule, t_start, t_end)
+    if _ends_by_a_step(schedule, end):
+        return _with_last_step(power_gamma, schedule, steps, start, end, power=power)
+    if math.isinf(schedule.gamma(start)):
+        shares = _power_law(*schedule.noise_share([start, end]), integer(steps, "steps", least=1), power)
+        return _pinned(schedule.time_of_noise_share(np.clip(shares, 0.0, 1.0)), start, end)
     high, low = float(schedule.gamma(start)), float(schedule.gamma(end))
     gamma = _power_law(high, low, integer(steps, "steps", least=1), power)
     return _pinned(schedule.time_of_gamma(np.clip(gamma, low, high)), start, end)
@@ -85,14 +99,51 @@ def power_gamma(
 def uniform_half_log_snr(
     schedule: Schedule, steps: int, *, t_start: float | None = None, t_end: float | None = None
 ) -> Array:
-    """Equal steps in log gamma ("logSNR", DPM-Solver). Cannot end at t_zero: -log gamma = inf."""
+    """Equal steps in log gamma ("logSNR", DPM-Solver). Cannot end at t_zero: -log gamma = inf.
+
+    From alpha = 0, where log gamma is infinite, the first step is that of :func:`shifted_t` with the schedule's shift
+    or, where it has none of its own, of :func:`uniform_t`. On a flow schedule so is the last.
+    """
     start, end = _ends(schedule, t_start, t_end)
+    steps = integer(steps, "steps", least=1)
+    if _ends_by_a_step(schedule, end):
+        return _with_last_step(uniform_half_log_snr, schedule, steps, start, end)
+    if math.isinf(schedule.gamma(start)) and steps > 1:
+        second = float(_natural(schedule, steps, start, end)[1])
+        return np.append(start, uniform_half_log_snr(schedule, steps - 1, t_start=second, t_end=end))
+    if math.isinf(schedule.gamma(start)):
+        return _pinned(np.array([start, end]), start, end)
     if end == schedule.t_zero:
         fix = "end it later and append t_zero with with_zero(schedule, grid)"
         raise ValueError(f"t_end={end!r} is t_zero, where half_log_snr is infinite: {fix}")
     low, high = float(schedule.half_log_snr(start)), float(schedule.half_log_snr(end))
     half_log_snr = _power_law(low, high, integer(steps, "steps", least=1), 1.0)
     return _pinned(schedule.time_of_half_log_snr(half_log_snr), start, end)
+
+
+def _natural(schedule: Schedule, steps: int, start: float, end: float) -> Array:
+    """Equal steps in the time, or in the shifted time, of this schedule."""
+    return (shifted_t if schedule.preferred_grid == "shifted_t" else uniform_t)(
+        schedule, steps, t_start=start, t_end=end
+    )
+
+
+def _ends_by_a_step(schedule: Schedule, end: float) -> bool:
+    """Whether the grid ends at gamma = 0 as a flow schedule's does, with no least time of its own before."""
+    return end == schedule.t_zero == schedule.t_end
+
+
+def _with_last_step(
+    grid: Callable[..., Array], schedule: Schedule, steps: int, start: float, end: float, **options: float
+) -> Array:
+    """The grid down to where the schedule's natural one makes its last step, and that step."""
+    steps = integer(steps, "steps", least=1)
+    if steps == 1:
+        return _pinned(np.array([start, end]), start, end)
+    before = float(_natural(schedule, steps, start, end)[-2])
+    if steps == 2:
+        return np.array([start, before, end])
+    return np.append(grid(schedule, steps - 1, t_start=start, t_end=before, **options), end)
 
 
 def _ends(schedule: Schedule, t_start: float | None, t_end: float | None) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..schedules import Schedule
 
-__all__ = ["decaying_measure", "step_integral"]
+__all__ = ["UNIT_NODES", "UNIT_WEIGHTS", "decaying_measure", "step_integral"]
 
 Array = NDArray[np.float64]
 
@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 # distance pi/2 from the real axis (gamma = +-i), so on a panel of width 4 their error is below
 # 2.05^-64 = 1e-20; a step, or an interval between two knots, that is wider is cut into panels.
 _LEGENDRE_NODES, _LEGENDRE_WEIGHTS = np.polynomial.legendre.leggauss(32)
-_NODES, _WEIGHTS = 0.5 + 0.5 * _LEGENDRE_NODES, 0.5 * _LEGENDRE_WEIGHTS
+UNIT_NODES, UNIT_WEIGHTS = 0.5 + 0.5 * _LEGENDRE_NODES, 0.5 * _LEGENDRE_WEIGHTS
 _PANEL_WIDTH = 4.0
 _DEEPEST = 60.0  # e^-60: what lies deeper, on the way to gamma = 0, is below rounding
 
@@ -38,8 +38,8 @@ def decaying_measure(schedule: Schedule, anchor: float, far: float) -> tuple[Arr
     over kappa, each in units of its value at the anchor.
     """
     left, width = _panels(_edges(schedule, anchor, far))
-    y = left[:, None] + width[:, None] * _NODES
-    return y, width[:, None] * _WEIGHTS * np.exp(-y)
+    y = left[:, None] + width[:, None] * UNIT_NODES
+    return y, width[:, None] * UNIT_WEIGHTS * np.exp(-y)
 
 
 def _edges(schedule: Schedule, anchor: float, far: float) -> Array:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Tableau", "butcher"]
+__all__ = ["TABLEAUS", "Tableau", "butcher"]
 
 Array = NDArray[np.float64]
 Weights = tuple[Fraction, ...]
@@ -110,3 +111,19 @@ def butcher(
 
 def _fractions(row: Sequence[str | int]) -> Weights:
     return tuple(map(Fraction, row))
+
+
+TABLEAUS: Mapping[str, Tableau] = MappingProxyType(
+    {
+        "euler": butcher(1, (), (1,)),
+        "heun": butcher(2, ((1,),), ("1/2", "1/2")),
+        "midpoint": butcher(2, (("1/2",),), (0, 1)),
+        "kutta3": butcher(3, (("1/2",), (-1, 2)), ("1/6", "2/3", "1/6")),
+        "ralston3": butcher(3, (("1/2",), (0, "3/4")), ("2/9", "1/3", "4/9")),
+        "heun3": butcher(3, (("1/3",), (0, "2/3")), ("1/4", 0, "3/4")),
+        "houwen3": butcher(3, (("8/15",), ("1/4", "5/12")), ("1/4", 0, "3/4")),
+        "ssprk3": butcher(3, ((1,), ("1/4", "1/4")), ("1/6", "1/6", "2/3")),
+        "rk4": butcher(4, (("1/2",), (0, "1/2"), (0, 0, 1)), ("1/6", "1/3", "1/3", "1/6")),
+    }
+)
+"""The explicit methods by name; read-only."""

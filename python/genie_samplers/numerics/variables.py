@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from ..schedules import Schedule
 
-__all__ = ["VARIABLES", "hermite_basis", "log_gamma_rate", "node_values", "values_away", "zero_value"]
+__all__ = [
+    "VARIABLES",
+    "hermite_basis",
+    "log_gamma_rate",
+    "node_values",
+    "pure_noise_value",
+    "values_away",
+    "zero_value",
+]
 
 Array = NDArray[np.float64]
 
@@ -36,6 +44,14 @@ def zero_value(schedule: Schedule, variable: str) -> float:
         fix = "give a single node for this step, or interpolate in t or gamma"
         raise ValueError(f"t_next={schedule.t_zero!r} is t_zero, where log_gamma = -inf: {fix}")
     return 0.0 if variable == "gamma" else schedule.t_zero
+
+
+def pure_noise_value(schedule: Schedule, variable: str) -> float:
+    """u at t_max where alpha = 0; ValueError for gamma and log gamma, which are infinite there."""
+    if variable != "t":
+        fix = "give a single node for this step, or interpolate in t"
+        raise ValueError(f"t_next={schedule.t_max!r} is pure noise, where {variable} = inf: {fix}")
+    return schedule.t_max
 
 
 def log_gamma_rate(schedule: Schedule, nodes: Array, variable: str) -> Array:

@@ -10,11 +10,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._arguments import boolean, choice
 from ..schedules import Schedule
-from .quadrature import decaying_measure
+from .quadrature import UNIT_NODES, UNIT_WEIGHTS, decaying_measure
 from .transfers import transfer, x0_transfer
-from .variables import VARIABLES, hermite_basis, log_gamma_rate, node_values, values_away, zero_value
+from .variables import (
+    VARIABLES,
+    hermite_basis,
+    log_gamma_rate,
+    node_values,
+    pure_noise_value,
+    values_away,
+    zero_value,
+)
 
-__all__ = ["HermiteWeights", "epsilon_weights", "hermite_weights", "x0_weights"]
+__all__ = ["HermiteWeights", "epsilon_weights", "flow_weights", "hermite_weights", "x0_weights"]
 
 Array = NDArray[np.float64]
 _QUANTITIES = ("epsilon", "x0")
@@ -48,6 +56,20 @@ def x0_weights(schedule: Schedule, times: ArrayLike, t_next: float, *, variable:
     return _integrals(schedule, times, t_next, None, variable, "x0")[0]
 
 
+def flow_weights(schedule: Schedule, times: ArrayLike, t_next: float) -> Array:
+    """W_j of z' = z + sum_j W_j flow_j, z = x / (alpha + sigma), flow = epsilon - x_0: the integral of l_j(s) ds.
+
+    ``times``: the r + 1 nodes, the current time first; s = sigma / (alpha + sigma), which is the time itself on a flow
+    schedule. Finite at alpha = 0 and at sigma = 0. Float64 [r + 1]. ValueError for times outside the schedule or equal.
+    """
+    s, s_next = schedule.noise_share(times), float(schedule.noise_share(t_next))
+    if np.ndim(s) != 1 or np.unique(s).size < np.size(s) or s_next == s[0]:
+        raise ValueError(f"times={np.asarray(times).tolist()}, t_next={float(t_next)!r}: give different times in 1-D")
+    change = s_next - s[0]
+    basis = hermite_basis(s, [False] * len(s), s[0] + change * UNIT_NODES)[0]
+    return change * basis @ UNIT_WEIGHTS
+
+
 def hermite_weights(
     schedule: Schedule,
     times: ArrayLike,
@@ -76,12 +98,20 @@ def _integrals(
     nodes = _checked_nodes(schedule, times, t_next, variable)
     twice = [False] * nodes.size if twice is None else twice
     _check_derivatives(schedule, nodes, twice)
+    known = np.isfinite(node_values(schedule, nodes, variable))
+    if not known[1:].all():  # the polynomial's limit as a node goes to infinity is that without it
+        weights = np.zeros((2, nodes.size))
+        inner = [bool(given) for given, kept in zip(twice, known, strict=True) if kept]
+        weights[:, known] = _integrals(schedule, nodes[known], t_next, inner, variable, quantity)
+        return weights
     first_order = (transfer if quantity == "epsilon" else x0_transfer)(schedule, nodes[0], t_next)[1]
     weights = np.zeros((2, nodes.size))
     if nodes.size > 1 or any(twice):
         u = node_values(schedule, nodes, variable)
         if quantity == "x0" and schedule.gamma(t_next) == 0.0:
             weights = first_order * hermite_basis(u, twice, np.array(zero_value(schedule, variable)))
+        elif quantity == "epsilon" and np.isinf(schedule.gamma(t_next)):
+            weights = first_order * hermite_basis(u, twice, np.array(pure_noise_value(schedule, variable)))
         else:
             weights = _step(schedule, nodes[0], t_next, u, twice, variable, quantity)
         weights[1] *= _derivative_units(schedule, nodes, twice, variable, quantity)

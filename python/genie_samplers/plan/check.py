@@ -13,8 +13,9 @@ from .._arguments import shown
 from .frozen import is_text
 from .rows import Combination, Init, Row
 
-__all__ = ["MAX_CONVERTED", "MAX_DRAWS", "MAX_HISTORY", "MAX_OUTPUTS", "check"]
+__all__ = ["MAX_CONVERTED", "MAX_DRAWS", "MAX_HISTORY", "MAX_OUTPUTS", "QUANTITIES", "check"]
 
+QUANTITIES = ("epsilon", "x0", "flow")
 MAX_OUTPUTS, MAX_CONVERTED, MAX_HISTORY, MAX_DRAWS = 8, 2, 16, 2  # of genie_ext.fused_step
 
 
@@ -42,8 +43,8 @@ def check(plan: PlanFields) -> None:
     _check_names(plan.outputs)
     if plan.init.distribution != "normal" or plan.init.scale < 0.0 or not _finite(plan.init.scale):
         raise ValueError(f"init: {shown(plan.init)}; need distribution 'normal' and a finite scale >= 0")
-    if plan.quantity not in ("epsilon", "x0"):
-        raise ValueError(f"quantity={shown(plan.quantity)}; choose 'epsilon' or 'x0'")
+    if plan.quantity not in QUANTITIES:
+        raise ValueError(f"quantity={shown(plan.quantity)}; choose one of {', '.join(QUANTITIES)}")
     if plan.guidance is not None and not (plan.guidance and _finite(plan.guidance)):
         raise ValueError(f"guidance={shown(plan.guidance)}; need None, or one or more finite scales")
     if len(plan.output_names) > MAX_OUTPUTS:

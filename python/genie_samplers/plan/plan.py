@@ -39,7 +39,8 @@ Array = NDArray[np.float64]
 class Plan:
     """Immutable and shareable between threads. Equality and hash are those of the canonical JSON.
 
-    outputs: names of the network's outputs in order. quantity: what y is, "epsilon" or "x0". guidance: None, one scale,
+    outputs: names of the network's outputs in order. quantity: what y is, "epsilon", "x0" or "flow" (epsilon - x0);
+    a row may make an x0 of its own output beside it (:attr:`Row.x0`). guidance: None, one scale,
     or one per sample; set by :meth:`guided`, which doubles the outputs.
     """
 

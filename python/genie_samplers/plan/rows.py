@@ -64,6 +64,15 @@ class Row:
         return self.x.aux != 0.0 or (self.aux is not None and self.aux.aux != 0.0)
 
     @property
+    def x0(self) -> int | None:
+        """Which converted output is the network's x0 prediction beside one of another quantity; None without.
+
+        Of two conversions the second is either that or a derivative, which reads neither state nor prediction.
+        """
+        second = self.converted[1] if len(self.converted) == 2 else None
+        return 1 if second is not None and self.calls and (second.p or any(second.q[:1])) else None
+
+    @property
     def outputs(self) -> int:
         """How many leading network outputs the row reads, before guidance doubles them; one if all weights are 0."""
         read = [place for c in self.converted for place, weight in enumerate(c.q, start=1) if weight != 0.0]

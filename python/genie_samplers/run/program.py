@@ -87,20 +87,21 @@ class Program:
         return [row[..., : at.columns] for row, at in zip(self.table.unbind(0), self.layout, strict=True)]
 
     def predicted_x0(self, row: int, x: Tensor, outputs: Sequence[Tensor]) -> Tensor:
-        """The row's first converted output as a prediction of the clean data, in the compute dtype.
+        """What the row converts the network's prediction to, as a prediction of the clean data, in the compute dtype.
 
         x: the state before the row; outputs: the network's there. ValueError for a row that asks no network.
         """
         layout, plan = self.layout[row], self.plan
         if not layout.converted or not layout.calls:
             raise ValueError(f"predicted_x0: row {row} calls no network; ask in a row that does")
-        first = self.coefficients[row][..., : layout.outputs + 3].reshape(-1, layout.outputs + 3)
-        p, *q, bound, scale = first.reshape(*first.shape, *(1,) * (x.ndim - 1)).unbind(1)
+        columns, own = layout.outputs + 3, plan.rows[row].x0 if plan.quantity != "x0" else None
+        numbers = self.coefficients[row].narrow(-1, columns * (own or 0), columns).reshape(-1, columns)
+        p, *q, bound, scale = numbers.reshape(*numbers.shape, *(1,) * (x.ndim - 1)).unbind(1)
         mixed = p * x
         for weight, output in zip(q, outputs, strict=False):
             mixed = mixed + weight * output
         y = scale * mixed.clamp(-bound, bound)
-        if plan.quantity == "x0":
+        if plan.quantity == "x0" or own is not None:
             return y
         alpha, sigma = (float(of(plan.rows[row].time)) for of in (plan.schedule.alpha, plan.schedule.sigma))
-        return (x - sigma * y) / alpha
+        return (x - sigma * y) / (alpha + sigma if plan.quantity == "flow" else alpha)

@@ -21,7 +21,8 @@ class AlphasCumprod(VariancePreserving):
 
     Between the indices log alpha or alpha-bar is linear in t (``interpolation``), so every index
     but the last is a knot; label t, and 0, the least that a network knows, where t < 0. The inverse is exact piece by
-    piece. ValueError unless ``alphas_cumprod`` holds at least 2 strictly falling numbers inside (0, 1).
+    piece. A table may end at 0 (zero terminal SNR, gamma = inf); its last piece is linear in alpha-bar. ValueError
+    unless ``alphas_cumprod`` holds at least 2 strictly falling numbers inside (0, 1), of which the last may be 0.
     """
 
     alphas_cumprod: tuple[float, ...] = field(repr=False)
@@ -48,14 +49,20 @@ class AlphasCumprod(VariancePreserving):
 
     def _rise(self, i: NDArray[np.intp], span: Array, f: Array) -> Array:
         """Rise of B inside piece i from the fraction f - span of it to f."""
-        if self.interpolation == "log_alpha":
-            return span * self._rise_of_knots(i, i + 1)
         bar, bar_next = self._bar[i], self._bar[i + 1]
-        return np.log1p(span * (bar - bar_next) / ((1.0 - f) * bar + f * bar_next))
+        with np.errstate(divide="ignore", invalid="ignore"):  # at a last alpha-bar of 0
+            in_log_alpha = span * self._rise_of_knots(i, i + 1)
+            in_alpha_bar = np.log1p(span * (bar - bar_next) / ((1.0 - f) * bar + f * bar_next))
+        return np.where(self._in_alpha_bar(i), in_alpha_bar, in_log_alpha)
+
+    def _in_alpha_bar(self, i: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Whether piece i is linear in alpha-bar, not in log alpha."""
+        return (self._bar[i + 1] == 0.0) | (self.interpolation == "alpha_bar")
 
     def _rise_of_knots(self, i: NDArray[np.intp], j: NDArray[np.intp]) -> Array:
         """Rise of B from knot i to knot j >= i."""
-        return np.log1p((self._bar[i] - self._bar[j]) / self._bar[j])
+        with np.errstate(divide="ignore"):
+            return np.log1p((self._bar[i] - self._bar[j]) / self._bar[j])
 
     def _decay(self, t: Array) -> Array:
         i, f = self._piece(t)
@@ -68,23 +75,26 @@ class AlphasCumprod(VariancePreserving):
         to_knot, from_knot = self._rise(i, i - low, np.ones_like(f)), self._rise(j, f, f)
         across = to_knot + self._rise_of_knots(np.minimum(i + 1, j), j) + from_knot
         within = self._rise(j, high - low, f)
-        return np.sign(t_next - t) * np.where(i == j, within, across)
+        change = np.where(i == j, within, across)
+        return np.where(low == high, 0.0, np.sign(t_next - t) * np.where(low == high, 0.0, change))
 
     def _decay_rate(self, t: Array) -> Array:
         i = np.clip(np.ceil(t).astype(np.intp), 0, self._bar.size - 2)  # at a knot the piece below it
-        if self.interpolation == "log_alpha":
-            return self._rise_of_knots(i, i + 1)
         bar, bar_next, f = self._bar[i], self._bar[i + 1], t - (i - 1)
-        return (bar - bar_next) / ((1.0 - f) * bar + f * bar_next)
+        with np.errstate(divide="ignore"):
+            in_alpha_bar = (bar - bar_next) / ((1.0 - f) * bar + f * bar_next)
+        return np.where(self._in_alpha_bar(i), in_alpha_bar, self._rise_of_knots(i, i + 1))
 
     def _time_of_decay(self, decay: Array) -> Array:
-        decay_of_knots = -np.log(self._bar)
+        with np.errstate(divide="ignore"):
+            decay_of_knots = -np.log(self._bar)
         i = np.searchsorted(decay_of_knots, decay, side="right") - 1
         i = np.clip(i, 0, self._bar.size - 2)
         beyond = decay - decay_of_knots[i]
-        if self.interpolation == "log_alpha":
-            return i - 1 + beyond / self._rise_of_knots(i, i + 1)
-        return i - 1 - np.expm1(-beyond) / ((self._bar[i] - self._bar[i + 1]) / self._bar[i])
+        with np.errstate(invalid="ignore"):  # inf / inf, where the other form is taken
+            in_log_alpha = beyond / self._rise_of_knots(i, i + 1)
+        in_alpha_bar = -np.expm1(-beyond) / ((self._bar[i] - self._bar[i + 1]) / self._bar[i])
+        return i - 1 + np.where(self._in_alpha_bar(i), in_alpha_bar, in_log_alpha)
 
 
 def from_alphas_cumprod(alphas_cumprod: ArrayLike, *, interpolation: str = "log_alpha") -> AlphasCumprod:
@@ -100,8 +110,9 @@ def _checked_alpha_bar(table: ArrayLike) -> Array:
     bar = reals(table, "alphas_cumprod")
     if bar.ndim != 1 or bar.size < 2:
         raise ValueError(f"alphas_cumprod has shape {bar.shape}: give 2 or more numbers in 1-D")
-    fix = "replace a last entry of 0 (no signal left: gamma = inf) by 2**-24"
-    check_range(bar, "alphas_cumprod", np.exp(-MAX_DECAY), 1.0, fix)
+    signal = bar[:-1] if bar[-1] == 0.0 else bar  # no signal is left at the end: zero terminal SNR
+    fix = "give numbers between these; only the last may be 0"
+    check_range(signal, "alphas_cumprod", np.exp(-MAX_DECAY), 1.0, fix)
     bar = np.concatenate(([1.0], bar))
     bar.setflags(write=False)
     if not (np.diff(bar) < 0.0).all():

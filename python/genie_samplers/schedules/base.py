@@ -21,6 +21,9 @@ _SLACK = 1e-12  # how far beyond gamma(t_max), relatively, a gamma may lie and s
 class Schedule(ABC):
     """alpha, sigma and their inverses on [t_zero, t_max]; gamma rises strictly from 0 at t_zero.
 
+    A schedule may begin where no signal is left: alpha(t_max) = 0, gamma(t_max) = inf, log_alpha(t_max) = -inf and,
+    where d log alpha / dt has no limit, infinite rates. :attr:`starts_in_pure_noise` says so.
+
     The forward SDE is dx = F x dt + G dw (Song et al., arXiv 2011.13456). A new schedule is a frozen
     dataclass with the attributes below, the abstract methods and an entry in ``from_dict``; it
     overrides the rest where a direct form is more accurate (``gamma_change``, unless t is gamma
@@ -33,6 +36,7 @@ class Schedule(ABC):
     t_zero: float  # the time of gamma = 0 (clean data)
     t_max: float  # the time of most noise; where sampling starts unless told otherwise
     t_end: float  # where a grid ends unless told otherwise: the least time a network is trained for
+    shift: float = 3.0  # of the grid shifted_t, unless told otherwise
     knots: tuple[float, ...] = ()  # the times inside, rising, where the derivative jumps
 
     @abstractmethod
@@ -61,8 +65,27 @@ class Schedule(ABC):
         """Noise scale: the factor of eps."""
         return self.alpha(t) * self.gamma(t)
 
+    @property
+    def starts_in_pure_noise(self) -> bool:
+        """Whether alpha(t_max) = 0: the state there says nothing about the data."""
+        return bool(self.alpha(self.t_max) == 0.0)
+
+    def noise_share(self, t: ArrayLike) -> Array:
+        """sigma / (alpha + sigma), the time of the straight path from data to noise; from 0 to at most 1, always finite."""
+        alpha, sigma = self.alpha(t), self.sigma(t)
+        return sigma / (alpha + sigma)
+
+    def time_of_noise_share(self, noise_share: ArrayLike) -> Array:
+        """Inverse of :meth:`noise_share`; ValueError outside [0, noise_share(t_max) * (1 + 1e-12)]."""
+        values, top = reals(noise_share, "noise_share"), float(self.noise_share(self.t_max))
+        check_range(values, "noise_share", 0.0, top * (1.0 + _SLACK), f"clip it to [0, {top!r}]")
+        clipped = np.minimum(values, top)
+        with np.errstate(divide="ignore"):
+            gamma = clipped / (1.0 - clipped)
+        return np.clip(self._time_of_gamma(gamma), self.t_zero, self.t_max)
+
     def gamma_change(self, t: ArrayLike, t_next: ArrayLike) -> Array:
-        """gamma(t_next) - gamma(t), relatively accurate however close the two times are."""
+        """gamma(t_next) - gamma(t), relatively accurate however close the two times are; infinite from or to gamma = inf."""
         return self.gamma(t_next) - self.gamma(t)
 
     def log_gamma(self, t: ArrayLike) -> Array:

@@ -13,8 +13,6 @@ from .base import Array
 
 __all__ = ["from_betas", "linear_betas", "scaled_linear_betas", "squaredcos_betas"]
 
-_LEAST_ALPHA_BAR = 2.0**-24  # gamma = 4096; what diffusers' Euler schedulers put in place of 0
-
 
 def linear_betas(steps: int = 1000, *, beta_start: float = 1e-4, beta_end: float = 0.02) -> Array:
     """``steps`` equidistant betas, float64 (Ho et al., arXiv 2006.11239). ValueError unless 0 < both ends < 1."""
@@ -46,9 +44,8 @@ def from_betas(betas: ArrayLike, *, interpolation: str = "log_alpha", zero_termi
     """Schedule of a checkpoint from its 1-D table of betas (``trained_betas``, or a function of this module).
 
     ``interpolation`` as :func:`from_alphas_cumprod`. ``zero_terminal_snr`` rescales sqrt(alpha-bar) to end at 0 (Lin et
-    al., arXiv 2305.08891); the 0 itself becomes 2^-24, as in diffusers' Euler schedulers, so that gamma
-    stays finite, or a quarter of the entry before it where 2^-24 would not fall. ValueError unless there are at least
-    2 betas, every one inside (0, 1).
+    al., arXiv 2305.08891), where an epsilon network says nothing about the data: its plans need a network of another
+    prediction, v as a rule. ValueError unless there are at least 2 betas, every one inside (0, 1).
     """
     beta = reals(betas, "betas")
     if beta.ndim != 1 or beta.size < 2:
@@ -64,9 +61,7 @@ def from_betas(betas: ArrayLike, *, interpolation: str = "log_alpha", zero_termi
 
 def _to_zero_terminal_snr(log_bar: Array) -> Array:
     beyond_last = np.expm1(0.5 * (log_bar[-1] - log_bar))  # (sqrt(last alpha-bar) - sqrt(this)) / sqrt(this)
-    bar = np.exp(log_bar) * (beyond_last / beyond_last[0]) ** 2
-    bar[-1] = _LEAST_ALPHA_BAR if bar[-2] > _LEAST_ALPHA_BAR else 0.25 * bar[-2]
-    return bar
+    return np.exp(log_bar) * (beyond_last / beyond_last[0]) ** 2
 
 
 def _ends(beta_start: float, beta_end: float) -> tuple[float, float]:

@@ -16,16 +16,23 @@ __all__ = ["VPCosine", "VPLinear", "VariancePreserving"]
 
 
 class VariancePreserving(Decaying):
-    """gamma^2 = expm1(B), G^2 = beta."""
+    """gamma^2 = expm1(B), G^2 = beta; B, gamma and beta may be infinite at t_max."""
+
+    def sigma(self, t: ArrayLike) -> Array:
+        alpha, gamma = self.alpha(t), self.gamma(t)
+        return np.where(np.isinf(gamma), 1.0, alpha * np.where(np.isinf(gamma), 0.0, gamma))[()]
 
     def gamma(self, t: ArrayLike) -> Array:
         return np.sqrt(np.expm1(self._decay(self._inside(t))))
 
     def gamma_change(self, t: ArrayLike, t_next: ArrayLike) -> Array:
         t, t_next = self._inside(t), self._inside(t_next)
-        change_of_square = np.exp(self._decay(t)) * np.expm1(self._decay_change(t, t_next))
         total = self.gamma(t) + self.gamma(t_next)
-        return change_of_square / np.where(total > 0.0, total, 1.0)
+        with np.errstate(invalid="ignore"):  # of infinities, whose change is the difference
+            change_of_square = np.exp(self._decay(t)) * np.expm1(self._decay_change(t, t_next))
+            infinite = self.gamma(t_next) - self.gamma(t)
+            finite = change_of_square / np.where(total > 0.0, total, 1.0)
+        return np.where(np.isinf(total), infinite, finite)[()]
 
     def diffusion_squared(self, t: ArrayLike) -> Array:
         return self._decay_rate(self._inside(t))

@@ -9,6 +9,7 @@ from .dpm_solver_pp_sde import dpmpp_2m_sde
 from .edm_heun import edm_heun
 from .euler import euler_maruyama
 from .exponential_euler import ei_score, ei_sde
+from .flow import flow_ab, flow_rk
 from .gddim import gddim
 from .genie import genie_hermite, genie_ttm2
 from .genie_ttm3 import genie_ttm3
@@ -30,6 +31,8 @@ __all__ = [
     "ei_sde",
     "euler_maruyama",
     "f_pndm",
+    "flow_ab",
+    "flow_rk",
     "gddim",
     "genie_hermite",
     "genie_ttm2",

@@ -12,15 +12,14 @@ import numpy as np
 from .. import predictions
 from .._arguments import real
 from ..plan import Combination, Conversion, HistoryEntry, Plan, Row
-from ..schedules import Schedule
 
 __all__ = ["clipped"]
 
 _ROUNDING = 8 * np.finfo(np.float64).eps
 
 
-class _Epsilon(NamedTuple):
-    """A row's noise prediction as of_x * x + of_x0 * D, with x the state before the row and D its clamped x0."""
+class _Split(NamedTuple):
+    """A row's epsilon or flow as of_x * x + of_x0 * D, with x the state before the row and D its clamped x0."""
 
     of_x: float
     of_x0: float
@@ -34,7 +33,8 @@ def clipped(plan: Plan, clip: float) -> Plan:
         D = clamp(p x + q out, -clip, clip),     eps = (x - alpha D) / sigma
 
     so that its plan is one of quantity "x0": a row converts to D and, where a later row reads its epsilon, to x too;
-    a weight w of an epsilon becomes w / sigma of x and -w alpha / sigma of D. As many evaluations; no longer linear.
+    a weight w of an epsilon becomes w / sigma of x and -w alpha / sigma of D. A solver of flow predictions is given
+    eps - D in the same way. As many evaluations; no longer linear.
     Static thresholding of Saharia et al., arXiv 2205.11487; diffusers' DDIMScheduler with ``clip_sample`` and
     ``use_clipped_model_output``.
 
@@ -55,7 +55,7 @@ def clipped(plan: Plan, clip: float) -> Plan:
 
 def _check_rows(plan: Plan) -> None:
     for row in plan.rows:
-        if len(row.converted) > 1:
+        if len(row.converted) > 1 and row.x0 is None:
             raise ValueError(
                 "clip: the solver reads derivatives, which belong to predictions that are not clamped; take one of "
                 "predictions alone, as dpmpp, unipc or deis_tab"
@@ -71,18 +71,18 @@ def _bounded(row: Row, clip: float) -> Row:
 
 
 def _in_x0(plan: Plan, clip: float) -> tuple[Row, ...]:
-    """The rows of a plan of epsilon with D, and the state where it is read, in place of epsilon."""
-    epsilons = [_epsilon_of(plan.schedule, row) for row in plan.rows]
+    """The rows of a plan of epsilon or flow with D, and the state where it is read, in their place."""
+    splits = [_split(plan, row) for row in plan.rows]
     read = {entry.row for row in plan.rows for entry in row.history}
     made = []
-    for number, (row, own) in enumerate(zip(plan.rows, epsilons, strict=True)):
+    for number, (row, own) in enumerate(zip(plan.rows, splits, strict=True)):
         converted = row.converted
         if own is not None:
             p, q = (float(v) for v in predictions.to_x0(plan.outputs[0], plan.schedule, row.time))
             nothing = (0.0,) * (len(plan.outputs) - 1)
             state = (Conversion(1.0, (0.0, *nothing)),) if number in read else ()
             converted = (Conversion(p, (q, *nothing), bound=clip), *state)
-        earlier = [epsilons[entry.row] for entry in row.history]
+        earlier = [splits[entry.row] for entry in row.history]
         made.append(
             replace(
                 row,
@@ -95,32 +95,33 @@ def _in_x0(plan: Plan, clip: float) -> tuple[Row, ...]:
     return tuple(made)
 
 
-def _epsilon_of(schedule: Schedule, row: Row) -> _Epsilon | None:
+def _split(plan: Plan, row: Row) -> _Split | None:
     """None of a row that asks no network: what it converts is not clamped, and stays what it is."""
     if not row.calls or not row.converted:
         return None
-    alpha, sigma = float(schedule.alpha(row.time)), float(schedule.sigma(row.time))
+    alpha, sigma = float(plan.schedule.alpha(row.time)), float(plan.schedule.sigma(row.time))
     if sigma == 0.0:
         raise ValueError(f"clip: at t={row.time!r}, where sigma = 0, no x0 determines epsilon; start the grid after it")
-    return _Epsilon(1.0 / sigma, -alpha / sigma)
+    return _Split(1.0 / sigma, -(alpha + sigma if plan.quantity == "flow" else alpha) / sigma)
 
 
-def _entries(history: Sequence[HistoryEntry], earlier: Sequence[_Epsilon | None]) -> tuple[HistoryEntry, ...]:
+def _entries(history: Sequence[HistoryEntry], earlier: Sequence[_Split | None]) -> tuple[HistoryEntry, ...]:
     """D and the state of each row in place of its epsilon."""
-    numbers = [(entry.row, range(1 if epsilon is None else 2)) for entry, epsilon in zip(history, earlier, strict=True)]
+    numbers = [(entry.row, range(1 if split is None else 2)) for entry, split in zip(history, earlier, strict=True)]
     return tuple(HistoryEntry(row, h) for row, entries in numbers for h in entries)
 
 
 def _combination(
-    weights: Combination, converted: int, own: _Epsilon | None, earlier: Sequence[_Epsilon | None]
+    weights: Combination, converted: int, own: _Split | None, earlier: Sequence[_Split | None]
 ) -> Combination:
     x, y = weights.x, weights.y
     if own is not None:
         x = _sum(x, y[0] * own.of_x)
-        y = (y[0] * own.of_x0, *(0.0,) * (converted - 1))
+        of_x0 = y[0] * own.of_x0 + sum(y[1:])  # beside the row's own x0, where it has one
+        y = (of_x0, *(0.0,) * (converted - 1))
     split = [
-        (w,) if epsilon is None else (w * epsilon.of_x0, w * epsilon.of_x)
-        for w, epsilon in zip(weights.history, earlier, strict=True)
+        (w,) if other is None else (w * other.of_x0, w * other.of_x)
+        for w, other in zip(weights.history, earlier, strict=True)
     ]
     return replace(weights, x=x, y=y, history=tuple(w for pair in split for w in pair))
 

@@ -11,7 +11,7 @@ from .._arguments import boolean, real
 from ..numerics import transfer
 from ..plan import Plan
 from ..schedules import Schedule
-from .building import Update, checked_grid, multistep
+from .building import Update, checked_grid, first_order, from_pure_noise, multistep
 from .registry import Solver, register
 
 __all__ = ["ddim"]
@@ -48,6 +48,8 @@ def ddim(
 
 def _update(schedule: Schedule, t: float, t_next: float, eta: float, sigma_hat: bool) -> Update:
     """Differences of squares are factored, so nothing cancels in short steps."""
+    if from_pure_noise(schedule, t):
+        return _from_pure_noise(schedule, t, t_next, eta, sigma_hat)
     ratio, deterministic = (float(v) for v in transfer(schedule, t, t_next))
     if eta == 0.0:
         return Update(ratio, (deterministic,))
@@ -64,6 +66,17 @@ def _update(schedule: Schedule, t: float, t_next: float, eta: float, sigma_hat: 
     if sigma_hat and gamma_next > 0.0:
         noise = float(schedule.alpha(t)) * np.sqrt(squares)
     return Update(ratio, (alpha_next * change,), noise)
+
+
+def _from_pure_noise(schedule: Schedule, t: float, t_next: float, eta: float, sigma_hat: bool) -> Update:
+    """The limit gamma = inf: x' = a' x_0 + sigma' sqrt(1 - eta^2) epsilon + c z with c = eta sigma', epsilon = x / sigma."""
+    step = first_order(schedule, t, t_next)
+    if eta > 1.0:
+        raise ValueError(f"eta={eta} asks for more noise than the marginal at t={t_next} holds; use eta <= 1")
+    noise = eta * float(schedule.sigma(t_next))
+    if sigma_hat and noise:
+        noise = float(schedule.sigma(t))
+    return step._replace(ratio=step.ratio * float(np.sqrt(1.0 - eta**2)), noise=noise)
 
 
 register(

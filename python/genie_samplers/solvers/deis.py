@@ -11,7 +11,7 @@ from .._arguments import choice, integer
 from ..numerics import epsilon_weights, transfer
 from ..plan import Plan
 from ..schedules import Schedule
-from .building import Update, checked_grid, multistep, outputs_used
+from .building import Update, checked_grid, first_order, from_pure_noise, multistep, outputs_used, refuse_pure_noise
 from .registry import Solver, best_measured, register
 
 __all__ = ["deis_log_ab", "deis_rho_ab", "deis_tab"]
@@ -84,6 +84,7 @@ def _adams_bashforth(
     warmup = choice(warmup, "warmup", _WARMUPS)
     updates = _updates(schedule, times, order, variable, gradual=warmup == "gradual")
     if warmup == "corrected":
+        refuse_pure_noise(schedule, times, "warmup='corrected'", "warmup='gradual'")
         updates = _corrected(schedule, times, order, variable, updates)
     return multistep(
         f"{name}{order}", schedule, times, updates,
@@ -97,6 +98,11 @@ def _updates(
     """Every step's update, of the degree that its history and the warm-up allow."""
     for n in range(len(times) - 1):
         nodes = times[n + 1 - outputs_used(order + 1, n, gradual=gradual) : n + 1][::-1]
+        if from_pure_noise(schedule, times[n]):
+            yield first_order(schedule, times[n], times[n + 1])
+            continue
+        if variable != "t" and from_pure_noise(schedule, times[n + 1]):
+            nodes = nodes[:1]  # encoding: a polynomial in gamma or log gamma has no limit at infinity
         ratio, _ = transfer(schedule, times[n], times[n + 1])
         yield Update(float(ratio), epsilon_weights(schedule, nodes, times[n + 1], variable=variable).tolist())
 

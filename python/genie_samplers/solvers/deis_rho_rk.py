@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
-from types import MappingProxyType
 
 from numpy.typing import ArrayLike
 
 from .._arguments import choice
-from ..numerics import Tableau, butcher, transfer
+from ..numerics import TABLEAUS, Tableau, transfer
 from ..plan import Plan
 from ..schedules import Schedule
-from .building import PlanBuilder, Stage, checked_grid
+from .building import PlanBuilder, Stage, at_an_end, checked_grid, first_order_stage
 from .registry import Solver, per_step, register
 
-__all__ = ["TABLEAUS", "deis_rho_rk"]
-
-
-TABLEAUS: Mapping[str, Tableau] = MappingProxyType(
-    {
-        "euler": butcher(1, (), (1,)),
-        "heun": butcher(2, ((1,),), ("1/2", "1/2")),
-        "midpoint": butcher(2, (("1/2",),), (0, 1)),
-        "kutta3": butcher(3, (("1/2",), (-1, 2)), ("1/6", "2/3", "1/6")),
-        "ralston3": butcher(3, (("1/2",), (0, "3/4")), ("2/9", "1/3", "4/9")),
-        "heun3": butcher(3, (("1/3",), (0, "2/3")), ("1/4", 0, "3/4")),
-        "houwen3": butcher(3, (("8/15",), ("1/4", "5/12")), ("1/4", 0, "3/4")),
-        "ssprk3": butcher(3, ((1,), ("1/4", "1/4")), ("1/6", "1/6", "2/3")),
-        "rk4": butcher(4, (("1/2",), (0, "1/2"), (0, 0, 1)), ("1/6", "1/3", "1/3", "1/6")),
-    }
-)
+__all__ = ["deis_rho_rk"]
 
 _ORIGINS = {
     "euler": "Euler, equal to DDIM",
@@ -51,15 +35,17 @@ def deis_rho_rk(schedule: Schedule, grid: ArrayLike, *, tableau: str = "heun", p
 
         v_i = v + h sum_j A_ij eps_j,   v' = v + h sum_j b_j eps_j,   h = gamma' - gamma, stages at gamma + c_i h
 
-    ``tableau``: a name of :data:`TABLEAUS`. Order and evaluations per step are the tableau's, deterministic, no memory
-    between steps; a step to gamma = 0 is Euler's. Zhang and Chen, arXiv 2204.13902 (gamma is its rho).
+    ``tableau``: a name of ``numerics.TABLEAUS``. Order and evaluations per step are the tableau's, deterministic, no memory
+    between steps; a step to gamma = 0, or from gamma = inf, is Euler's. Zhang and Chen, arXiv 2204.13902 (gamma is its rho).
     """
     times = checked_grid(schedule, grid)
     tableau = choice(tableau, "tableau", TABLEAUS)
     builder = PlanBuilder(schedule, prediction=prediction, quantity="epsilon")
     for t, t_next in itertools.pairwise(times):
-        chosen = TABLEAUS["euler" if t_next == schedule.t_zero else tableau]
-        builder.add_stages(_stages(schedule, float(t), float(t_next), chosen))
+        if at_an_end(schedule, t, t_next):
+            builder.add_stages([first_order_stage(schedule, float(t), float(t_next))])
+        else:
+            builder.add_stages(_stages(schedule, float(t), float(t_next), TABLEAUS[tableau]))
     return builder.plan(f"deis_rho_{tableau}", times, {"tableau": tableau})
 
 

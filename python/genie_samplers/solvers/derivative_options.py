@@ -14,6 +14,7 @@ from ..schedules import Schedule
 
 __all__ = ["DERIVATIVES", "DERIVATIVE_BELOW", "DerivativeOptions", "checked_derivative_options", "gamma_d_epsilon"]
 
+_LARGEST = float(np.finfo(np.float64).max)
 DERIVATIVE_BELOW: Mapping[str, float | None] = MappingProxyType({"exact": None, "head": 100.0, "correction": None})
 """Kind of derivative -> the gamma up to which it is used by default, None for everywhere: measured (docs/genie.md)."""
 
@@ -31,9 +32,9 @@ class DerivativeOptions(NamedTuple):
     afs: bool
 
     def used(self, schedule: Schedule, times: NDArray[np.float64]) -> list[bool]:
-        """For each time whether its derivative is used: 0 < gamma <= derivative_below, and the network is asked."""
+        """For each time whether its derivative is used: 0 < gamma <= derivative_below, finite, and the network asked."""
         gamma = schedule.gamma(times)
-        below = (gamma > 0.0) & (gamma <= (np.inf if self.derivative_below is None else self.derivative_below))
+        below = (gamma > 0.0) & (gamma <= (_LARGEST if self.derivative_below is None else self.derivative_below))
         below[0] &= not self.analytic_start(schedule, times)
         return below.tolist()
 

@@ -10,7 +10,7 @@ from .._arguments import choice, integer
 from ..numerics import epsilon_weights, transfer
 from ..plan import Plan
 from ..schedules import Schedule
-from .building import PlanBuilder, Stage, checked_grid
+from .building import PlanBuilder, Stage, at_an_end, checked_grid, first_order_stage
 from .registry import Budget, Solver, register
 
 __all__ = ["dpm_solver", "fast_orders"]
@@ -30,17 +30,19 @@ def dpm_solver(
         3: x_1 = DDIM(t -> s_1), x_2 to s_2 by (eps, eps_1), x' by (eps, eps_2),      s_i at lambda + (1/3, 2/3) h
 
     In 3 a pair of outputs stands for the line through them in lambda, integrated exactly. As many evaluations per step
-    as the order, no memory between steps, deterministic; a step to gamma = 0 is of order 1. lambda is the half-log-SNR,
-    h its change over the step. ``orders``: one per step in place of ``order`` (one to gamma = 0 may be left out), of a
-    longer list the last ones, so that the plan can start later; make_plan takes the paper's mixture
+    as the order, no memory between steps, deterministic; a step to gamma = 0 or from gamma = inf is of order 1. lambda
+    is the half-log-SNR, h its change over the step. ``orders``: one per step in place of ``order`` (these of order 1 may
+    be left out), of a longer list the last ones, so that the plan can start later; make_plan takes the paper's mixture
     (:func:`fast_orders`), which makes every number of evaluations, on the intervals of the grid as they are; in
     encoding, too, the lower orders come last. Lu et al., arXiv 2206.00927.
     """
     times = checked_grid(schedule, grid)
-    each = _checked_orders(order, orders, len(times) - 1, to_zero=bool(times[-1] == schedule.t_zero))
+    ends = [at_an_end(schedule, t, t_next) for t, t_next in (times[:2], times[-2:])]
+    each = _checked_orders(order, orders, len(times) - 1, first=ends[0] and len(times) > 2, last=ends[1])
     builder = PlanBuilder(schedule, prediction=prediction, quantity="epsilon")
     for t, t_next, k in zip(times[:-1].tolist(), times[1:].tolist(), each, strict=True):
-        builder.add_stages(_STAGES[1 if schedule.t_zero in (t, t_next) else k](schedule, t, t_next))
+        at_end = t == schedule.t_zero or at_an_end(schedule, t, t_next)
+        builder.add_stages(_STAGES[1 if at_end else k](schedule, t, t_next))
     options = {"order": order} if orders is None else {"order": order, "orders": list(each)}
     return builder.plan(f"dpm_solver_{max(2, order)}s", times, options)
 
@@ -55,8 +57,7 @@ def fast_orders(order: int, nfe: int) -> tuple[int, ...]:
 
 
 def _euler(schedule: Schedule, t: float, t_next: float) -> list[Stage]:
-    ratio, weight = transfer(schedule, t, t_next)
-    return [Stage(t, float(ratio), (float(weight),))]
+    return [first_order_stage(schedule, t, t_next)]
 
 
 def _midpoint(schedule: Schedule, t: float, t_next: float) -> list[Stage]:
@@ -81,15 +82,20 @@ def _between(schedule: Schedule, t: float, t_next: float, part: float) -> float:
     return float(schedule.time_of_half_log_snr(start + part * (end - start)))
 
 
-def _checked_orders(order: int, orders: Sequence[int] | None, steps: int, *, to_zero: bool) -> tuple[int, ...]:
+def _checked_orders(
+    order: int, orders: Sequence[int] | None, steps: int, *, first: bool, last: bool
+) -> tuple[int, ...]:
+    """One per step; those of a first or last step that has order 1 in any case are filled in."""
     order = choice(integer(order, "order"), "order", _STAGES)
     if orders is None:
         return (order,) * steps
     if not isinstance(orders, list | tuple):
         raise TypeError(f"orders={orders!r}: give a list of integers")
     each = tuple(integer(k, "orders") for k in orders)
-    if to_zero and len(each) == steps - 1:
+    if last and len(each) in (steps - 1, steps - 1 - first):
         each = (*each, 1)
+    if first and len(each) == steps - 1:
+        each = (1, *each)
     if len(each) < steps or any(k not in _STAGES for k in each):
         raise ValueError(f"orders={orders!r}; give 1, 2 or 3 for each of the {steps} steps")
     return each[len(each) - steps :]

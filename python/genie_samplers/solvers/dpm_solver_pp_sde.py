@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._arguments import real
-from ..numerics import transfer
+from ..numerics import transfer, x0_transfer
 from ..plan import Plan
 from ..schedules import Schedule
 from .building import Update, checked_grid, multistep, resolved_lower_order_final, step_orders
@@ -58,6 +58,9 @@ def _update(schedule: Schedule, times: Array, n: int, eta: float, order: int) ->
     )
     if gamma_next == 0.0:
         return Update(0.0, (alpha_next,))
+    if np.isinf(gamma):  # h = inf
+        ratio, weight = (float(v) for v in x0_transfer(schedule, times[n], times[n + 1]))
+        return Update(0.0, (weight,), float(schedule.sigma(times[n + 1]))) if eta else Update(ratio, (weight,))
     step = -_log_change(schedule, times[n], times[n + 1])  # h
     ratio = alpha_next * gamma_next / (float(schedule.alpha(times[n])) * gamma) * np.exp(-eta * step)
     weight = -alpha_next * np.expm1(-(1.0 + eta) * step)

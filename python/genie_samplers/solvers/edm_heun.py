@@ -11,7 +11,7 @@ from .._arguments import integer, real
 from ..numerics import transfer
 from ..plan import Plan
 from ..schedules import Schedule
-from .building import PlanBuilder, Stage, checked_grid
+from .building import PlanBuilder, Stage, at_an_end, checked_grid, first_order_stage
 from .registry import Solver, per_step, register
 
 __all__ = ["edm_heun"]
@@ -30,7 +30,7 @@ class _Churn:
         """(t_hat, a_hat / a, weight of z); (t, 1, 0) where there is no churn."""
         gamma = float(schedule.gamma(t))
         highest = float(schedule.gamma(schedule.t_max))
-        rate = min(self.rate, highest / gamma - 1.0) if gamma > 0.0 else 0.0
+        rate = min(self.rate, highest / gamma - 1.0) if 0.0 < gamma < math.inf else 0.0
         if rate <= 0.0 or not self.low <= gamma <= self.high:
             return t, 1.0, 0.0
         t_hat = float(schedule.time_of_gamma(gamma * (1.0 + rate)))
@@ -50,7 +50,7 @@ def edm_heun(
     churn_steps: int | None = None,
     prediction: str = "epsilon",
 ) -> Plan:
-    """EDM's Heun sampler in gamma; a step to gamma = 0 is Euler.
+    """EDM's Heun sampler in gamma; a step to gamma = 0, or from gamma = inf, is Euler.
 
         v = x / a:   v_1 = v + (gamma' - gamma^) eps(v),   v' = v + (gamma' - gamma^)/2 (eps(v) + eps(v_1))
         before each step, where s_min <= gamma <= s_max:
@@ -80,9 +80,9 @@ def edm_heun(
 
 
 def _stages(schedule: Schedule, t: float, t_next: float) -> list[Stage]:
+    if at_an_end(schedule, t, t_next):
+        return [first_order_stage(schedule, t, t_next)]
     ratio, weight = (float(v) for v in transfer(schedule, t, t_next))
-    if t_next == schedule.t_zero:
-        return [Stage(t, ratio, (weight,))]
     return [Stage(t, ratio, (weight,)), Stage(t_next, ratio, (weight / 2, weight / 2))]
 
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from ..plan import Plan
 from ..schedules import Schedule
-from .building import Update, checked_grid, checked_noise_scale, multistep
+from .building import Update, checked_grid, checked_noise_scale, multistep, refuse_pure_noise
 from .registry import Solver, register
 
 __all__ = ["euler_maruyama"]
@@ -30,6 +30,7 @@ def euler_maruyama(
     noise_scale = checked_noise_scale(noise_scale, times)
     if times[0] == schedule.t_zero:
         raise ValueError(f"times[0]={times[0]!s} is t_zero, where G^2/sigma is infinite; start the grid after it")
+    refuse_pure_noise(schedule, times, "Euler's method in t", "ddim, which is Euler's method in t on a flow schedule")
     updates = (_update(schedule, t, t_next, noise_scale) for t, t_next in itertools.pairwise(times))
     return multistep(
         "euler_maruyama", schedule, times, updates,

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from ..numerics import step_integral, transfer
 from ..plan import Plan
 from ..schedules import Schedule
-from .building import Update, checked_grid, checked_noise_scale, multistep
+from .building import Update, checked_grid, checked_noise_scale, first_order, multistep, refuse_pure_noise
 from .registry import Solver, register
 
 __all__ = ["ei_score", "ei_sde"]
@@ -28,6 +28,8 @@ def ei_score(schedule: Schedule, grid: ArrayLike, *, prediction: str = "epsilon"
     times = checked_grid(schedule, grid)
     if times[0] == schedule.t_zero:
         raise ValueError(f"times[0]={times[0]!s} is t_zero, where the score is infinite; start the grid after it")
+
+    refuse_pure_noise(schedule, times, "ei_score", "ddim")
 
     def update(t: float, t_next: float) -> Update:
         ratio, _ = transfer(schedule, t, t_next)
@@ -49,7 +51,12 @@ def ei_sde(schedule: Schedule, grid: ArrayLike, *, noise_scale: float = 1.0, pre
     times = checked_grid(schedule, grid)
     noise_scale = checked_noise_scale(noise_scale, times)
 
+    if noise_scale:
+        refuse_pure_noise(schedule, times, "ei_sde", "gddim")
+
     def update(t: float, t_next: float) -> Update:
+        if noise_scale == 0.0:
+            return first_order(schedule, t, t_next)
         ratio, ddim = (float(v) for v in transfer(schedule, t, t_next))
         alpha, gamma, gamma_next = (
             float(v) for v in (schedule.alpha(t_next), schedule.gamma(t), schedule.gamma(t_next))

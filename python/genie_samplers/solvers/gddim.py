@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from ..numerics import transfer
 from ..plan import Plan
 from ..schedules import Schedule
-from .building import Update, checked_grid, checked_noise_scale, multistep
+from .building import Update, checked_grid, checked_noise_scale, first_order, from_pure_noise, multistep
 from .registry import Solver, register
 
 __all__ = ["gddim"]
@@ -34,6 +34,9 @@ def gddim(schedule: Schedule, grid: ArrayLike, *, noise_scale: float = 1.0, pred
 
 
 def _update(schedule: Schedule, t: float, t_next: float, noise_scale: float) -> Update:
+    if from_pure_noise(schedule, t):  # (gamma'/gamma)^(s^2) is 0 for every s > 0
+        step = first_order(schedule, t, t_next)
+        return step._replace(ratio=0.0, noise=float(schedule.sigma(t_next))) if noise_scale else step
     ratio, ddim = (float(v) for v in transfer(schedule, t, t_next))
     alpha, gamma, gamma_next = float(schedule.alpha(t_next)), float(schedule.gamma(t)), float(schedule.gamma(t_next))
     if noise_scale == 0.0 or gamma_next == 0.0:

@@ -13,7 +13,7 @@ from .._arguments import choice, integer
 from ..numerics import VARIABLES, HermiteWeights, hermite_weights, transfer, x0_transfer
 from ..plan import Plan
 from ..schedules import Schedule
-from .building import PlanBuilder, checked_grid
+from .building import PlanBuilder, checked_grid, first_order, from_pure_noise
 from .derivative_options import DERIVATIVES, DerivativeOptions, checked_derivative_options, gamma_d_epsilon
 from .registry import Solver, best_measured, register
 
@@ -133,6 +133,9 @@ def _plan(
     builder = PlanBuilder(schedule, prediction=prediction, quantity=interpolant.quantity, derivatives=outputs)
     used = uses.used(schedule, times)
     for n, (time, t_next) in enumerate(itertools.pairwise(times)):
+        if from_pure_noise(schedule, time):
+            _add_from_pure_noise(builder, time, t_next, analytic=uses.analytic_start(schedule, times))
+            continue
         if uses.derivative == "correction" and t_next == schedule.t_zero:
             used[n] = False  # a step of infinite width in log gamma, which no head knows
         latest, slopes = _conditions(schedule, interpolant, t_next, n, used)
@@ -149,6 +152,15 @@ def _plan(
             derivative=gamma_d_epsilon(uses.derivative, schedule, time) if slopes[0] else (),
         )  # fmt: skip
     return builder.plan(name, times, {**options, **uses._asdict()})
+
+
+def _add_from_pure_noise(builder: PlanBuilder, time: float, t_next: float, *, analytic: bool) -> None:
+    """A step of order 1; of N(0, 1) noise of no data the x0 that the analytic start predicts is 0."""
+    step = first_order(builder.schedule, time, t_next)
+    if analytic:
+        builder.add_analytic(time, 0.0, x=step.ratio)
+    else:
+        builder.add(time, {}, x=step.ratio, x0=step.x0)
 
 
 def _weights(

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from ..numerics import transfer
 from ..plan import Plan
 from ..schedules import Schedule
-from .building import PlanBuilder, checked_grid
+from .building import PlanBuilder, checked_grid, first_order, from_pure_noise
 from .derivative_options import checked_derivative_options
 from .registry import Solver, register
 
@@ -39,6 +39,13 @@ def genie_ttm3(
     )
     used = uses.used(schedule, times)
     for n, (time, t_next) in enumerate(itertools.pairwise(times)):
+        if from_pure_noise(schedule, time):
+            step = first_order(schedule, time, t_next)
+            if uses.analytic_start(schedule, times):
+                builder.add_analytic(time, 0.0, x=step.ratio)  # of no data the x0 prediction is 0
+            else:
+                builder.add(time, {}, x=step.ratio, x0=step.x0)
+            continue
         ratio, weight = (float(v) for v in transfer(schedule, time, t_next))
         if n == 0 and uses.analytic_start(schedule, times):
             builder.add_analytic(time, weight, x=ratio)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from numpy.typing import ArrayLike
 
 from .._arguments import choice, integer
-from ..numerics import transfer
 from ..plan import Plan
 from ..schedules import Schedule
-from .building import EQUAL_STEPS, Update, checked_grid, multistep, outputs_used
+from .building import EQUAL_STEPS, Update, checked_grid, first_order, multistep, outputs_used
 from .registry import Solver, best_measured, register
 
 __all__ = ["ipndm"]
@@ -49,8 +48,8 @@ def ipndm(
 
 
 def _update(schedule: Schedule, t: float, t_next: float, order: int) -> Update:
-    ratio, weight = (float(v) for v in transfer(schedule, t, t_next))
-    return Update(ratio, [weight * w for w in EQUAL_STEPS[order]])
+    step = first_order(schedule, t, t_next)
+    return step._replace(weights=[step.weights[0] * w for w in EQUAL_STEPS[order]])
 
 
 _GRIDS = {1: "uniform_t", 2: "uniform_t", 3: "karras", 4: "log_snr"}

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from ..numerics import transfer
 from ..plan import Plan
 from ..schedules import Schedule
-from .building import EQUAL_STEPS, PlanBuilder, Stage, checked_grid
+from .building import EQUAL_STEPS, PlanBuilder, Stage, at_an_end, checked_grid, first_order_stage, from_pure_noise
 from .registry import Budget, Solver, register
 
 __all__ = ["f_pndm", "s_pndm"]
@@ -21,8 +21,8 @@ Start = Callable[[Schedule, float, float], list[Stage]]
 def s_pndm(schedule: Schedule, grid: ArrayLike, *, prediction: str = "epsilon") -> Plan:
     """S-PNDM: a pseudo improved-Euler step, then e = (3 eps_n - eps_{n-1}) / 2 along DDIM's step.
 
-    Order 2, history 1, one evaluation per step and one more in the first, deterministic. A first step to gamma = 0 is
-    DDIM's. Liu et al., arXiv 2202.09778.
+    Order 2, history 1, one evaluation per step and one more in the first, deterministic. A step from gamma = inf
+    comes before the start and is DDIM's, as is a first step to gamma = 0. Liu et al., arXiv 2202.09778.
     """
     return _pndm("s_pndm", schedule, grid, _improved_euler, warmup=1, prediction=prediction)
 
@@ -33,7 +33,8 @@ def f_pndm(schedule: Schedule, grid: ArrayLike, *, prediction: str = "epsilon") 
         e = (eps_1 + 2 eps_2 + 2 eps_3 + eps_4)/6 with stages at t, (t+t')/2, (t+t')/2, t';   then AB4's weights
 
     Order 2 on grids that are not uniform in gamma, history 3 (the first output of each starting step), one evaluation
-    per step and nine more in the start, deterministic. A starting step to gamma = 0 is DDIM's. Liu et al., arXiv
+    per step and nine more in the start, deterministic. A starting step to gamma = 0 is DDIM's, as is one
+    from gamma = inf, which comes before the start. Liu et al., arXiv
     2202.09778. Differs from the authors' code: the middle lies at half the time exactly, not at an integer
     label, and the grid is the caller's.
     """
@@ -46,12 +47,12 @@ def _pndm(name: str, schedule: Schedule, grid: ArrayLike, start: Start, *, warmu
     history: list[int] = []  # the rows of eps_n, newest first
     for n, (t, t_next) in enumerate(itertools.pairwise(times.tolist())):
         history.insert(0, builder.next)
-        ratio, weight = (float(v) for v in transfer(schedule, t, t_next))
-        if n >= warmup:
+        if n - from_pure_noise(schedule, times[0]) >= warmup:  # a first step from there is none of the starting ones
+            ratio, weight = (float(v) for v in transfer(schedule, t, t_next))
             weights = EQUAL_STEPS[warmup + 1]
             builder.add(t, {row: weight * w for row, w in zip(history, weights, strict=False)}, x=ratio)
-        elif t_next == schedule.t_zero:
-            builder.add(t, {builder.next: weight}, x=ratio)
+        elif at_an_end(schedule, t, t_next):
+            builder.add_stages([first_order_stage(schedule, t, t_next)])
         else:
             builder.add_stages(start(schedule, t, t_next))
     return builder.plan(name, times, {})

@@ -125,7 +125,8 @@ def make_plan(
     what the network returns, one of ``predictions.PREDICTIONS``; by default what the ``model`` says in its attribute
     ``prediction``, else "epsilon". clip: clamp every prediction of the clean data to [-clip, clip], 1.0 for images in
     [-1, 1]; a solver that reads derivatives cannot. direction: "sample", or "encode" for the rising grid. denoise:
-    whether the last evaluation makes a step to gamma = 0; by default the habit of the solver, and of a discrete grid.
+    whether the last evaluation makes a step to gamma = 0, in which a flow schedule's grid ends in any case; by default
+    the habit of the solver, and of a discrete grid.
     options: on top of the registered ones (for example ``{"eta": 0.5}`` for ddim); "afs", an analytic first step, buys
     a step more. Raises ValueError or TypeError naming the argument, UnreachableNFE where the solver cannot make just
     ``nfe`` evaluations.
@@ -143,21 +144,31 @@ def make_plan(
     denoise = boolean(denoise, "denoise")
     if denoise and encode:
         raise ValueError("denoise=True with direction='encode'; only sampling can end at gamma = 0")
-    budget = solver.budget(nfe - denoise)
-    chosen = {**budget.options, **_checked_options(solver, {} if options is None else options)}
-    grid = grid or schedule.preferred_grid or budget.grid or solver.default_grid
-    analytic = boolean(chosen.get("afs", False), "afs")
-    times = _times(schedule, budget.steps + analytic, grid, denoise=denoise)
-    if analytic and times[0] != schedule.t_max:
+    denoise = denoise and (grid in grids.DISCRETE_GRIDS or schedule.t_end != schedule.t_zero)  # it ends there anyway
+    own = {} if options is None else options
+    fixed: dict[str, object] = {"prediction": prediction, **({} if clip is None else {"clip": clip})}
+    found: list[int] = []
+    for ends in range(3):  # steps to gamma = 0 and from gamma = inf take one evaluation, of whatever solver
+        budget = solver.budget(nfe - denoise - ends)
+        chosen = {**budget.options, **_checked_options(solver, own)}
+        analytic = boolean(chosen.get("afs", False), "afs")
+        chosen_grid = grid or schedule.preferred_grid or budget.grid or solver.default_grid
+        times = _times(schedule, budget.steps + ends + analytic, chosen_grid, denoise=denoise)
+        _check_start(schedule, times, chosen_grid, analytic=analytic, encode=encode)
+        plan = rebuild(name, schedule, times[::-1] if encode else times, {**chosen, **fixed})
+        if plan.nfe == nfe:
+            return plan
+        found.append(plan.nfe)
+    raise UnreachableNFE(f"nfe={nfe}; {name} makes {found[0]} evaluations on this grid: ask for that number")
+
+
+def _check_start(schedule: Schedule, times: NDArray[np.float64], grid: str, *, analytic: bool, encode: bool) -> None:
+    if times[0] == schedule.t_max:
+        return
+    if analytic:
         raise ValueError(f"afs=True on grid={grid!r}, which starts at t={times[0]!s}; choose one that starts at t_max")
-    if encode and times[0] != schedule.t_max:
+    if encode:
         raise ValueError(f"grid={grid!r} reaches only t={times[0]!s}; encode on one that reaches t_max, as 'linspace'")
-    times = times[::-1] if encode else times
-    clamp = {} if clip is None else {"clip": clip}
-    plan = rebuild(name, schedule, times, {**chosen, "prediction": prediction, **clamp})
-    if plan.nfe != nfe:
-        raise UnreachableNFE(f"nfe={nfe}; {name} makes {plan.nfe} evaluations on this grid: ask for that number")
-    return plan
 
 
 def _prediction(model: object, prediction: str | None) -> str:
@@ -206,12 +217,19 @@ def recipe_of(plan: Plan) -> Recipe:
     if recipe is None:
         raise ValueError("plan: has no recipe to rebuild it from; make it with make_plan or a solver function")
     rebuilt = rebuild(recipe.solver, plan.schedule, recipe.grid, recipe.options)
-    if (rebuilt if plan.guidance is None else rebuilt.guided(plan.guidance)) != plan:
+    rebuilt = rebuilt if plan.guidance is None else rebuilt.guided(plan.guidance)
+    if rebuilt != plan and not _same(rebuilt, plan):
         raise ValueError(
             f"plan: is not what its recipe ({recipe.solver}) makes, which would undo the changes; give a plan without "
             "changes, or build the changed one on the times that it is to run"
         )
     return recipe
+
+
+def _same(rebuilt: Plan, plan: Plan) -> bool:
+    """Whether both do the same but for rounding: files may hold rows in an older form."""
+    clamped = any(np.isfinite(c.bound) for row in (*rebuilt.rows, *plan.rows) for c in row.converted)
+    return not clamped and len(rebuilt.rows) == len(plan.rows) and rebuilt.allclose(plan, rtol=1e-10)
 
 
 def starting_at(plan: Plan, k: int) -> Plan:

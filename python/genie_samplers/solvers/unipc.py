@@ -9,7 +9,7 @@ from .._arguments import boolean, choice, integer
 from ..numerics import x0_transfer, x0_weights
 from ..plan import Plan
 from ..schedules import Schedule
-from .building import PlanBuilder, checked_grid, step_orders
+from .building import PlanBuilder, checked_grid, from_pure_noise, step_orders
 from .registry import Solver, best_measured, register
 
 __all__ = ["unipc"]
@@ -82,7 +82,7 @@ def _first_order(schedule: Schedule, times: Array, n: int) -> float:
 
 def _b(schedule: Schedule, times: Array, n: int, variant: str) -> float:
     """-a' B(-h)."""
-    if variant == "bh2":
+    if variant == "bh2" or from_pure_noise(schedule, times[n]):  # h = inf
         return _first_order(schedule, times, n)
     return float(schedule.alpha(times[n + 1]) * (schedule.log_gamma(times[n]) - schedule.log_gamma(times[n + 1])))
 

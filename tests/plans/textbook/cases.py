@@ -24,7 +24,7 @@ SCHEDULES: dict[str, Schedule] = {
     "sub_vp": schedules.sub_vp(),
     "ve": schedules.ve(),
     "edm": schedules.edm(),
-    "flow": schedules.flow(),
+    "flow": schedules.flow(t_max=4096.0 / 4097.0),
     "table-log_alpha": schedules.from_alphas_cumprod(COARSE_TABLE),
     "table-alpha_bar": schedules.from_alphas_cumprod(COARSE_TABLE, interpolation="alpha_bar"),
 }

@@ -17,7 +17,7 @@ SCHEDULES: dict[str, Schedule] = {
     "vp_linear": SCHEDULE,
     "edm": gs.schedules.edm(),
     "ve": gs.schedules.ve(),
-    "flow": gs.schedules.flow(),
+    "flow": gs.schedules.flow(t_max=4096.0 / 4097.0),
 }
 """One of each kind: unit size, noise on top of the data, the straight line."""
 

@@ -21,7 +21,7 @@ SCHEDULES: dict[str, Schedule] = {
     "vp_cosine": gs.schedules.vp_cosine(),
     "edm": gs.schedules.edm(),
     "ve": gs.schedules.ve(),
-    "flow": gs.schedules.flow(),
+    "flow": gs.schedules.flow(t_max=4096.0 / 4097.0),
     "sub_vp": gs.schedules.sub_vp(),
     "alphas_cumprod": gs.schedules.from_betas(gs.schedules.scaled_linear_betas()),
 }
