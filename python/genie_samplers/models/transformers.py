@@ -104,7 +104,7 @@ def unpack(tokens: Tensor, height: int, width: int, patch: int = 2) -> Tensor:
     """The inverse of :func:`pack`, to [B, C, height, width]."""
     b, _, channels = tokens.shape
     tiles = tokens.reshape(b, height // patch, width // patch, channels // patch**2, patch, patch)
-    return tiles.permute(0, 3, 1, 4, 2, 5).reshape(b, channels // patch**2, height, width)
+    return tiles.permute(0, 3, 1, 4, 2, 5).reshape(b, channels // patch**2, height, width).contiguous()
 
 
 def _by_name(network: Any, x: Tensor, t: Tensor, **cond: Any) -> Any:
@@ -136,7 +136,7 @@ def _qwen(network: Any, x: Tensor, t: Tensor, **cond: Any) -> Tensor:
 
 def _sana(network: Any, x: Tensor, t: Tensor, **cond: Any) -> Tensor:
     """Where it also returns a variance, the first half of the channels."""
-    return single_tensor(_by_name(network, x, t, **cond))[:, : x.shape[1]]
+    return single_tensor(_by_name(network, x, t, **cond))[:, : x.shape[1]].contiguous()
 
 
 def _z_image(network: Any, x: Tensor, t: Tensor, *, cap_feats: Tensor, lengths: Any = None, **cond: Any) -> Tensor:
