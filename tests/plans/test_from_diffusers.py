@@ -1,6 +1,7 @@
 """Schedules read from the schedulers of diffusers against what those compute."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -158,14 +159,39 @@ def test_the_ancestral_scheduler_of_ltx_is_flow() -> None:
     assert schedules.from_diffusers({"_class_name": "LTXEulerAncestralRFScheduler"}) == schedules.flow()
 
 
+def dynamic(**options: Any) -> Any:
+    return scheduler("FlowMatchEulerDiscrete", use_dynamic_shifting=True, shift=7.0, **options)
+
+
 @pytest.mark.parametrize(("kind", "mu", "shift"), [("exponential", np.log(3.0), 3.0), ("linear", 1.15, 1.15)])
 def test_a_dynamic_shift_follows_from_mu(kind: str, mu: float, shift: float) -> None:
-    source = scheduler("FlowMatchEulerDiscrete", use_dynamic_shifting=True, time_shift_type=kind, shift=7.0)
-    assert schedules.from_diffusers(source) == schedules.flow()
-    dynamic = schedules.from_diffusers(source, mu=mu)
-    assert isinstance(dynamic, schedules.Flow)
-    assert dynamic == schedules.flow(shift=dynamic.shift)
-    assert abs(dynamic.shift - shift) <= 2.0**-50
+    schedule = schedules.from_diffusers(dynamic(time_shift_type=kind), mu=mu)
+    assert isinstance(schedule, schedules.Flow)
+    assert schedule == schedules.flow(shift=schedule.shift)
+    assert abs(schedule.shift - shift) <= 2.0**-50
+
+
+def test_a_dynamic_shift_follows_from_the_tokens_by_the_numbers_of_the_scheduler() -> None:
+    numbers = {"base_image_seq_len": 1024, "max_image_seq_len": 4096, "base_shift": 0.95, "max_shift": 2.05}
+    source = dynamic(**numbers)
+    mu = schedules.mu_of_length(2048, base_length=1024, max_length=4096, base_shift=0.95, max_shift=2.05)
+    assert schedules.from_diffusers(source, tokens=2048) == schedules.from_diffusers(source, mu=mu)
+    default = {"_class_name": "FlowMatchEulerDiscreteScheduler", "use_dynamic_shifting": True}
+    mu_by_default = schedules.mu_of_length(2048)
+    assert schedules.from_diffusers(default, tokens=2048) == schedules.from_diffusers(default, mu=mu_by_default)
+
+
+def test_a_dynamic_shift_of_no_image_is_warned_of() -> None:
+    with pytest.warns(
+        UserWarning, match=r"use_dynamic_shifting makes .*; give tokens=, or mu=; the shift is 1 without"
+    ):
+        schedule = schedules.from_diffusers(dynamic())
+    assert schedule == schedules.flow()
+
+
+def test_tokens_and_mu_are_one_thing() -> None:
+    with pytest.raises(ValueError, match=r"tokens=2048 beside mu=1\.0: give one of them"):
+        schedules.from_diffusers(dynamic(), tokens=2048, mu=1.0)
 
 
 @pytest.mark.parametrize("name", ["EDMEuler", "EDMDPMSolverMultistep"])
@@ -253,10 +279,25 @@ def test_what_is_not_read_is_refused_by_name(config: dict[str, Any], message: st
         schedules.from_diffusers(config)
 
 
-@pytest.mark.parametrize("name", ["DDIM", "FlowMatchEulerDiscrete"])
-def test_a_mu_without_dynamic_shifting_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=f"mu=1.0: {name}Scheduler has no use_dynamic_shifting; leave mu out"):
-        schedules.from_diffusers(scheduler(name), mu=1.0)
+@pytest.mark.parametrize("given", [{"mu": 1.0}, {"tokens": 256}])
+@pytest.mark.parametrize("name", ["DDIM", "FlowMatchEulerDiscrete", "UniPCMultistep"])
+def test_a_size_without_dynamic_shifting_is_refused(name: str, given: dict[str, Any]) -> None:
+    with pytest.raises(
+        ValueError, match=f"=.*: {name}Scheduler .* shifts nothing by the size of the image; leave it out"
+    ):
+        schedules.from_diffusers(scheduler(name), **given)
+
+
+def test_dynamic_shifting_says_nothing_of_a_table() -> None:
+    source = scheduler("UniPCMultistep", use_dynamic_shifting=True)
+    assert schedules.from_diffusers(source) == schedules.from_diffusers(scheduler("UniPCMultistep"))
+    with pytest.raises(ValueError, match=r"mu=1\.0: UniPCMultistepScheduler without .* flow shifts nothing"):
+        schedules.from_diffusers(source, mu=1.0)
+
+
+def test_anything_with_a_config_of_a_class_is_read() -> None:
+    like = SimpleNamespace(config={"_class_name": "DDIMScheduler", **SOURCE})
+    assert schedules.from_diffusers(like) == schedules.from_diffusers(scheduler("DDIM", **SOURCE))
 
 
 @pytest.mark.parametrize("source", [3, None, object()])

@@ -69,7 +69,7 @@ def test_dynamic_shifts_are_flow_match_euler_too(kind: str, terminal: float | No
     mu = gs.grids.mu_of_length(1024)
     scheduler.set_timesteps(8, mu=mu)
     sigmas = gs.grids.flow_sigmas(8, spacing="euler", mu=mu, time_shift_type=kind, shift_terminal=terminal)
-    model = gs.models.from_diffusers(network, scheduler)  # type: ignore[arg-type]
+    model = gs.models.from_diffusers(network, scheduler, tokens=1024)  # type: ignore[arg-type]
     plan = gs.solvers.ddim(model.schedule, [*sigmas, 0.0], prediction="flow")
     assert_close(gs.sample(model, plan, state=start()), loop(scheduler, start()))
 

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..schedules import Schedule
+from ..schedules import Schedule, flux2_mu, mu_of_length
 from .beta_law import beta_gamma, beta_quantile
 from .continuous import power_gamma, power_t, quadratic_t, shifted_t, uniform_half_log_snr, uniform_t
 from .discrete import (
@@ -40,7 +40,6 @@ from .flow_sigmas import (
     shifted_by_mu,
     stretched,
 )
-from .shift_of_size import flux2_mu, mu_of_length
 from .times import given, subdivided, with_zero
 
 __all__ = [

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._arguments import choice, integer, real, reals
-from ..schedules import Flow, Schedule, check_schedule
+from ..schedules import Flow, Schedule, check_schedule, shift_of_mu
 from .beta_law import beta_quantile
 from .times import given
 
@@ -97,13 +97,7 @@ def shifted_by_mu(sigmas: ArrayLike, mu: float, *, time_shift_type: str = "expon
 
     That is :func:`shifted` by e^mu, or by mu; mu follows from the size of the image, :func:`mu_of_length`.
     """
-    kind = choice(time_shift_type, "time_shift_type", ("exponential", "linear"))
-    mu = real(mu, "mu")
-    if kind == "linear":
-        return shifted(sigmas, mu)
-    if abs(mu) > 700.0:
-        raise ValueError(f"mu={mu!r}: e^mu is beyond float64; give a number of the size of 1")
-    return shifted(sigmas, math.exp(mu))
+    return shifted(sigmas, shift_of_mu(mu, time_shift_type=time_shift_type))
 
 
 def stretched(sigmas: ArrayLike, terminal: float) -> Array:

@@ -98,6 +98,7 @@ def from_diffusers(
     network: nn.Module,
     scheduler: object,
     *,
+    tokens: int | None = None,
     mu: float | None = None,
     guidance: float | None = None,
     defaults: Mapping[str, object] | None = None,
@@ -106,12 +107,12 @@ def from_diffusers(
 ) -> WrappedModel:
     """The network of a pipeline with the schedule and prediction of its scheduler: all that a pipeline knows of it.
 
-    ``models.from_diffusers(pipe.unet, pipe.scheduler)``, or ``pipe.transformer``. scheduler and mu: as
+    ``models.from_diffusers(pipe.unet, pipe.scheduler)``, or ``pipe.transformer``. scheduler, tokens, mu: as
     ``schedules.from_diffusers``. A transformer of ``models.TRANSFORMERS`` is called as :func:`transformer` has it, a
     network of an EDM scheduler as :func:`edm`, any other as network(x, t, **cond). guidance, defaults, device, dtype:
     as :func:`transformer`.
     """
-    schedule, config = schedules.from_diffusers(scheduler, mu=mu), schedules.read_scheduler(scheduler)
+    schedule, config = schedules.from_diffusers(scheduler, tokens=tokens, mu=mu), schedules.read_scheduler(scheduler)
     if config.kind == "flow" and adapter_of(network) is not None:
         return transformer(network, schedule, guidance=guidance, defaults=defaults, device=device, dtype=dtype)
     if guidance is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from .base import Array, Schedule
 from .betas import from_betas, linear_betas, scaled_linear_betas, squaredcos_betas
 from .rare_betas import exponential_betas, laplace_betas, sigmoid_betas
 from .rectified_flow import Flow
+from .shift_of_size import mu_of_length, shift_of_mu
 from .variance_exploding import EDM
 
 __all__ = ["SchedulerConfig", "from_diffusers", "read_scheduler"]
@@ -45,6 +46,8 @@ _TABLES: Mapping[str, Mapping[str, object]] = MappingProxyType(
 _FLOWS = frozenset({"FlowMatchEulerDiscrete", "FlowMatchHeunDiscrete", "FlowMatchLCM", "LTXEulerAncestralRF"})
 _EDMS = frozenset({"EDMDPMSolverMultistep", "EDMEuler"})
 _KNOWN = (*sorted(_TABLES), *sorted(_FLOWS), *sorted(_EDMS))
+_LENGTHS = (("base_image_seq_len", 256), ("max_image_seq_len", 4096))
+_SHIFTS = (("base_shift", 0.5), ("max_shift", 1.15))
 _BETAS: Mapping[str, Callable[[int, float, float], Array]] = MappingProxyType(
     {
         "linear": lambda steps, start, end: linear_betas(steps, beta_start=start, beta_end=end),
@@ -65,25 +68,29 @@ class SchedulerConfig(NamedTuple):
     values: Mapping[str, Any]
 
 
-def from_diffusers(scheduler: object, *, mu: float | None = None) -> Schedule:
+def from_diffusers(scheduler: object, *, tokens: int | None = None, mu: float | None = None) -> Schedule:
     """The schedule of a scheduler of diffusers: ``from_diffusers(pipe.scheduler)``.
 
     scheduler: the scheduler itself (anything with ``config``), what its scheduler_config.json holds as a mapping, or
     the path of that file or of its folder. The classic classes give the table of alpha-bar that they compute, to which
     the time is the index; where betas are rescaled to zero terminal SNR it ends at 0, or at 2^-24 for the classes that
     put that in its place. FlowMatch classes and ``use_flow_sigmas`` give ``flow`` with their shift and the label t
-    num_train_timesteps; the shift of ``use_dynamic_shifting`` follows from the image: give its ``mu``
-    (``grids.mu_of_length``), or leave the shift at 1 and give mu to the grid. EDM classes give ``edm`` between their
-    sigma_min and sigma_max, for a network behind ``models.edm``. What the network predicts:
+    num_train_timesteps; with ``use_dynamic_shifting`` the shift follows from the ``tokens`` of the image, by the four
+    numbers of the configuration, or from ``mu`` itself; without either it is 1, with a warning. EDM classes give
+    ``edm`` between their sigma_min and sigma_max, for a network behind ``models.edm``. What the network predicts:
     ``predictions.from_diffusers``. ValueError that names what is read for another class, beta_schedule or option.
     """
     config = read_scheduler(scheduler)
-    dynamic = config.values.get("use_dynamic_shifting", False)
-    if mu is not None and not dynamic:
-        raise ValueError(f"mu={mu!r}: {config.class_name}Scheduler has no use_dynamic_shifting; leave mu out")
+    given = {name: value for name, value in (("tokens", tokens), ("mu", mu)) if value is not None}
+    if given and not (config.kind == "flow" and config.values.get("use_dynamic_shifting", False)):
+        name, value = next(iter(given.items()))
+        what = f"{config.class_name}Scheduler without use_dynamic_shifting or flow"
+        raise ValueError(f"{name}={value!r}: {what} shifts nothing by the size of the image; leave it out")
+    if len(given) == 2:
+        raise ValueError(f"tokens={tokens!r} beside mu={mu!r}: give one of them")
     match config.kind:
         case "flow":
-            return _flow(config.values, mu)
+            return _flow(config.values, _mu_of(config.values, tokens) if mu is None else real(mu, "mu"))
         case "edm":
             return EDM(real(config.values["sigma_min"], "sigma_min"), real(config.values["sigma_max"], "sigma_max"))
         case _:
@@ -122,7 +129,8 @@ def _values_and_names(scheduler: object) -> tuple[Mapping[str, Any], list[str]]:
     if not isinstance(config, Mapping):
         fix = "give a scheduler of diffusers, the mapping of its scheduler_config.json, or its path"
         raise TypeError(f"scheduler={shown(scheduler)}: {fix}")
-    return config, [kind.__name__.removesuffix("Scheduler") for kind in type(scheduler).__mro__]
+    named = [kind.__name__ for kind in type(scheduler).__mro__] + [str(config.get("_class_name", ""))]
+    return config, [name.removesuffix("Scheduler") for name in named]
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
@@ -143,11 +151,21 @@ def _flow(values: Mapping[str, Any], mu: float | None) -> Flow:
         raise ValueError(f"invert_sigmas=True: the network's time runs the other way; {fix}")
     shift = real(values.get("flow_shift" if values.get("use_flow_sigmas") else "shift", 1.0), "shift")
     if values.get("use_dynamic_shifting", False):
-        shift = 1.0 if mu is None else real(mu, "mu")
-        if mu is not None and values.get("time_shift_type", "exponential") == "exponential":
-            shift = math.exp(shift)
+        shift = 1.0 if mu is None else shift_of_mu(mu, time_shift_type=values.get("time_shift_type", "exponential"))
     steps = integer(values["num_train_timesteps"], "num_train_timesteps", least=1)
     return Flow(shift=shift, label_scale=float(steps))
+
+
+def _mu_of(values: Mapping[str, Any], tokens: int | None) -> float | None:
+    if tokens is not None:
+        lengths = (integer(values.get(name, default), name) for name, default in _LENGTHS)
+        shifts = (real(values.get(name, default), name) for name, default in _SHIFTS)
+        (base, most), (low, high) = lengths, shifts
+        return mu_of_length(tokens, base_length=base, max_length=most, base_shift=low, max_shift=high)
+    if values.get("use_dynamic_shifting", False):
+        fix = "give tokens=, or mu=; the shift is 1 without"
+        warnings.warn(f"scheduler: use_dynamic_shifting makes the shift follow from the image; {fix}", stacklevel=3)
+    return None
 
 
 def _table(config: SchedulerConfig) -> Schedule:

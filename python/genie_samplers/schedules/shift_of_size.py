@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from .._arguments import integer, real
+import math
 
-__all__ = ["flux2_mu", "mu_of_length"]
+from .._arguments import choice, integer, real
+
+__all__ = ["flux2_mu", "mu_of_length", "shift_of_mu"]
+
+
+def shift_of_mu(mu: float, *, time_shift_type: str = "exponential") -> float:
+    """The shift that a mu means: e^mu, or with time_shift_type "linear" mu itself. ValueError where it is not positive
+    and finite.
+    """
+    mu = real(mu, "mu")
+    exponential = choice(time_shift_type, "time_shift_type", ("exponential", "linear")) == "exponential"
+    if not (abs(mu) <= 700.0 if exponential else 0.0 < mu < math.inf):
+        fix = "give a number of the size of 1" if exponential else "give a positive number"
+        raise ValueError(f"mu={mu!r} makes no {time_shift_type} shift: {fix}")
+    return math.exp(mu) if exponential else mu
 
 
 def mu_of_length(
