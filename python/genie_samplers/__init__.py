@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from . import calibrate, demo, genie, grids, models, run, schedules, solvers
+    from . import calibrate, demo, genie, grids, models, predictions, run, schedules, solvers
     from .adaptive import AdaptiveResult, rk45
     from .models import guidance
     from .plan import Plan
@@ -37,6 +37,7 @@ __all__ = [
     "interpolate",
     "make_plan",
     "models",
+    "predictions",
     "reconstruct",
     "rk45",
     "run",

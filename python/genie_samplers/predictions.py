@@ -10,14 +10,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._arguments import choice
-from .schedules import Schedule
+from ._arguments import choice, shown
+from .schedules import Schedule, read_scheduler
 
-__all__ = ["PREDICTIONS", "epsilon_along_flow", "named", "to_epsilon", "to_flow", "to_x0"]
+__all__ = ["PREDICTIONS", "epsilon_along_flow", "from_diffusers", "named", "to_epsilon", "to_flow", "to_x0"]
 
 Array = NDArray[np.float64]
 
 PREDICTIONS = ("epsilon", "x0", "v", "score", "flow")
+_OF_DIFFUSERS = {"epsilon": "epsilon", "sample": "x0", "v_prediction": "v", "flow_prediction": "flow"}
 
 _SPELLINGS = {
     "v_prediction": "v", "flow_prediction": "flow", "sample": "x0", "eps": "epsilon", "noise": "epsilon",
@@ -100,6 +101,19 @@ def to_flow(prediction: str, schedule: Schedule, t: ArrayLike) -> tuple[Array, A
         case _:
             p, q = 0.0, 1.0
     return _shaped(p, sigma), _shaped(q, sigma)
+
+
+def from_diffusers(scheduler: object) -> str:
+    """What the network of a scheduler of diffusers predicts, by our name; as ``schedules.from_diffusers`` reads it.
+
+    "epsilon" where the configuration says nothing, "flow" of a FlowMatch class; of an EDM class "x0", which the network
+    behind ``models.edm`` predicts. ValueError that names what is read for another prediction_type.
+    """
+    config = read_scheduler(scheduler)
+    name = config.values.get("prediction_type", "epsilon")
+    if not isinstance(name, str) or name not in _OF_DIFFUSERS:
+        raise ValueError(f"prediction_type={shown(name)}: {', '.join(_OF_DIFFUSERS)} are read")
+    return "x0" if config.kind == "edm" else _OF_DIFFUSERS[name]
 
 
 def epsilon_along_flow(

@@ -25,8 +25,10 @@ from .textbook.schedules import textbook_schedule
 from .textbook.table import TEXTBOOK
 
 Array = NDArray[np.float64]
-# the grids of whole indices; a table as short as this has too few for the quadratic one
-INDICES: dict[str, GridOf] = {name: grid for name, grid in grids.DISCRETE_GRIDS.items() if name != "ddim_quadratic"}
+# indices of a table, whole and not; one as short as this has too few for the quadratic grid
+INDICES: dict[str, GridOf] = {
+    name: grids.TABLE_GRIDS[name] for name in ("linspace", "leading", "trailing", "euler_linspace")
+}
 
 every_name = pytest.mark.parametrize("name", gs.SOLVERS)
 

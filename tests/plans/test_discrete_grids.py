@@ -10,7 +10,7 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 TABLE = schedules.from_betas(schedules.linear_betas())
 SHORT = schedules.from_betas(schedules.linear_betas(10))
-every_grid = pytest.mark.parametrize("name", grids.DISCRETE_GRIDS)
+every_grid = pytest.mark.parametrize("name", grids.TABLE_GRIDS)
 
 
 @pytest.fixture
@@ -62,7 +62,16 @@ def test_quadratic_indices_that_are_whole_are_not_lost_to_rounding():
 
 
 @pytest.mark.parametrize(
-    ("name", "start"), [("linspace", 999.0), ("leading", 0.0), ("trailing", 999.0), ("ddim_quadratic", 800.0)]
+    ("name", "start"),
+    [
+        ("linspace", 999.0),
+        ("leading", 0.0),
+        ("trailing", 999.0),
+        ("ddim_quadratic", 800.0),
+        ("dpm_linspace", 999.0),
+        ("dpm_leading", 500.0),
+        ("euler_linspace", 999.0),
+    ],
 )
 def test_one_step_goes_from_the_first_index_to_clean_data(name, start):
     assert grids.DISCRETE_GRIDS[name](TABLE, 1).tolist() == [start, -1.0]
@@ -73,9 +82,15 @@ def test_one_step_goes_from_the_first_index_to_clean_data(name, start):
 def test_a_discrete_grid_is_steps_falling_indices_and_then_clean_data(name, steps):
     grid = grids.DISCRETE_GRIDS[name](TABLE, steps)
     assert (grid.dtype, grid.shape) == (np.float64, (steps + 1,))
-    assert set(grid[:-1]) <= set(range(1000))
+    assert grid[-2] >= 0.0 and grid[0] <= 999.0
     assert np.all(np.diff(grid) < 0.0)
     assert grid[-1] == TABLE.t_zero
+
+
+@pytest.mark.parametrize("steps", [2, 9, 29])
+@pytest.mark.parametrize("name", sorted({*grids.TABLE_GRIDS} - {"euler_linspace"}))
+def test_the_indices_of_a_discrete_grid_are_whole(name, steps):
+    assert set(grids.DISCRETE_GRIDS[name](TABLE, steps)) <= set(range(-1, 1000))
 
 
 @every_grid
@@ -117,15 +132,25 @@ def test_quadratic_steps_of_equal_indices_are_refused():
 
 @pytest.mark.parametrize(
     ("steps_offset", "message"),
-    [(20, "steps_offset=20: with steps=99 give at most 19, the table ends at 999"), (-1, "0 or more")],
+    [(20, "steps_offset=20: with steps=99 give at most {}, the table ends at 999"), (-1, "0 or more")],
 )
-def test_an_offset_beyond_the_table_is_refused(steps_offset, message):
-    with pytest.raises(ValueError, match=message):
-        grids.discrete_leading(TABLE, 99, steps_offset=steps_offset)
+@pytest.mark.parametrize(("grid", "most"), [(grids.discrete_leading, 19), (grids.dpm_leading, 9)])
+def test_an_offset_beyond_the_table_is_refused(grid, most, steps_offset, message):
+    with pytest.raises(ValueError, match=message.format(most)):
+        grid(TABLE, 99, steps_offset=steps_offset)
+
+
+@pytest.mark.parametrize("grid", [grids.dpm_linspace, grids.dpm_leading])
+def test_the_multistep_grids_leave_one_index_out(grid):
+    assert grid(SHORT, 9).tolist() == [*range(9, 0, -1), -1]
+    with pytest.raises(ValueError, match="steps=10: the table has 10 indices, take at most 9 steps"):
+        grid(SHORT, 10)
 
 
 def test_the_table_of_discrete_grids_is_complete_and_read_only():
-    assert list(grids.DISCRETE_GRIDS) == ["linspace", "leading", "trailing", "ddim_quadratic"]
+    of_tables = ["linspace", "leading", "trailing", "ddim_quadratic", "dpm_linspace", "dpm_leading", "euler_linspace"]
+    assert list(grids.TABLE_GRIDS) == of_tables
+    assert list(grids.DISCRETE_GRIDS) == [*of_tables, *grids.FLOW_GRIDS, "beta"]
     with pytest.raises(TypeError):
         grids.DISCRETE_GRIDS["mine"] = grids.discrete_linspace  # type: ignore[index]
 
@@ -138,7 +163,7 @@ def test_a_plan_on_a_discrete_grid_ends_with_clean_data(name, solver):
     assert plan.nfe == 9
 
 
-@pytest.mark.parametrize("name", ["linspace", "leading", "ddim_quadratic"])
+@pytest.mark.parametrize("name", ["linspace", "leading", "ddim_quadratic", "euler_linspace"])
 def test_a_plan_without_denoising_leaves_the_step_to_clean_data_out(name):
     plan = gs.make_plan("ddim", TABLE, 9, grid=name, denoise=False)
     assert plan.times == tuple(grids.DISCRETE_GRIDS[name](TABLE, 10)[:-2])

@@ -257,6 +257,19 @@ def test_sample_takes_a_network_of_the_users(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(Image.open(out))[::2, ::2], images.grid(images.to_pixels(x.numpy()), columns=2))
 
 
+@pytest.mark.parametrize(("schedule", "grid"), [("linear_betas", "dpm_linspace"), ("flow", "flow_euler")])
+def test_grids_of_diffusers_have_names(schedule: str, grid: str, tmp_path: Path) -> None:
+    folder, out = save_unet(tmp_path / "unet"), tmp_path / "s.png"
+    given = ("--network", folder, "--prediction", "flow", "--schedule", schedule, "--nfe", 3, "--batch-size", 1)
+    run("sample", *given, "--solver", "ddim", "--grid", grid, "--count", 1, "--out", out)
+    plan = gs.Plan.from_json(Image.open(out).info["plan"])
+    assert (*plan.times, plan.schedule.t_zero) == tuple(gs.grids.DISCRETE_GRIDS[grid](plan.schedule, 3))
+
+
+def test_a_grid_of_another_schedule_is_refused() -> None:
+    assert "is no flow: take karras or beta" in refused("plan", "--grid", "flow_euler")
+
+
 def test_compare_and_calibrate_take_a_network_of_the_users(tmp_path: Path) -> None:
     folder = save_unet(tmp_path / "unet")
     given = ("--network", folder, "--schedule", "vp_cosine")

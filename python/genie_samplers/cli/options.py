@@ -57,7 +57,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 solver_option = click.option("--solver", default="ipndm", show_default=True, help="A name that `plan --list` prints.")
 nfe_option = click.option("--nfe", type=COUNT, default=10, show_default=True, help="Network evaluations per sample.")
 grid_option = click.option(
-    "--grid", type=click.Choice(list(grids.GRIDS)), help="Time grid; the solver's own by default."
+    "--grid", type=click.Choice([*grids.GRIDS, *grids.DISCRETE_GRIDS]), help="Time grid; the solver's own by default."
 )
 denoise_option = click.option(
     "--denoise/--no-denoise",

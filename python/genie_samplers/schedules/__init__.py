@@ -17,8 +17,11 @@ from .._arguments import shown
 from .alphas_cumprod import AlphasCumprod, from_alphas_cumprod
 from .base import Schedule, check_schedule, option_names
 from .betas import from_betas, linear_betas, scaled_linear_betas, squaredcos_betas
+from .from_diffusers import SchedulerConfig, from_diffusers, read_scheduler
+from .rare_betas import exponential_betas, laplace_betas, sigmoid_betas
 from .rectified_flow import Flow
 from .remembered import Remembered
+from .shift_of_size import flux2_mu, mu_of_length, shift_of_mu
 from .sub_variance_preserving import SubVP
 from .variance_exploding import EDM, VE
 from .variance_preserving import VPCosine, VPLinear
@@ -30,17 +33,26 @@ __all__ = [
     "Flow",
     "Remembered",
     "Schedule",
+    "SchedulerConfig",
     "SubVP",
     "VPCosine",
     "VPLinear",
     "check_schedule",
     "edm",
+    "exponential_betas",
     "flow",
+    "flux2_mu",
     "from_alphas_cumprod",
     "from_betas",
     "from_dict",
+    "from_diffusers",
+    "laplace_betas",
     "linear_betas",
+    "mu_of_length",
+    "read_scheduler",
     "scaled_linear_betas",
+    "shift_of_mu",
+    "sigmoid_betas",
     "squaredcos_betas",
     "sub_vp",
     "ve",
