@@ -94,13 +94,13 @@ def test_another_seed_and_other_ids_draw_their_own_noise(in_place: bool, quick_p
     )
 
 
-def test_a_copy_draws_from_noise_of_its_own() -> None:
+def test_a_copy_is_restarted_in_memory_and_noise_of_its_own() -> None:
     state = PlanState(Program.of(NOISY), x_of(1), noise_of(7, [4, 9]))
     twin = copy.deepcopy(state)
-    twin.restart(x_of(1), seed=8, sample_ids=[0, 1])
+    twin.restart(x_of(2), seed=8, sample_ids=[0, 1])
     expected = finished(PlanState(Program.of(NOISY), x_of(1), noise_of(7, [4, 9])))
     assert_same_bits(finished(state), expected)
-    assert_same_bits(finished(twin), finished(PlanState(Program.of(NOISY), x_of(1), noise_of(8, [0, 1]))))
+    assert_same_bits(finished(twin), finished(PlanState(Program.of(NOISY), x_of(2), noise_of(8, [0, 1]))))
 
 
 # --- a start in the state's own memory

@@ -20,9 +20,10 @@ import genie_ext
 import genie_samplers as gs
 from genie_ext.testing import assert_same_bits
 from genie_samplers import Plan
+from genie_samplers.run.inputs import gather_inputs
 from genie_samplers.run.workspace import KEPT, MOST_BYTES, MOST_WORKSPACES
 
-from .fakes import SHAPE, FakeModel, euler, every_variant, gaussian_model, plan_of, same_label, solver_plan
+from .fakes import SCHEDULE, SHAPE, FakeModel, euler, every_variant, gaussian_model, plan_of, same_label, solver_plan
 
 PLAN = solver_plan("deis_tab2", 4)
 
@@ -129,12 +130,45 @@ def test_other_labels_are_not_those_that_were_kept() -> None:
     assert_same_bits(draw(plan, second, seed=1), elsewhere(lambda: draw(plan, second, seed=1)))
 
 
-def test_another_backend_takes_nothing_from_this_one() -> None:
+def test_another_backend_or_other_checks_take_nothing_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = draw(seed=1)
-    used = kept_states()
     with genie_ext.use_backend("reference"):
         assert_same_bits(draw(seed=1, backend=None), expected)
-    assert kept_states()[0] == used[0]
+    monkeypatch.setenv("GENIE_EXT_CHECK", "0")
+    assert_same_bits(draw(seed=1), expected)
+    assert len(set(kept_states())) == 3
+
+
+def test_another_plan_over_the_same_times_takes_nothing_from_it() -> None:
+    assert PLAN.recipe is not None
+    other = gs.solvers.ddim(SCHEDULE, PLAN.recipe.grid)
+    assert other.times == PLAN.times
+    draw(seed=1)
+    assert_same_bits(draw(other, seed=1), elsewhere(lambda: draw(other, seed=1)))
+
+
+def test_a_network_of_another_dtype_takes_nothing_from_it() -> None:
+    dtypes: list[torch.dtype] = []
+
+    def network(x: Tensor, t: Tensor) -> Tensor:
+        dtypes.append(x.dtype)
+        return 0.5 * x
+
+    _ = [draw(model=FakeModel(network, dtype=dtype)) for dtype in (torch.float16, torch.bfloat16, torch.float16)]
+    rows = len(PLAN.rows)
+    assert dtypes == [torch.float16] * rows + [torch.bfloat16] * rows + [torch.float16] * rows
+
+
+def test_every_chunk_has_noise_in_memory_of_its_own() -> None:
+    inputs = gather_inputs(
+        gs.models.as_model(halve), PLAN, shape=(4, 3), seed=5, cond=None, shared=None, x=None, name="state",
+        sample_ids=None, batch_size=2, device=None, dtype=None,
+    )  # fmt: skip
+    first, second = (inputs.noise(inputs.select(start)) for start in (0, 2))
+    assert (first.seed.tolist(), first.sample_ids.tolist()) == ([5], [0, 1])
+    assert (second.seed.tolist(), second.sample_ids.tolist()) == ([5], [2, 3])
+    tensors = (*first[:2], *second[:2], inputs.seed, inputs.ids)
+    assert len({tensor.untyped_storage().data_ptr() for tensor in tensors}) == len(tensors)
 
 
 def test_inference_mode_and_gradients_share_what_is_kept() -> None:
