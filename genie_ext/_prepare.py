@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cache
 from typing import Any
 
 import torch
 
-from ._dispatch import resolve
+from ._dispatch import requested, resolve
+from ._torch_private import current_dispatch_mode
 from .ops.fused_step import contract as fused_step
 from .ops.fused_step.rows import GeneralRows, PreparedRows, StepRows, check_rows
 from .ops.normal_fill import contract as normal_fill
 from .ops.prepared import GeneralPrepared, Prepared
 
-__all__ = ["prepare", "prepare_rows"]
+__all__ = ["prepare", "prepare_rows", "reuse_key"]
 
 _NATIVE = ("cpu", "cuda")
 
@@ -69,6 +70,18 @@ def prepare_rows(rows: StepRows, *, backend: str | None = None) -> PreparedRows:
         return native.NativeRows(rows, name, fused_step.check, check_each=_check_each())
     prepared = [prepare("fused_step", rows.call(number), backend=name) for number in range(len(rows.layout))]
     return GeneralRows(rows, name, prepared)
+
+
+def reuse_key(device: torch.device, *, backend: str | None = None) -> Hashable:
+    """What prepared rows over the same tensors, layout and table have in common if they are alike: rows prepared under
+    an equal key may run in place of new ones.
+
+    None where their memory may not be used again: on a GPU, where another stream may still read it and a captured
+    graph would write it; inside a TorchDispatchMode, whose tensors are its own.
+    """
+    if device.type != "cpu" or current_dispatch_mode() is not None:
+        return None
+    return requested(backend), _check_each()
 
 
 def _check_each() -> bool:

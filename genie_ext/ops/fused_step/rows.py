@@ -96,6 +96,12 @@ class PreparedRows(ABC):
         TypeError naming the argument.
         """
 
+    @abstractmethod
+    def run_checked(self, number: int, outputs: Sequence[Tensor]) -> None:
+        """The same without draws, for outputs that the caller has looked at, so that nobody does it twice: of x's shape
+        and device, of a float dtype, dense within a sample, aligned and without the negative bit.
+        """
+
 
 class GeneralRows(PreparedRows):
     """Prepared one by one: for every backend."""
@@ -105,6 +111,9 @@ class GeneralRows(PreparedRows):
 
     def __call__(self, number: int, outputs: Sequence[Tensor] = (), draws: Sequence[Tensor] = ()) -> None:
         self._prepared[number](outputs, draws)
+
+    def run_checked(self, number: int, outputs: Sequence[Tensor]) -> None:
+        self(number, outputs)
 
 
 def check_rows(rows: StepRows) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from ..models.outputs import FLOATS
 from ..plan import HistoryEntry
 from .program import Program
 
-__all__ = ["check_beginning", "check_like"]
+__all__ = ["apart", "check_beginning", "check_like"]
 
 
 def check_beginning(
@@ -60,6 +60,18 @@ def check_like(name: str, value: Tensor, x: Tensor, dtype: torch.dtype | None = 
         raise TypeError(f"{name}: dtype {value.dtype}; need {'a float dtype' if dtype is None else dtype}")
     if value.device != x.device:
         raise ValueError(f"{name}: on {value.device}; the state is on {x.device}")
+
+
+def apart(x: Tensor, written: Sequence[Tensor | None]) -> Tensor:
+    """x, or a copy of it where it lies in memory that will be written; all of them contiguous."""
+    try:
+        begin, end = x.data_ptr(), x.data_ptr() + x.nbytes
+    except RuntimeError:  # no memory, which the op refuses by name
+        return x
+    for target in written:
+        if target is not None and begin < target.data_ptr() + target.nbytes and target.data_ptr() < end:
+            return x.clone()
+    return x
 
 
 def _needs_aux(program: Program, first_row: int) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from genie_ext import times_written
@@ -15,7 +16,7 @@ from ..models.contract import Model
 from ..plan import Call, Plan
 from .state import PlanState
 
-__all__ = ["Answer", "ask", "row_labels", "run_rows"]
+__all__ = ["Answer", "ask", "checked_labels", "row_labels", "run_rows", "uploaded_labels"]
 
 Answer = Callable[[Call, PlanState], Any]
 """What the network returns for the next row of a state."""
@@ -66,6 +67,11 @@ def row_labels(model: Model, plan: Plan, size: int, device: torch.device) -> Seq
 
     ValueError where the model gives another number of them, or one that is not finite.
     """
+    return uploaded_labels(checked_labels(model, plan), size, device)
+
+
+def checked_labels(model: Model, plan: Plan) -> NDArray[np.float32]:
+    """What the model is given as t in each row, [rows] or [rows, m]; 0 where it is not asked and has none."""
     labels = np.asarray(model.labels(plan), dtype=np.float64)
     if labels.ndim not in (1, 2) or len(labels) != len(plan.times):
         raise ValueError(
@@ -76,7 +82,12 @@ def row_labels(model: Model, plan: Plan, size: int, device: torch.device) -> Seq
     if not finite.all():
         _check_labels(labels, plan)
         labels = np.where(finite, labels, 0.0)
-    repeated = np.repeat(labels.astype(np.float32)[:, None], size, axis=1)
+    return labels.astype(np.float32)
+
+
+def uploaded_labels(labels: NDArray[np.float32], size: int, device: torch.device) -> Sequence[Tensor]:
+    """Each label once per sample: views of one tensor, [size] or [size, m]."""
+    repeated = np.repeat(labels[:, None], size, axis=1)
     with torch.inference_mode(False):  # an inference tensor does not notice that a network wrote into it
         return torch.from_numpy(repeated).to(device).unbind(0)
 

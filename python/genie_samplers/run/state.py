@@ -12,6 +12,7 @@ from torch import Tensor
 from genie_ext import (
     FusedStepCall,
     Noise,
+    Prepared,
     PreparedRows,
     StepRows,
     fused_step,
@@ -22,7 +23,8 @@ from genie_ext import (
 
 from ..models.outputs import OutputReader
 from ..plan import Call, HistoryEntry, RowLayout
-from .beginning import check_beginning, check_like
+from .beginning import apart, check_beginning, check_like
+from .noise import checked_ids, signed_seed
 from .program import Program
 from .start import AS_GIVEN, Start
 
@@ -71,7 +73,8 @@ class PlanState:
         self.program, self.noise, self.in_place = program, noise, in_place
         self._first_row, self._start = first_row, start
         self._start_row = _start_row(program, start, first_row)
-        self._reader = reader or OutputReader()
+        self.reader = reader or OutputReader()
+        self._beginning: Prepared | None = None
         self._rows: PreparedRows | None = None
         self._slots: list[Tensor | None] = [None] * program.plan.slots
         self.nonfinite: Tensor | None = None
@@ -81,17 +84,36 @@ class PlanState:
         self._restart(x, aux, values)
 
     def restart(
-        self, x: Tensor, *, aux: Tensor | None = None, values: Mapping[HistoryEntry, Tensor] | None = None
+        self,
+        x: Tensor,
+        *,
+        seed: int | None = None,
+        sample_ids: Sequence[int] | None = None,
+        aux: Tensor | None = None,
+        values: Mapping[HistoryEntry, Tensor] | None = None,
     ) -> None:
         """From the first row again, in the same memory, with what the constructor is given.
 
-        Nothing is uploaded, so a CUDA graph may hold it, and the rows after it.
+        seed, sample_ids: other ones, written into the tensors of the state's noise. Without them nothing is uploaded:
+        a CUDA graph may hold it, and the rows after it.
         """
         values = values or {}
         check_beginning(self.program, x, self.noise, self._first_row, aux, values)
         if x.shape != self.x.shape:
             raise ValueError(f"x: shape {tuple(x.shape)}; this state has {tuple(self.x.shape)}, make a new one")
+        if seed is not None or sample_ids is not None:
+            self._draw_from(seed, sample_ids)
+        if x is not self.x:
+            x = apart(x.contiguous(), (self.x, self.x_in, self.nonfinite))
         self._restart(x, aux, values)
+
+    def _draw_from(self, seed: int | None, sample_ids: Sequence[int] | None) -> None:
+        if self.noise is None:
+            raise ValueError("seed, sample_ids: the state has no noise; give it noise= when it is made")
+        if seed is not None:
+            self.noise.seed.fill_(signed_seed(seed))
+        if sample_ids is not None:
+            self.noise.sample_ids.copy_(torch.tensor(checked_ids(sample_ids, len(self.x)), dtype=torch.int64))
 
     def _restart(self, x: Tensor, aux: Tensor | None, values: Mapping[HistoryEntry, Tensor]) -> None:
         self.row = self._first_row
@@ -126,7 +148,7 @@ class PlanState:
         if self.row == len(self.program.plan.rows):
             raise ValueError(f"PlanState: all {self.row} rows have run; make a new one, or restart it")
         call = self.program.plan.calls[self.row]
-        return self._reader.read(call.read(outputs), call.names, self.row, self.x, self.x_in)
+        return self.reader.read(call.read(outputs), call.names, self.row, self.x, self.x_in)
 
     def predicted_x0(self, outputs: Tensor | Sequence[Tensor]) -> Tensor:
         """The clean data that the next row's outputs predict, [b, ...] in the compute dtype."""
@@ -149,7 +171,10 @@ class PlanState:
                 raise ValueError(f"model: outputs or draws of row {self.row}: {_GRADIENTS}")
             if self._rows is None:
                 self._rows = self._prepare()
-            self._rows(self.row, read, draws)
+            if draws:
+                self._rows(self.row, read, draws)
+            else:
+                self._rows.run_checked(self.row, read)
         else:
             self._step(layout, read, draws)
         self.row += 1
@@ -187,6 +212,12 @@ class PlanState:
         """Whether the next row starts a step of the solver, or none is left: only then the state may be replaced."""
         return self.row == len(self.program.plan.rows) or not self.program.layout[self.row].reads_aux
 
+    @property
+    def nbytes(self) -> int:
+        """Of the memory that its rows write."""
+        own = (self.x, self.x_in, self.aux, self.nonfinite, *self._slots)
+        return sum(tensor.nbytes for tensor in own if tensor is not None)
+
     def value(self, entry: HistoryEntry) -> Tensor:
         """A converted output that some row to come still reads, [b, ...] in the compute dtype."""
         reads = (entry in row.history for row in self.program.plan.rows[self.row :])
@@ -201,11 +232,14 @@ class PlanState:
     def __deepcopy__(self, memo: dict[int, Any]) -> PlanState:
         twin: PlanState = object.__new__(type(self))
         vars(twin).update(vars(self))
-        twin._rows = None
+        twin._rows = twin._beginning = None
         with torch.inference_mode(False):  # as in _allocate
             for name in ("x", "x_in", "aux", "nonfinite"):
                 value = getattr(self, name)
                 setattr(twin, name, None if value is None else value.clone())
+            if self.noise is not None:  # restart writes into it
+                seed, sample_ids = (tensor.clone() for tensor in self.noise[:2])
+                twin.noise = Noise(seed, sample_ids, self.noise.stream)
             twin._slots = [None if slot is None else slot.clone() for slot in self._slots]
         return twin
 
@@ -236,11 +270,20 @@ class PlanState:
             self.x, self.x_in = began.out, began.x_in
             return
         self.nonfinite.zero_()
+        if self._beginning is None:
+            self._beginning = self._prepare_beginning(self.nonfinite[0])
+        self._beginning(x=x.contiguous())
+
+    def _prepare_beginning(self, nonfinite: Tensor) -> Prepared:
+        """The start row from a state in the place of x."""
+        start = self._start
+        source = self.noise._replace(stream=start.stream) if start.noise and self.noise is not None else None
         call = FusedStepCall(
-            x=x.contiguous(), outputs=(), history=(), row=self._start_row, converted=0, aux=None, draws=draws,
-            noise=source, out=self.x, aux_out=None, stored=(), x_in=self.x_in, nonfinite=self.nonfinite[0],
+            x=self.x, outputs=(), history=(), row=self._start_row, converted=0, aux=None,
+            draws=() if source is None else (0,), noise=source, out=self.x, aux_out=None, stored=(), x_in=self.x_in,
+            nonfinite=nonfinite,
         )  # fmt: skip
-        prepare("fused_step", call, backend=program.backend)()
+        return prepare("fused_step", call, backend=self.program.backend)
 
     def _keep(self, entry: HistoryEntry, value: Tensor) -> None:
         slot = self.program.layout[entry.row].store[entry.h]
