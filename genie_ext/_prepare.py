@@ -36,6 +36,7 @@ def prepare(
     Raises ValueError or TypeError naming the argument.
     """
     check, device = _of_op(op, call)
+    call = call.copy()  # a caller may fill in the same call for the next one; its memory would be gone
     name, run = resolve(op, device, backend)
     check_each = _check_each()
     if name in _NATIVE:

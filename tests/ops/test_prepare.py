@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -155,6 +155,42 @@ def test_tensors_that_the_caller_forgets_are_kept(any_backend, checks):
     [torch.full((FULL.batch, FULL.length), float("nan")) for _ in range(50)]  # takes memory that was freed
     prepared(**slots_of(FULL))
     assert_all_same(written, expected_of(FULL))
+
+
+def test_a_call_may_be_changed_once_it_is_prepared(any_backend, checks):
+    call, written = call_of(FULL)
+    prepared = prepare("fused_step", call, backend=any_backend)
+    other, _ = call_of(FULL)
+    call.x, call.aux, call.row, call.out = other.out, other.out, other.row + 1.0, other.out
+    cast(list, call.history)[:] = [other.out] * 3
+    cast(list, call.stored).clear()
+    prepared(**slots_of(FULL))
+    assert_all_same(written, expected_of(FULL))
+
+
+def test_tensors_that_a_changed_call_forgets_are_kept(any_backend, checks):
+    row = torch.tensor([0.0, 1.0, 1.0])
+    call = FusedStepCall(
+        x=torch.ones(2, 1000), outputs=(), history=[torch.ones(2, 1000)], row=row, converted=0, aux=None, draws=(),
+        noise=None, out=torch.empty(2, 1000), aux_out=None, stored=(), x_in=None, nonfinite=None,
+    )  # fmt: skip
+    out = call.out
+    prepared = prepare("fused_step", call, backend=any_backend)
+    call.x = out
+    cast(list, call.history).clear()
+    gc.collect()
+    [torch.full((2, 1000), float("nan")) for _ in range(50)]  # takes memory that was freed
+    prepared()
+    assert_same_bits(out, torch.ones(2, 1000))
+
+
+def test_a_fill_may_be_changed_once_it_is_prepared(any_backend, checks):
+    noise, out = Noise(torch.tensor([9]), torch.arange(3)), poisoned_empty(3, 50)
+    call = NormalFillCall(out, noise, 5)
+    prepared = prepare("normal_fill", call, backend=any_backend)
+    call.out, call.draw = torch.empty(3, 50), 6
+    prepared()
+    assert_same_bits(out, normal_fill(torch.empty(3, 50), noise=noise, draw=5, backend="reference"))
 
 
 OTHER = {

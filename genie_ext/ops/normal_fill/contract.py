@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -21,6 +21,10 @@ class NormalFillCall:
     out: Tensor
     noise: Noise
     draw: int
+
+    def copy(self) -> NormalFillCall:
+        """The same tensors, whatever becomes of this call."""
+        return replace(self)
 
     def filled(self, outputs: Sequence[Tensor], draws: Sequence[Tensor], x: Tensor | None) -> NormalFillCall:
         """The call itself: nothing is read but its noise, so it has no slots."""
