@@ -80,6 +80,8 @@ BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "negative seed": ({"seed": -1}, "seed=-1; need 64 bits, 0..2^64-1"),
     "unknown device": ({"device": "gpu"}, "device='gpu': "),
+    "device without a name": ({"device": ""}, "device='': "),
+    "number for a device": ({"device": 1.5}, "device=1.5: "),
     "device without values": ({"device": "meta"}, "device='meta': meta tensors hold no values"),
     "cond named x": ({"cond": {"x": 1}}, "cond: ['x'] are the model's own arguments"),
     "cond of one chunk": (
@@ -137,6 +139,12 @@ BAD_TYPES: dict[str, tuple[dict[str, Any], str]] = {
     "seed boolean": ({"seed": False}, "seed=False: give an integer"),
     "id float": ({"sample_ids": [0, 1.5, 2]}, "sample_ids=1.5: give an integer"),
     "id boolean": ({"sample_ids": [0, True, 2]}, "sample_ids=True: give an integer"),
+    "id float tensor": ({"sample_ids": torch.arange(3.0)}, "sample_ids=tensor(0.): give an integer"),
+    "id boolean tensor": ({"sample_ids": torch.ones(3, dtype=torch.bool)}, "sample_ids=tensor(True): give an integer"),
+    "ids in columns": ({"sample_ids": np.arange(6).reshape(3, 2)}, "sample_ids=array([0, 1]): give an integer"),
+    "seed float tensor": ({"seed": torch.tensor(1.0)}, "seed=tensor(1.): give an integer"),
+    "seeds": ({"seed": np.arange(2)}, "seed=array([0, 1]): give an integer"),
+    "number for a shape beside a state": ({"shape": 4, "state": torch.ones(3, 4)}, "shape=4; need (B, ...)"),
     "id text": ({"sample_ids": ["0", "1", "2"]}, "sample_ids='0': give an integer"),
     "model not callable": (
         {"model": "unet"},

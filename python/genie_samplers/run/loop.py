@@ -28,11 +28,11 @@ def run_rows(
     *,
     until: int | None = None,
 ) -> PlanState:
-    """Run every row that is left, or those before row ``until``; returns ``state``.
+    """Run every row that is left, or those of them before row ``until``; returns ``state``.
 
     answer: called before each row that asks a network. after: called after every row, with what the network returned.
     """
-    while (call := state.call) is not None and call.row != until:
+    while (call := state.call) is not None and (until is None or call.row < until):
         outputs = answer(call, state) if call.calls else ()
         state.advance(outputs)
         if after is not None:

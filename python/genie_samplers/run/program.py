@@ -42,6 +42,8 @@ class Program:
         backend: str | None = None,
     ) -> Program:
         """Upload the plan's table. model_dtype: the state's by default. TypeError for a dtype that is no float's."""
+        if not isinstance(plan, Plan):
+            raise TypeError(f"plan: {type(plan).__name__}; pass a Plan, from make_plan or a solver function")
         if dtype not in FLOATS or model_dtype not in (None, *FLOATS):
             raise TypeError(f"dtype={dtype}, model_dtype={model_dtype}; choose {', '.join(map(str, FLOATS))}")
         double = dtype == torch.float64
@@ -98,7 +100,7 @@ class Program:
         p, *q, bound, scale = first.reshape(*first.shape, *(1,) * (x.ndim - 1)).unbind(1)
         mixed = p * x
         for weight, output in zip(q, outputs, strict=False):
-            mixed = mixed + weight * output
+            mixed = mixed + weight * output.to(self.compute_dtype)
         y = scale * mixed.clamp(-bound, bound)
         if plan.quantity == "x0":
             return y
