@@ -74,6 +74,10 @@ BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
         {"model": FakeModel(label=lambda times: times[:-1])},
         "model.labels: gave shape (2,) for 3 rows; need one label per row",
     ),
+    "label beyond float32": (
+        {"model": FakeModel(label=lambda times: 1e39 * times)},
+        "plan: row 0 calls the network at time 1.0, where its label is inf",
+    ),
     "no label and no recipe": (
         {"plan": plan_of(euler(1.0))},
         "plan: has no recipe that says its schedule; make it with make_plan",
@@ -145,6 +149,9 @@ BAD_TYPES: dict[str, tuple[dict[str, Any], str]] = {
     "seed float tensor": ({"seed": torch.tensor(1.0)}, "seed=tensor(1.): give an integer"),
     "seeds": ({"seed": np.arange(2)}, "seed=array([0, 1]): give an integer"),
     "number for a shape beside a state": ({"shape": 4, "state": torch.ones(3, 4)}, "shape=4; need (B, ...)"),
+    "labels of text": ({"model": FakeModel(label=lambda times: ["a"] * 3)}, "model.labels has dtype <U1: give real"),
+    "labels complex": ({"model": FakeModel(label=lambda times: 1j * times)}, "model.labels has dtype complex128: give"),
+    "no labels": ({"model": FakeModel(label=lambda times: None)}, "model.labels has dtype object: give real numbers"),
     "id text": ({"sample_ids": ["0", "1", "2"]}, "sample_ids='0': give an integer"),
     "model not callable": (
         {"model": "unet"},

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from genie_ext import times_written
 
+from .._arguments import reals
 from ..models.contract import Model
 from ..plan import Call, Plan
 from .state import PlanState
@@ -66,17 +67,19 @@ def row_labels(model: Model, plan: Plan, size: int, device: torch.device) -> Seq
 
     ValueError where the model gives another number of them, or one that is not finite.
     """
-    labels = np.asarray(model.labels(plan), dtype=np.float64)
+    labels = reals(model.labels(plan), "model.labels")
     if labels.ndim not in (1, 2) or len(labels) != len(plan.times):
         raise ValueError(
             f"model.labels: gave shape {labels.shape} for {len(plan.times)} rows; need one label per row, [rows] or "
             "[rows, m]"
         )
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+        labels = labels.astype(np.float32)
     finite = np.isfinite(labels)
     if not finite.all():
         _check_labels(labels, plan)
-        labels = np.where(finite, labels, 0.0)
-    repeated = np.repeat(labels.astype(np.float32)[:, None], size, axis=1)
+        labels = np.where(finite, labels, np.float32(0.0))
+    repeated = np.repeat(labels[:, None], size, axis=1)
     with torch.inference_mode(False):  # an inference tensor does not notice that a network wrote into it
         return torch.from_numpy(repeated).to(device).unbind(0)
 

@@ -89,7 +89,8 @@ class Program:
         return [row[..., : at.columns] for row, at in zip(self.table.unbind(0), self.layout, strict=True)]
 
     def predicted_x0(self, row: int, x: Tensor, outputs: Sequence[Tensor]) -> Tensor:
-        """The row's first converted output as a prediction of the clean data, in the compute dtype.
+        """The row's first converted output as a prediction of the clean data, in the compute dtype or, where the
+        outputs are in float64, in that.
 
         x: the state before the row; outputs: the network's there. ValueError for a row that asks no network.
         """
@@ -100,7 +101,7 @@ class Program:
         p, *q, bound, scale = first.reshape(*first.shape, *(1,) * (x.ndim - 1)).unbind(1)
         mixed = p * x
         for weight, output in zip(q, outputs, strict=False):
-            mixed = mixed + weight * output.to(self.compute_dtype)
+            mixed = mixed + weight * output
         y = scale * mixed.clamp(-bound, bound)
         if plan.quantity == "x0":
             return y

@@ -137,7 +137,7 @@ class PlanState:
         return self._reader.read(call.read(outputs), call.names, self.row, self.x, self.x_in)
 
     def predicted_x0(self, outputs: Tensor | Sequence[Tensor]) -> Tensor:
-        """The clean data that the next row's outputs predict, [b, ...] in the compute dtype."""
+        """The clean data that the next row's outputs predict, [b, ...] in the compute dtype, or float64 as they are."""
         return self.program.predicted_x0(self.row, self.x, self.read(outputs))
 
     # --- what happens to the state
