@@ -193,6 +193,46 @@ def test_a_fill_may_be_changed_once_it_is_prepared(any_backend, checks):
     assert_same_bits(out, normal_fill(torch.empty(3, 50), noise=noise, draw=5, backend="reference"))
 
 
+WRONG_PARTS: dict[str, tuple[dict[str, Any], str]] = {
+    "x": ({"x": None}, "x: None of type NoneType; pass a torch.Tensor"),
+    "output": ({"outputs": [SLOT, None, SLOT]}, r"outputs\[1\]: None of type NoneType; pass a torch.Tensor"),
+    "history": ({"history": [None] * 3}, r"history\[0\]: None of type NoneType; pass a torch.Tensor"),
+    "no history": ({"history": None}, "history: None of type NoneType; pass a list or tuple"),
+    "row": ({"row": None}, "row: None of type NoneType; pass a torch.Tensor"),
+    "converted": ({"converted": "2"}, "converted: '2' of type str; pass an integer"),
+    "aux": ({"aux": 3}, "aux: 3 of type int; pass a torch.Tensor or None"),
+    "draw": ({"draws": [3, None]}, r"draws\[1\]: None of type NoneType; pass an integer"),
+    "fractional draw": ({"draws": [1.5, SLOT]}, r"draws\[0\]: 1.5 of type float; pass an integer"),
+    "noise": ({"noise": (1, 2, 3)}, "noise: a tuple; pass genie_ext.Noise"),
+    "out": ({"out": None}, "out: None of type NoneType; pass a torch.Tensor"),
+    "aux_out": ({"aux_out": True}, "aux_out: True of type bool; pass a torch.Tensor or None"),
+    "stored": ({"stored": [None, 3]}, r"store\[1\]: 3 of type int; pass a torch.Tensor or None"),
+    "x_in": ({"x_in": F32}, "x_in: torch.float32 of type dtype; pass a torch.Tensor or None"),
+    "nonfinite": ({"nonfinite": 1}, "nonfinite: 1 of type int; pass a torch.Tensor or None"),
+}
+
+
+@pytest.mark.parametrize(("changed", "message"), WRONG_PARTS.values(), ids=WRONG_PARTS)
+def test_a_part_of_another_type_is_refused(any_backend, checks, changed, message):
+    call, _ = call_of(FULL, **changed)
+    with pytest.raises(TypeError, match=message):
+        prepare("fused_step", call, backend=any_backend)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"out": None}, "out: None of type"),
+        ({"noise": None}, "noise: a NoneType"),
+        ({"draw": 0.5}, "draw: 0.5 of type"),
+    ],
+)
+def test_a_part_of_a_fill_of_another_type_is_refused(any_backend, checks, changed, message):
+    call = NormalFillCall(torch.empty(3, 50), Noise(torch.tensor([9]), torch.arange(3)), 5)
+    with pytest.raises(TypeError, match=message):
+        prepare("normal_fill", replace(call, **changed), backend=any_backend)
+
+
 OTHER = {
     "outputs[0]": ("outputs", 0),
     "draws[1]": ("draws", 0),

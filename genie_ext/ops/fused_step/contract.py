@@ -95,13 +95,6 @@ class FusedStepCall:
             aux_out=self.aux_out is not None,
         )
 
-    def copy(self) -> FusedStepCall:
-        """The same tensors, whatever becomes of this call and its lists."""
-        return replace(
-            self, outputs=tuple(self.outputs), history=tuple(self.history), draws=tuple(self.draws),
-            stored=tuple(self.stored),
-        )  # fmt: skip
-
     def filled(self, outputs: Sequence[Tensor], draws: Sequence[Tensor], x: Tensor | None) -> FusedStepCall:
         """The call with these tensors in its slots, in order, and with this x if there is one."""
         output_slots, draw_slots = slots_in(self.outputs), slots_in(self.draws)
