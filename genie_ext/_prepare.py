@@ -12,8 +12,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import torch
-
 from ._dispatch import resolve
 from .ops.fused_step import contract as fused_step
 from .ops.fused_step.arguments import own
