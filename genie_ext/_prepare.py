@@ -17,6 +17,7 @@ import torch
 from ._dispatch import requested, resolve
 from ._torch_private import current_dispatch_mode
 from .ops.fused_step import contract as fused_step
+from .ops.fused_step.arguments import own
 from .ops.fused_step.rows import GeneralRows, PreparedRows, StepRows, check_rows
 from .ops.normal_fill import contract as normal_fill
 from .ops.prepared import GeneralPrepared, Prepared
@@ -36,7 +37,8 @@ def prepare(
     With GENIE_EXT_CHECK=1 in the environment every run checks the whole call, overlaps of what is in its slots too.
     Raises ValueError or TypeError naming the argument.
     """
-    check, device = _of_op(op, call)
+    call, check = _of_op(op, call)
+    device = call.x.device if isinstance(call, fused_step.FusedStepCall) else call.out.device
     name, run = resolve(op, device, backend)
     check_each = _check_each()
     if name in _NATIVE:
@@ -45,12 +47,12 @@ def prepare(
     return GeneralPrepared(op, name, call, run, check if check_each else None)
 
 
-def _of_op(op: str, call: object) -> tuple[Callable[[Any], None], torch.device]:
-    """The op's check, and where its call runs."""
+def _of_op(op: str, call: object) -> tuple[Any, Callable[[Any], None]]:
+    """A call of our own, for the caller may fill in the same one for the next; and the op's check."""
     if op == "fused_step" and isinstance(call, fused_step.FusedStepCall):
-        return fused_step.check, call.x.device
+        return own(call), fused_step.check
     if op == "normal_fill" and isinstance(call, normal_fill.NormalFillCall):
-        return normal_fill.check, call.out.device
+        return normal_fill.own(call), normal_fill.check
     raise TypeError(
         f"prepare: op {op!r} with a {type(call).__name__}; give 'fused_step' a FusedStepCall, or 'normal_fill' a "
         "NormalFillCall"

@@ -176,11 +176,26 @@ def changed_layout(**fields: Any) -> Any:
     return packed((replace(LAYOUT[0], **fields), *LAYOUT[1:]))
 
 
+def drawing(number: int) -> Any:
+    """The layout with this draw in the last row."""
+    return packed((*LAYOUT[:-1], replace(LAYOUT[-1], draws=(number,))))
+
+
+NOISE = Noise(torch.tensor([7]), torch.arange(3))
 BAD_ROWS = {
     "a slot that is not there": (
         {"layout": changed_layout(store=(4,))},
         "layout: row 0 names a slot beyond the 4 given",
     ),
+    "a slot counted from the end": (
+        {"layout": changed_layout(history=(-1,))},
+        r"layout: row 0 reads the slots \[-1\]; give numbers from 0 on",
+    ),
+    "a slot without a tensor": ({"slots": [None] * 4}, r"slots\[0\]: None of type NoneType; pass a torch.Tensor"),
+    "slots that are none": ({"slots": None}, "slots: None of type NoneType; pass a list or tuple"),
+    "no state": ({"x": None}, "x: None of type NoneType; pass a torch.Tensor"),
+    "noise of another type": ({"noise": (1, 2, 3)}, "noise: a tuple; pass genie_ext.Noise"),
+    "a draw that is not there": ({"layout": drawing(-1), "noise": NOISE}, r"draws\[0\]: -1; need an integer in 0"),
     "no second state": ({"aux": None}, "layout: row 0 has a second state; pass aux"),
     "a layout of other columns": (
         {"layout": packed(LAYOUT)[:, :5].copy()},
@@ -227,6 +242,17 @@ BAD_OUTPUTS = {
     "no tensor": ([torch.zeros(SHAPE), 3.0], r"outputs\[1\]: 3.0 of type float"),
     "no memory": ([torch.zeros(SHAPE), without_memory()], r"outputs\[1\]"),
 }
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("number", [-1, 4])
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_a_row_that_is_not_there_is_refused(number: int, backend: str) -> None:
+    rows = Case().rows("cpu")
+    before = rows.x.clone()
+    with pytest.raises(ValueError, match=f"number: {number}; there are 4 rows, so it is 0..3"):
+        prepare_rows(rows, backend=backend)(number, [torch.zeros(SHAPE)] * 2)
+    assert_same_bits(rows.x, before)
 
 
 @pytest.mark.usefixtures("unchecked")

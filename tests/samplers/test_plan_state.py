@@ -393,6 +393,7 @@ WRONG: dict[str, tuple[Any, Any, type[Exception], str]] = {
     "draw dtype": (X, [Z.int()], TypeError, "draws: in row 1: dtype torch.int32; need a float dtype"),
     "draw device": (X, [Z.to("meta")], ValueError, "draws: in row 1: on meta; the state is on cpu"),
     "draw type": (X, [2.0], TypeError, "draws: in row 1: float; pass a tensor"),
+    "no list of draws": (X, Z, TypeError, r"draws: a tensor \(.*\) in row 1; pass a list of tensors"),
 }
 
 
@@ -438,6 +439,8 @@ def test_a_state_inside_a_step_cannot_be_replaced() -> None:
 
 HEUN = Program.of(VARIANTS["edm_heun"])
 BEGINNINGS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "no program": ({"program": VARIANTS["edm_heun"]}, TypeError, r"program: Plan; pass Program.of\(plan\)"),
+    "no noise": ({"noise": (7, [0, 1])}, TypeError, r"noise: tuple; pass genie_ext.Noise\(seed, sample_ids\)"),
     "no tensor": ({"x": [[1.0]]}, TypeError, "x: list; pass the state at the plan's first time"),
     "flat": ({"x": torch.ones(3)}, ValueError, r"x: shape \(3,\); need \[b, ...\]"),
     "dtype": ({"x": torch.ones(2, 3).double()}, ValueError, "x: torch.float64 on cpu; the program runs in"),
@@ -469,6 +472,28 @@ def test_the_rows_run_until_one_is_reached() -> None:
     run_rows(state, lambda call, state: outputs_of(state), lambda call, outputs: after.append(call.row), until=3)
     assert after == [0, 1, 2]
     assert state.call is not None and state.call.row == 3
+
+
+@pytest.mark.parametrize("until", [0, 2, 3])
+def test_a_row_that_was_reached_already_ends_nothing_more(until: int) -> None:
+    state = begun(solver_plan("ddim", 4))
+    run_rows(state, lambda call, state: outputs_of(state), until=3)
+    assert run_rows(state, lambda call, state: outputs_of(state), until=until).row == 3
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [(torch.float16, torch.float32), (torch.float32, torch.float32), (torch.float64, torch.float64)],
+)
+def test_predicted_x0_is_as_precise_as_the_outputs(dtype: torch.dtype, expected: torch.dtype) -> None:
+    state = PlanState(Program.of(VARIANTS["dpmpp_2m"]), X)
+    assert state.predicted_x0(network(X).to(dtype)).dtype == expected
+
+
+def test_after_the_last_row_nothing_is_read() -> None:
+    state = begun(VARIANTS["deis_tab2"])
+    finished(state)
+    assert state.history == []
 
 
 def test_labels_are_one_per_row() -> None:

@@ -26,6 +26,10 @@ def check_beginning(
     values: Mapping[HistoryEntry, Tensor],
 ) -> None:
     """ValueError or TypeError naming the argument of ``PlanState`` that does not fit the program."""
+    if not isinstance(program, Program):
+        raise TypeError(f"program: {type(program).__name__}; pass Program.of(plan)")
+    if noise is not None and not isinstance(noise, Noise):
+        raise TypeError(f"noise: {type(noise).__name__}; pass genie_ext.Noise(seed, sample_ids), or None")
     if not isinstance(x, Tensor):
         raise TypeError(f"x: {type(x).__name__}; pass the state at the plan's first time, a tensor [b, ...]")
     if x.ndim < 2 or len(x) < 1:

@@ -147,6 +147,8 @@ def _refuse_gradients(name: str, x: Tensor | None) -> None:
 
 
 def _resolve_shape(plan: Plan, shape: Sequence[int] | None, x: Tensor | None, name: str) -> tuple[int, ...]:
+    if shape is not None and not isinstance(shape, Sequence):
+        raise TypeError(f"shape={shape!r}; need (B, ...)")
     if x is None and plan.rising:
         raise ValueError("state: missing; this plan encodes (its times rise), so pass state= to start from")
     if x is not None:
@@ -159,8 +161,6 @@ def _resolve_shape(plan: Plan, shape: Sequence[int] | None, x: Tensor | None, na
         shape = x.shape
     if shape is None:
         raise ValueError("shape: missing; pass shape=(B, ...), or state= to start from")
-    if not isinstance(shape, Sequence):
-        raise TypeError(f"shape={shape!r}; need (B, ...)")
     sizes = tuple(integer(n, "shape") for n in shape)
     if len(sizes) < 2 or min(sizes) < 1:
         raise ValueError(f"shape={sizes}; need (B, ...) with B >= 1 and every size a positive integer")
@@ -177,11 +177,11 @@ def _resolve_dtype(dtype: torch.dtype | None, x: Tensor | None) -> torch.dtype:
 
 
 def _resolve_device(model: Model, x: Tensor | None, device: torch.device | str | None) -> torch.device:
-    wanted = device or model.device or ("cpu" if x is None else x.device)
+    wanted = next((d for d in (device, model.device, None if x is None else x.device) if d is not None), "cpu")
     try:
         chosen = torch.device(wanted)
-    except RuntimeError as error:
-        raise ValueError(f"device={wanted!r}: {error}; use 'cpu', 'cuda' or 'cuda:0'") from error
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device={wanted!r}: {str(error).splitlines()[0]}; use 'cpu', 'cuda' or 'cuda:0'") from error
     if chosen.type == "meta":
         raise ValueError(f"device={wanted!r}: meta tensors hold no values; use 'cpu' or 'cuda'")
     if chosen.type == "cuda" and not torch.cuda.is_available():

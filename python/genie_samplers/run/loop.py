@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genie_ext import times_written
 
+from .._arguments import reals
 from ..models.contract import Model
 from ..plan import Call, Plan
 from .state import PlanState
@@ -29,11 +30,11 @@ def run_rows(
     *,
     until: int | None = None,
 ) -> PlanState:
-    """Run every row that is left, or those before row ``until``; returns ``state``.
+    """Run every row that is left, or those of them before row ``until``; returns ``state``.
 
     answer: called before each row that asks a network. after: called after every row, with what the network returned.
     """
-    while (call := state.call) is not None and call.row != until:
+    while (call := state.call) is not None and (until is None or call.row < until):
         outputs = answer(call, state) if call.calls else ()
         state.advance(outputs)
         if after is not None:
@@ -72,17 +73,19 @@ def row_labels(model: Model, plan: Plan, size: int, device: torch.device) -> Seq
 
 def checked_labels(model: Model, plan: Plan) -> NDArray[np.float32]:
     """What the model is given as t in each row, [rows] or [rows, m]; 0 where it is not asked and has none."""
-    labels = np.asarray(model.labels(plan), dtype=np.float64)
+    labels = reals(model.labels(plan), "model.labels")
     if labels.ndim not in (1, 2) or len(labels) != len(plan.times):
         raise ValueError(
             f"model.labels: gave shape {labels.shape} for {len(plan.times)} rows; need one label per row, [rows] or "
             "[rows, m]"
         )
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+        labels = labels.astype(np.float32)
     finite = np.isfinite(labels)
     if not finite.all():
         _check_labels(labels, plan)
-        labels = np.where(finite, labels, 0.0)
-    return labels.astype(np.float32)
+        labels = np.where(finite, labels, np.float32(0.0))
+    return labels
 
 
 def uploaded_labels(labels: NDArray[np.float32], size: int, device: torch.device) -> Sequence[Tensor]:

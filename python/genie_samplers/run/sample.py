@@ -224,12 +224,14 @@ class _Run:
 
     def _raise_if_nonfinite(self, state: PlanState, first: int) -> None:
         """The only wait for the device in a chunk: one look at what start and rows found, [1 + rows, b]."""
-        flags = state.nonfinite
+        ids = self.inputs.all_ids
+        chunk = ids[first : first + self.inputs.batch_size]
+        # nobody sees what pads the last chunk, and on_row cannot replace it
+        flags = None if state.nonfinite is None else state.nonfinite[:, : len(chunk)]
         if flags is None or not flags.any():
             return
         entry = int(flags.any(dim=1).nonzero()[0])
-        ids = self.inputs.all_ids
-        bad = [i for i, flag in zip(ids[first:], flags[entry].tolist(), strict=False) if flag]
+        bad = [i for i, flag in zip(chunk, flags[entry].tolist(), strict=True) if flag]
         shown = f"{bad[:8]}{' ...' if len(bad) > 8 else ''}"
         row = entry - 1 if entry else None
         message = f"state or image: holds inf or NaN for sample ids {shown}; pass finite starting states"

@@ -18,6 +18,7 @@ from genie_ext import (
     fused_step,
     prepare,
     prepare_rows,
+    times_written,
     wants_gradients,
 )
 
@@ -79,6 +80,7 @@ class PlanState:
         self._slots: list[Tensor | None] = [None] * program.plan.slots
         self.nonfinite: Tensor | None = None
         self.aux: Tensor | None = None
+        self._as_left: tuple[Tensor, int] | None = None  # x and how often it was written; None while a row runs
         if in_place:
             self._allocate(x)
         self._restart(x, aux, values)
@@ -101,11 +103,15 @@ class PlanState:
         check_beginning(self.program, x, self.noise, self._first_row, aux, values)
         if x.shape != self.x.shape:
             raise ValueError(f"x: shape {tuple(x.shape)}; this state has {tuple(self.x.shape)}, make a new one")
+        if self.in_place and wants_gradients(x, aux, *values.values()):
+            raise ValueError(f"x, aux or values: {_GRADIENTS}")
         if seed is not None or sample_ids is not None:
             self._draw_from(seed, sample_ids)
         if x is not self.x:
             x = apart(x.contiguous(), (self.x, self.x_in, self.nonfinite))
-        self._restart(x, aux, values)
+        # copies: they may be in the memory of this state
+        aux = None if aux is None else aux.clone()
+        self._restart(x, aux, {entry: value.clone() for entry, value in values.items()})
 
     def _draw_from(self, seed: int | None, sample_ids: Sequence[int] | None) -> None:
         if self.noise is None:
@@ -116,12 +122,14 @@ class PlanState:
             self.noise.sample_ids.copy_(torch.tensor(checked_ids(sample_ids, len(self.x)), dtype=torch.int64))
 
     def _restart(self, x: Tensor, aux: Tensor | None, values: Mapping[HistoryEntry, Tensor]) -> None:
+        self._as_left = None
         self.row = self._first_row
         self._begin(x)
         if aux is not None:
-            self.aux = aux if self.aux is None else self.aux.copy_(aux)
+            self.aux = _put(aux, self.aux if self.in_place else None)
         for entry, value in values.items():
             self._keep(entry, value)
+        self._as_left = (self.x, times_written(self.x))
 
     # --- what the network is asked
 
@@ -138,7 +146,7 @@ class PlanState:
     @property
     def history(self) -> list[Tensor]:
         """The earlier converted outputs that the next row reads, newest first, in the compute dtype; read-only."""
-        return [self._slot(s) for s in self.program.layout[self.row].history]
+        return [self._slot(s) for row in self.program.layout[self.row : self.row + 1] for s in row.history]
 
     def read(self, outputs: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Of the network's outputs, ``call.names`` or all of the plan's, those that the next row reads.
@@ -151,7 +159,7 @@ class PlanState:
         return self.reader.read(call.read(outputs), call.names, self.row, self.x, self.x_in)
 
     def predicted_x0(self, outputs: Tensor | Sequence[Tensor]) -> Tensor:
-        """The clean data that the next row's outputs predict, [b, ...] in the compute dtype."""
+        """The clean data that the next row's outputs predict, [b, ...] in the compute dtype, or float64 as they are."""
         return self.program.predicted_x0(self.row, self.x, self.read(outputs))
 
     # --- what happens to the state
@@ -160,24 +168,34 @@ class PlanState:
         """Run one row. outputs: as of :meth:`read`; none in a row that asks no network.
 
         draws: standard normals [b, ...], one for each that the row draws, where the state has no ``noise``. ValueError
-        or TypeError naming row and output or draw; the state is then as it was.
+        or TypeError naming row and output or draw; the state is then as it was. ValueError where somebody else wrote
+        into the state, or an earlier row was interrupted.
         """
+        left, x = self._as_left, self.x
+        if left is None or left[0] is not x or left[1] != times_written(x):
+            self._refuse_touched()
         read = self.read(outputs)
         layout = self.program.layout[self.row]
-        if self.noise is not None or layout.draws or draws:
+        if self.noise is not None or layout.draws or len(draws):
             draws = self._checked_draws(layout, draws)
         if self.in_place:
             if torch.is_grad_enabled() and wants_gradients(*read, *draws):
                 raise ValueError(f"model: outputs or draws of row {self.row}: {_GRADIENTS}")
             if self._rows is None:
                 self._rows = self._prepare()
-            if draws:
+        self._as_left = None  # an interrupt, which is no Exception, may leave a row half done
+        try:
+            if self._rows is None:
+                self._step(layout, read, draws)
+            elif draws:
                 self._rows(self.row, read, draws)
             else:
                 self._rows.run_checked(self.row, read)
-        else:
-            self._step(layout, read, draws)
+        except Exception:
+            self._as_left = left
+            raise
         self.row += 1
+        self._as_left = self.x, times_written(self.x)
 
     def replace(self, x: Tensor) -> None:
         """Another state, [b, ...]; elements that are the same keep their bits, also on their way into the network.
@@ -188,6 +206,8 @@ class PlanState:
             raise TypeError(f"replace: {type(x).__name__}; pass a tensor {tuple(self.x.shape)}")
         if x.shape != self.x.shape:
             raise ValueError(f"replace: shape {tuple(x.shape)}; the state has {tuple(self.x.shape)}")
+        if x.is_complex():
+            raise TypeError(f"replace: dtype {x.dtype}; pass a real tensor, for example .real")
         if self.in_place and wants_gradients(x):
             raise ValueError(f"replace: {_GRADIENTS}")
         if not self.between_steps:
@@ -195,7 +215,9 @@ class PlanState:
                 f"replace: after row {self.row - 1}, a stage whose step goes on from aux; replace the state only where "
                 "between_steps is true"
             )
-        new = x.to(self.x)
+        self._refuse_touched()
+        new = x.to(self.x).contiguous()  # a view of the state itself is read before anything is written
+        self._as_left = None
         if self.x_in is not None and self.row < len(self.program.plan.rows):
             scaled = new.to(self.program.compute_dtype) * self.program.plan.rows[self.row].input_scale
             x_in = scaled.to(self.x_in)
@@ -203,9 +225,10 @@ class PlanState:
                 # what was kept stays as the row left it, scaled before the state was rounded
                 x_in = torch.where(new == self.x, self.x_in, x_in)
             self.x_in = self.x_in.copy_(x_in) if self.in_place else x_in
-        self.x = self.x.copy_(new) if self.in_place else new
+        self.x = _put(new, self.x if self.in_place else None)
         if self.nonfinite is not None:
             self.nonfinite[self.row] |= ~new.isfinite().flatten(1).all(1)
+        self._as_left = (self.x, times_written(self.x))
 
     @property
     def between_steps(self) -> bool:
@@ -241,7 +264,15 @@ class PlanState:
                 seed, sample_ids = (tensor.clone() for tensor in self.noise[:2])
                 twin.noise = Noise(seed, sample_ids, self.noise.stream)
             twin._slots = [None if slot is None else slot.clone() for slot in self._slots]
+        twin._as_left = None if self._as_left is None else (twin.x, times_written(twin.x))
         return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_rows": None}  # addresses, made again where it is read
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._as_left = None if self._as_left is None else (self.x, times_written(self.x))
 
     # --- memory
 
@@ -288,8 +319,7 @@ class PlanState:
     def _keep(self, entry: HistoryEntry, value: Tensor) -> None:
         slot = self.program.layout[entry.row].store[entry.h]
         if slot is not None:  # read by some row
-            kept = self._slots[slot]
-            self._slots[slot] = value if kept is None else kept.copy_(value)
+            self._slots[slot] = _put(value, self._slots[slot] if self.in_place else None)
 
     def _slot(self, slot: int) -> Tensor:
         value = self._slots[slot]
@@ -299,8 +329,23 @@ class PlanState:
 
     # --- a row
 
+    def _refuse_touched(self) -> None:
+        """ValueError unless x is as the last row, or replace, left it."""
+        left = self._as_left
+        if left is None:
+            raise ValueError(
+                f"PlanState: row {self.row} was interrupted and may be half done; restart the state, or make a new one"
+            )
+        if left[0] is not self.x or left[1] != times_written(self.x):
+            raise ValueError(
+                f"x: written to or assigned before row {self.row}; change the state by replace(x), and let the network "
+                "work on a copy of what it is given"
+            )
+
     def _checked_draws(self, layout: RowLayout, draws: Sequence[Tensor]) -> Sequence[Tensor]:
         """The external draws of this row, dense."""
+        if isinstance(draws, Tensor):
+            raise TypeError(f"draws: a tensor {tuple(draws.shape)} in row {self.row}; pass a list of tensors")
         if self.noise is not None:
             if draws:
                 raise ValueError(f"draws: {len(draws)} given in row {self.row}, but the state draws from its own noise")
@@ -335,6 +380,11 @@ class PlanState:
         for slot, y in zip(layout.store, made.stored, strict=True):
             if slot is not None:
                 self._slots[slot] = y
+
+
+def _put(value: Tensor, own: Tensor | None) -> Tensor:
+    """A copy of ``value``, in the memory of ``own`` where there is one."""
+    return value.clone(memory_format=torch.contiguous_format) if own is None else own.copy_(value)
 
 
 def _start_row(program: Program, start: Start, first_row: int) -> Tensor:
