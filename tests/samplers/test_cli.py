@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 import genie_samplers as gs
-from genie_samplers.cli import images
 from genie_samplers.cli import batches as batches_file
+from genie_samplers.cli import images
+from genie_samplers.demo.data import CLASS_NAMES
 
 from .command_line import refused, run, write_idx
 
@@ -25,7 +26,7 @@ def test_sample_writes_a_png_with_seed_solver_and_nfe(tmp_path):
     text = run("sample", "--nfe", 2, "--count", 12, "--seed", 5, "--out", out)
     image = Image.open(out)
     assert (image.info["seed"], image.info["solver"], image.info["nfe"]) == ("5", "ipndm", "2")
-    names = images.header_height(gs.demo.data.CLASS_NAMES)
+    names = images.header_height(CLASS_NAMES)
     assert image.size == (2 * (10 * 29 - 1), 2 * names + 2 * (2 * 29 - 1))  # the line below is as high as the names
     assert "12 images, ipndm, 2 evaluations" in text and "network" in text and "sampler" in text
 
@@ -101,10 +102,25 @@ def test_compare_writes_a_labelled_page_and_the_errors_as_csv(tmp_path):
     assert Image.open(out).width > 3 * 2 * 57
 
 
+def test_compare_clips_where_it_is_told_to(tmp_path):
+    given = ("--solvers", "ddim", "--nfe", "2", "--count", 1, "--fine", 3, "--seed", 1)
+    plain, clipped = tmp_path / "plain.png", tmp_path / "clipped.png"
+    run("compare", *given, "--out", plain)
+    run("compare", *given, "--clip", 0.1, "--out", clipped)
+    assert Image.open(clipped).info["clip"] == "0.1"
+    assert plain.with_suffix(".csv").read_text() != clipped.with_suffix(".csv").read_text()
+
+
 def test_plan_prints_the_table_and_lists_the_registry():
     assert "deis_tab3: 5 rows, nfe 5" in run("plan", "--solver", "deis_tab3", "--nfe", 5)
     listed = run("plan", "--list")
     assert all(name in listed for name in gs.SOLVERS)
+
+
+def test_plan_is_of_the_schedule_and_the_prediction_that_are_named():
+    given = ("--solver", "ddim", "--nfe", 3, "--json")
+    found = gs.Plan.from_json(run("plan", *given, "--schedule", "vp_cosine", "--prediction", "v"))
+    assert found == gs.make_plan("ddim", gs.schedules.vp_cosine(), 3, prediction="v")
 
 
 def test_backends_says_why_not():

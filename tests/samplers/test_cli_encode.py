@@ -59,9 +59,9 @@ def test_the_latents_are_those_of_encode_at_the_last_number_of_evaluations(tmp_p
     given = ("--solver", "ddim", "--batch-size", 2, "--class", "bag", "--latents", file)
     run("encode", "--images", grey, "--nfe", "3,2", *given, "--out", tmp_path / "e.png")
     plan = gs.make_plan("ddim", gs.schedules.vp_linear(), 2, direction="encode")
-    expected = gs.encode(
-        gs.demo.embedded(), plan, state=torch.from_numpy(read_images([grey], SHAPE)), cond={"class_labels": torch.full((2,), 8)}, batch_size=2
-    )
+    originals = torch.from_numpy(read_images([grey], SHAPE))
+    cond = {"class_labels": torch.full((2,), 8)}
+    expected = gs.encode(gs.demo.embedded(), plan, state=originals, cond=cond, batch_size=2)
     assert_same_bits(load_file(file)["latents"], expected)
     assert_same_bits(read_latents(file, SHAPE), expected)
 
@@ -165,7 +165,10 @@ def test_a_grid_runs_between_the_latents_of_a_file(
         ("interpolate --latents broken.safetensors", "broken.safetensors: cannot be read"),
         ("interpolate --latents zip.npy", "zip.npy: cannot be read"),
         ("encode --images text.png", "text.png: cannot be read"),
-        ("encode --data .", "--data .: holds no Fashion-MNIST; --images FOLDER takes your own .png or .jpg pictures; --data"),
+        (
+            "encode --data .",
+            "--data .: holds no Fashion-MNIST; --images FOLDER takes your own",
+        ),
         ("encode --device gpu", "--device gpu: "),
         ("interpolate --rows 1", "'--rows': 1 is not in the range 2<=x"),
         ("interpolate --latents small.npy", "small.npy: torch.uint8 (3, 3); need floats [N, 1, 28, 28]"),

@@ -15,26 +15,22 @@ from PIL import Image
 
 import genie_samplers as gs
 from genie_samplers import genie
-from genie_samplers.cli import COMMANDS, images, main
+from genie_samplers.cli import images, main
 from genie_samplers.cli.timing import Stopwatch, Timed
 from genie_samplers.demo import data
 from genie_samplers.demo.train import TrainingOptions, make_batch
 
-from .command_line import refused, run
+from .command_line import commands, refused, run
+from .network_folders import save_unet
 
 pytest.importorskip("diffusers", reason="the networks are diffusers U-Nets")
 
 
-def leaves() -> list[tuple[str, click.Command]]:
-    """Every command by what is typed for it."""
-    context = click.Context(main)
-    commands = {name: main.get_command(context, name) for name in COMMANDS}
-    grid = commands.pop("calibrate").get_command(context, "grid")  # type: ignore[union-attr]
-    return [*commands.items(), ("calibrate grid", grid)]  # type: ignore[list-item]
-
-
 OPTIONS = [
-    (name, option) for name, command in leaves() for option in command.params if isinstance(option, click.Option)
+    (name, option)
+    for name, command in commands(main).items()
+    for option in command.params
+    if isinstance(option, click.Option)
 ]
 NUMBERS = [
     pytest.param(name, option, id=f"{name} {option.opts[0]}")
@@ -226,18 +222,6 @@ def test_exact_derivatives_are_the_time_of_the_network(tmp_path: Path, monkeypat
 
 
 # --- networks of the user's
-
-
-def save_unet(folder: Path, **options: Any) -> Path:
-    from diffusers.models.unets.unet_2d import UNet2DModel
-
-    torch.manual_seed(0)
-    UNet2DModel(
-        **{"sample_size": 8, "in_channels": 3, "out_channels": 3, "num_class_embeds": 4, **options},
-        layers_per_block=1, block_out_channels=(8, 16), norm_num_groups=4,
-        down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
-    ).save_pretrained(folder, safe_serialization=True)  # fmt: skip
-    return folder
 
 
 def test_sample_takes_a_network_of_the_users(tmp_path: Path) -> None:

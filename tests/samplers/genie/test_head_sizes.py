@@ -70,9 +70,7 @@ def test_rk45_runs_a_model_with_more_outputs_as_without(kind):
     plain = model()
     head = genie.GenieHead(genie.HeadConfig.of(plain.network))  # type: ignore[arg-type]
     more = genie.with_head(plain, head) if kind == "headed" else genie.exact(plain)
-    found, wanted = (
-        gs.rk45(m, SCHEDULE, shape=(2, 2, 8, 8), rtol=0.1, atol=0.1, t_end=0.5) for m in (more, plain)
-    )
+    found, wanted = (gs.rk45(m, SCHEDULE, shape=(2, 2, 8, 8), rtol=0.1, atol=0.1, t_end=0.5) for m in (more, plain))
     assert torch.equal(found.x, wanted.x) and (found.nfe == wanted.nfe).all()
 
 
