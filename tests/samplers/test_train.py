@@ -15,6 +15,7 @@ import genie_samplers as gs
 from genie_samplers import schedules
 from genie_samplers.demo import NULL_CLASS, data
 from genie_samplers.demo.train import Trainer, TrainingOptions, build_network, export, make_batch
+from genie_samplers.predictions import to_epsilon
 
 from .command_line import write_idx
 
@@ -114,6 +115,28 @@ def test_batch_is_a_noisy_image_with_its_label_and_some_dropped_classes(images):
     small = gamma < 10
     assert clean[small].abs().max() < 1 + 1e-4
     assert (batch.classes == NULL_CLASS).float().mean().item() == pytest.approx(0.1, abs=0.03)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "x0", "v", "flow"])
+def test_the_target_is_what_a_network_of_this_prediction_returns(images, prediction):
+    schedule = schedules.vp_linear()
+    batch = make_batch(images, schedule, replace(OPTIONS, prediction=prediction, label="schedule", batch_size=64), 0)
+    times = np.minimum(batch.label.double().numpy() / 999.0, schedule.t_max)  # a label is float32
+    p, q = (torch.from_numpy(c)[:, None, None, None] for c in to_epsilon(prediction, schedule, times))
+    largest = float((p.abs() * batch.x.abs().double() + q.abs() * batch.target.abs().double()).max())
+    error = (p * batch.x + q * batch.target - batch.noise).abs().max()
+    assert float(error) <= 8 * np.finfo(np.float32).eps * 999 * largest  # times are known to an eps of the label
+
+
+def test_a_network_without_classes_is_given_none(images):
+    batch = make_batch(images, schedules.vp_linear(), OPTIONS, 0, None)
+    assert batch.classes is None
+
+
+def test_a_run_is_not_resumed_on_other_data(tmp_path, images):
+    trainer(tmp_path, images, replace(OPTIONS, about="on samples")).save()
+    with pytest.raises(ValueError, match="about='on photos' "):
+        trainer(tmp_path, images, replace(OPTIONS, about="on photos"))
 
 
 def test_exported_network_is_loaded_by_diffusers(tmp_path, images):

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import grids, predictions
 from .._arguments import boolean, choice, integer, real, reals, shown
 from ..plan import FrozenMapping, Plan
-from ..schedules import AlphasCumprod, Schedule, check_schedule
+from ..schedules import AlphasCumprod, Flow, Schedule, check_schedule
 from .choosing import AUTO, Candidate, Choice, fitting_grids, ranked, ranked_on
 from .fitting import GRID_NAMES, fitted
 from .registry import Solver, find, rebuild
@@ -34,6 +34,7 @@ def make_plan(
     sigmas: ArrayLike | None = None,
     shift: float | None = None,
     mu: float | None = None,
+    shift_terminal: float | None = None,
     end: float | None = None,
     model: object = None,
     prediction: str | None = None,
@@ -52,7 +53,8 @@ def make_plan(
     ``grids.GRIDS`` or, for a checkpoint's table, of ``grids.DISCRETE_GRIDS``. times: the times themselves, 2 or more
     that fall (or rise, to encode); ``nfe`` may be left out then. sigmas: the same as noise levels, of a flow schedule
     its t, else gamma, which k-diffusion and diffusers call sigma; a last 0 is added where it is missing. shift: of the
-    grid ``shifted_t``, or of ``sigmas``; mu: log of the shift, as diffusers' dynamic shifting has it. end: the last
+    grid ``shifted_t``, or of ``sigmas``; mu: log of the shift, as diffusers' dynamic shifting has it; shift_terminal:
+    the last noise level before 0 to which shifted levels are stretched (``grids.flow_sigmas``). end: the last
     time in place of the schedule's ``t_end``.
 
     prediction: what the network returns, one of ``predictions.PREDICTIONS`` or diffusers' name for it; by default what
@@ -72,7 +74,9 @@ def make_plan(
     if clip is not None:
         fixed["clip"] = clip
     shift = _shift(shift, mu)
-    given = _own_times(schedule, times, sigmas, shift, encode=encode)
+    if shift_terminal is not None and sigmas is None and nfe is not None:
+        sigmas, shift = grids.flow_sigmas(nfe, shift=schedule.shift if shift is None else shift), None
+    given = _own_times(schedule, times, sigmas, shift, shift_terminal, encode=encode)
     if given is not None:
         _refuse_beside_times(grid=grid, end=end, denoise=denoise)
         return _on_times(solver, schedule, given, nfe, own, fixed)
@@ -126,17 +130,23 @@ def _shift(shift: float | None, mu: float | None) -> float | None:
 
 
 def _own_times(
-    schedule: Schedule, times: ArrayLike | None, sigmas: ArrayLike | None, shift: float | None, *, encode: bool
+    schedule: Schedule,
+    times: ArrayLike | None,
+    sigmas: ArrayLike | None,
+    shift: float | None,
+    terminal: float | None,
+    *,
+    encode: bool,
 ) -> Array | None:
     """The caller's times, or those of the caller's sigmas."""
     if times is not None and sigmas is not None:
         raise ValueError("times, sigmas: both given; pass one of them")
     if times is not None:
-        if shift is not None:
-            raise ValueError(f"shift={shift}: with times=, which are taken as they are; leave it out, or pass sigmas=")
+        if shift is not None or terminal is not None:
+            raise ValueError(f"shift={shift}, shift_terminal={terminal}: with times=, taken as they are; pass sigmas=")
         found = grids.given(schedule, times)
     elif sigmas is not None:
-        found = _times_of_sigmas(schedule, reals(sigmas, "sigmas"), shift)
+        found = _times_of_sigmas(schedule, reals(sigmas, "sigmas"), shift, terminal)
     else:
         return None
     if (found[-1] > found[0]) is not encode:
@@ -147,17 +157,18 @@ def _own_times(
     return found
 
 
-def _times_of_sigmas(schedule: Schedule, sigmas: Array, shift: float | None) -> Array:
+def _times_of_sigmas(schedule: Schedule, sigmas: Array, shift: float | None, terminal: float | None) -> Array:
     if sigmas.ndim != 1 or sigmas.size < 1:
         raise ValueError(f"sigmas has shape {sigmas.shape}: give 1 or more noise levels in 1-D")
+    if (shift is not None or terminal is not None) and not isinstance(schedule, Flow):
+        given = f"shift={shift}, shift_terminal={terminal}"
+        raise ValueError(f"{given}: of the noise levels of a flow schedule, not of {schedule.name}; leave them out")
     if shift is not None:
-        if schedule.name != "flow":
-            raise ValueError(
-                f"shift={shift}: shifts the sigmas of a flow schedule, and this is {schedule.name}; leave it out"
-            )
-        sigmas = shift * sigmas / (1.0 + (shift - 1.0) * sigmas)
+        sigmas = grids.shifted(sigmas, shift)
+    if terminal is not None:
+        sigmas = grids.stretched(sigmas, terminal)
     sigmas = np.append(sigmas, 0.0) if sigmas[-1] != 0.0 and (sigmas.size < 2 or sigmas[0] > sigmas[-1]) else sigmas
-    times = schedule.time_of_noise_share(sigmas) if schedule.name == "flow" else schedule.time_of_gamma(sigmas)
+    times = schedule.time_of_noise_share(sigmas) if isinstance(schedule, Flow) else schedule.time_of_gamma(sigmas)
     return grids.given(schedule, times)
 
 
