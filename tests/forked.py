@@ -22,8 +22,9 @@ class ForkServer:
     """
 
     def __init__(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def run(self, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -38,9 +39,10 @@ class ForkServer:
 
 
 def serve() -> None:
-    import numpy  # noqa: F401, ICN001
+    import numpy  # noqa: F401
     import torch  # noqa: F401
 
+    del sys.path[0]  # this folder
     answers = os.fdopen(os.dup(1), "w")
     for request in sys.stdin:
         print(json.dumps(_answer(*json.loads(request))), file=answers, flush=True)
