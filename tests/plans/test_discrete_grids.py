@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from genie_samplers import grids, schedules
-from genie_samplers.solvers import registry
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -22,22 +22,29 @@ from .command_line import write_idx
 pytest.importorskip("diffusers", reason="the embedded network is a diffusers UNet2DModel")
 
 OPTIONS = TrainingOptions(steps=4, batch_size=8, warmup_steps=2, save_every=1)
+SHORT = replace(OPTIONS, batch_size=2)  # for real steps of the whole network
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def images() -> data.LabelledImages:
     rng = np.random.default_rng(0)
     pixels = rng.uniform(-1, 1, (32, 1, 28, 28)).astype(np.float32)
     return data.LabelledImages(pixels, np.arange(32) % 10)
 
 
-def trainer(folder: Path, images: data.LabelledImages, options: TrainingOptions = OPTIONS) -> Trainer:
+def trainer(folder: Path, images: data.LabelledImages, options: TrainingOptions = SHORT) -> Trainer:
     return Trainer(folder, images, schedules.vp_linear(), options)
 
 
-def test_resumed_run_has_the_weights_of_an_uninterrupted_one(tmp_path, images):
-    whole = trainer(tmp_path / "whole", images)
-    whole.run()
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, images) -> Trainer:
+    """A run of all its steps."""
+    made = trainer(tmp_path_factory.mktemp("whole"), images)
+    made.run()
+    return made
+
+
+def test_resumed_run_has_the_weights_of_an_uninterrupted_one(tmp_path, images, whole):
     trainer(tmp_path / "parts", images).run(until=2)
     resumed = trainer(tmp_path / "parts", images)
     assert resumed.step == 2
@@ -48,7 +55,7 @@ def test_resumed_run_has_the_weights_of_an_uninterrupted_one(tmp_path, images):
 
 def test_initial_weights_are_those_of_the_seed_and_leave_the_generator_of_torch_alone(tmp_path, images):
     torch.manual_seed(5)
-    made, drawn = trainer(tmp_path, images, replace(OPTIONS, seed=1)).network, torch.rand(3)
+    made, drawn = trainer(tmp_path, images, replace(SHORT, seed=1)).network, torch.rand(3)
     torch.manual_seed(5)
     assert torch.equal(drawn, torch.rand(3))
     torch.manual_seed(1)
@@ -75,21 +82,19 @@ def test_images_are_mirrored_only_where_asked_for(images):
 def test_a_run_is_not_resumed_with_other_options(tmp_path, images, option, value):
     trainer(tmp_path, images).save()
     with pytest.raises(ValueError, match=rf"{option}={value} \(checkpoint: .*\); resume with the same or"):
-        trainer(tmp_path, images, replace(OPTIONS, **{option: value}))
+        trainer(tmp_path, images, replace(SHORT, **{option: value}))
 
 
 def test_a_run_is_resumed_with_more_steps(tmp_path, images):
     trainer(tmp_path, images).run(until=1)
-    assert trainer(tmp_path, images, replace(OPTIONS, steps=9, save_every=3)).step == 1
+    assert trainer(tmp_path, images, replace(SHORT, steps=9, save_every=3)).step == 1
 
 
-def test_training_moves_the_weights_and_writes_the_loss_curve(tmp_path, images):
-    run = trainer(tmp_path, images)
-    before = {name: value.clone() for name, value in run.network.state_dict().items()}
-    run.run()
-    assert run.step == len(run.losses) == 4
-    assert any(not torch.equal(value, before[name]) for name, value in run.network.state_dict().items())
-    assert (tmp_path / "loss.csv").read_text().startswith("step,loss")
+def test_training_moves_the_weights_and_writes_the_loss_curve(tmp_path, images, whole):
+    before = trainer(tmp_path, images).network.state_dict()
+    assert whole.step == len(whole.losses) == 4
+    assert any(not torch.equal(value, before[name]) for name, value in whole.network.state_dict().items())
+    assert (whole.folder / "loss.csv").read_text().startswith("step,loss")
 
 
 def test_learning_rate_warms_up_stays_and_falls_to_zero():
