@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import genie_samplers as gs
 from genie_samplers import grids, schedules
-from genie_samplers.solvers import registry
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.filterwarnings("error", "ignore::FutureWarning", "ignore:__array:DeprecationWarning")
@@ -101,7 +101,7 @@ def test_respaced_sigmas_of_a_table(name: str, respacing: str, grid: str, steps:
     """Both ends are float32 numbers of 3 roundings each; what lies between moves by as much, and is rounded once."""
     made = scheduler(name, steps, **{f"use_{respacing}_sigmas": True})
     schedule = table(made)
-    plan = registry.make_plan("ddim", schedule, steps, grid=grid, denoise=True)
+    plan = gs.make_plan("ddim", schedule, steps, grid=grid, denoise=True)
     assert np.all(np.abs(schedule.gamma(plan.times) / double(made.sigmas)[:-1] - 1.0) <= 8.0 * UNIT)
 
 
@@ -109,7 +109,7 @@ def test_respaced_sigmas_of_a_table(name: str, respacing: str, grid: str, steps:
 @pytest.mark.parametrize(("respacing", "grid"), [("exponential", "log_snr"), ("beta", "beta")])
 def test_the_multistep_classes_truncate_the_times_of_those_sigmas(respacing: str, grid: str, steps: int) -> None:
     made = scheduler("DPMSolverMultistep", steps, **{f"use_{respacing}_sigmas": True})
-    ours = np.array(registry.make_plan("ddim", table(made), steps, grid=grid, denoise=True).times)
+    ours = np.array(gs.make_plan("ddim", table(made), steps, grid=grid, denoise=True).times)
     assert made.timesteps.tolist() == np.floor(ours + 1e-3).tolist()
 
 
@@ -271,7 +271,7 @@ def test_a_plan_on_a_grid_of_flow_has_the_shift_of_its_schedule_and_ends_with_cl
     name: str, shift: float, steps: int
 ) -> None:
     schedule = schedules.flow(shift=shift)
-    plan = registry.make_plan("ddim", schedule, steps, grid=name, prediction="flow")
+    plan = gs.make_plan("ddim", schedule, steps, grid=name, prediction="flow")
     assert (*plan.times, 0.0) == tuple(grids.FLOW_GRIDS[name](schedule, steps))
     assert plan.nfe == steps
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 import torch
 
 import genie_samplers as gs
-from genie_samplers.models import read_folder, scheduler, write_description
+from genie_samplers.models import read_folder, write_description
 
 from .network_folders import save_dit, save_pipeline, save_unet
 
@@ -24,15 +23,6 @@ HALF = np.array([0.5])
 
 def label_of(model: gs.models.WrappedModel) -> list[float]:
     return np.asarray(model.label(HALF)).tolist()
-
-
-def reads_betas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A version of this library that reads schedulers."""
-
-    def from_diffusers(config: Mapping[str, Any]) -> gs.schedules.Schedule:
-        return gs.schedules.from_betas(gs.schedules.linear_betas(config["num_train_timesteps"]))
-
-    monkeypatch.setattr(scheduler, "schedule_reader", lambda: from_diffusers)
 
 
 def test_a_folder_of_weights_alone_says_nothing(tmp_path: Path) -> None:
@@ -59,7 +49,6 @@ def test_arguments_go_before_what_the_folder_says(tmp_path: Path) -> None:
 def test_a_pipeline_is_its_network_and_its_scheduler(
     part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reads_betas(monkeypatch)
     save_pipeline(tmp_path, {"num_train_timesteps": 50, "prediction_type": "v_prediction"})
     (tmp_path / "unet").rename(tmp_path / part)
     found = read_folder(tmp_path)
@@ -81,7 +70,6 @@ def test_a_pipeline_is_its_network_and_its_scheduler(
 def test_the_prediction_is_what_the_scheduler_says(
     config: dict[str, str], prediction: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reads_betas(monkeypatch)
     assert read_folder(save_pipeline(tmp_path, {"num_train_timesteps": 9, **config})).prediction == prediction
 
 
@@ -98,18 +86,9 @@ def test_the_prediction_is_what_the_scheduler_says(
 def test_a_scheduler_that_says_no_such_thing_is_named(
     config: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reads_betas(monkeypatch)
     save_pipeline(tmp_path, config)
     with pytest.raises(ValueError, match=rf"scheduler_config\.json: cannot be read \(.*{message}"):
         read_folder(tmp_path)
-
-
-def test_a_scheduler_that_this_version_cannot_read_leaves_the_schedule_to_be_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scheduler, "schedule_reader", lambda: None)
-    found = read_folder(save_pipeline(tmp_path, {"beta_start": 1e-4}))
-    assert found.schedule is None and found.scheduler == tmp_path / "scheduler" / "scheduler_config.json"
 
 
 def test_two_networks_and_none_are_told_apart(tmp_path: Path) -> None:
