@@ -107,7 +107,9 @@ def test_a_shifted_grid_has_the_gammas_of_the_uniform_one_times_the_shift(schedu
 
 @pytest.mark.parametrize("shift", [0.99, 0.0, np.inf, np.nan])
 def test_a_shift_below_one_is_refused_from_a_finite_gamma(shift):
-    with pytest.raises(ValueError, match=r"shift=.*: give a finite number, of 1 or more where the grid starts at finite"):
+    with pytest.raises(
+        ValueError, match=r"shift=.*: give a finite number, of 1 or more where the grid starts at finite"
+    ):
         grids.shifted_t(VP, 4, shift=shift)
 
 

@@ -71,7 +71,7 @@ class Schedule(ABC):
         return bool(self.alpha(self.t_max) == 0.0)
 
     def noise_share(self, t: ArrayLike) -> Array:
-        """sigma / (alpha + sigma), the time of the straight path from data to noise; from 0 to at most 1, always finite."""
+        """sigma / (alpha + sigma), the time of the straight path from data to noise: 0 to at most 1, always finite."""
         alpha, sigma = self.alpha(t), self.sigma(t)
         return sigma / (alpha + sigma)
 
@@ -85,7 +85,7 @@ class Schedule(ABC):
         return np.clip(self._time_of_gamma(gamma), self.t_zero, self.t_max)
 
     def gamma_change(self, t: ArrayLike, t_next: ArrayLike) -> Array:
-        """gamma(t_next) - gamma(t), relatively accurate however close the two times are; infinite from or to gamma = inf."""
+        """gamma(t_next) - gamma(t), relatively accurate however close the times; infinite from or to gamma = inf."""
         return self.gamma(t_next) - self.gamma(t)
 
     def log_gamma(self, t: ArrayLike) -> Array:

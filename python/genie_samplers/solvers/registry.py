@@ -249,7 +249,9 @@ def _is_older_row(row: Row, rebuilt: Row) -> bool:
 def _sums(row: Row) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What multiplies the state and the outputs in the row's result, and the same without signs."""
     terms = np.array([[row.x.x, *(0.0 for _ in row.converted[0].q)]])
-    of_y = np.array([[weight * c.p, *(weight * q for q in c.q)] for weight, c in zip(row.x.y, row.converted, strict=True)])
+    of_y = np.array(
+        [[weight * c.p, *(weight * q for q in c.q)] for weight, c in zip(row.x.y, row.converted, strict=True)]
+    )
     terms = np.concatenate([terms, of_y])
     return terms.sum(axis=0), np.abs(terms).sum(axis=0)
 
