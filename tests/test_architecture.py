@@ -20,7 +20,20 @@ OURS = "genie_samplers"
 HOST_SIDE = tuple(
     f"{OURS}.{name}" for name in ("_arguments", "schedules", "grids", "predictions", "numerics", "plan", "solvers")
 )
-SHARED_BY_SOLVERS = tuple(f"{OURS}.solvers.{name}" for name in ("building", "registry", "derivative_options"))
+SHARED_BY_SOLVERS = tuple(
+    f"{OURS}.solvers.{name}"
+    for name in (
+        "building",
+        "registry",
+        "derivative_options",
+        "clipping",
+        "exact_data",
+        "scoring",
+        "fitting",
+        "choosing",
+        "make",
+    )
+)
 MAX_LINES, MAX_FUNCTION_LINES = 400, 60
 
 
