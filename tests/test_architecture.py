@@ -286,6 +286,12 @@ def test_files_are_at_most_400_lines() -> None:
     assert not {name: count for name, count in lines.items() if count > MAX_LINES}
 
 
+def test_files_of_tests_are_at_most_400_lines() -> None:
+    files = sorted((ROOT / "tests").rglob("*.py"))
+    lines = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    assert not {name: count for name, count in lines.items() if count > MAX_LINES}
+
+
 def test_functions_are_at_most_60_lines_besides_their_docstring() -> None:
     long = {}
     for name, tree in TREES.items():
