@@ -107,13 +107,7 @@ def test_a_shifted_grid_has_the_gammas_of_the_uniform_one_times_the_shift(schedu
 
 @pytest.mark.parametrize("shift", [0.99, 0.0, np.inf, np.nan])
 def test_a_shift_below_one_is_refused_from_a_finite_gamma(shift):
-<<<<<<< HEAD
     with pytest.raises(ValueError, match=r"shift=.*: give a finite number, of 1 or more where the grid starts"):
-=======
-    with pytest.raises(
-        ValueError, match=r"shift=.*: give a finite number, of 1 or more where the grid starts at finite"
-    ):
->>>>>>> 6dd27b9f74b981a3861af8040196891e2ad611bd
         grids.shifted_t(VP, 4, shift=shift)
 
 

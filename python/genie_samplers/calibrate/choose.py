@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from ..run import AnyModel, NonFiniteError, sample
 from ..schedules import Schedule, check_schedule
 from ..solvers.choosing import AUTO, Candidate, Choice, fitting_grids, ranked
 from ..solvers.fitting import fitted
-from ..solvers.registry import find, option_names
+from ..solvers.registry import find
 from ..uses.compare import fine_plan, rmse
 
 __all__ = ["Chosen", "Measured", "choose"]
@@ -108,9 +108,9 @@ def choose(
     return chosen
 
 
-def _error(run: object, plan: Plan, fine: Tensor) -> float:
+def _error(run: Callable[[Plan], Tensor], plan: Plan, fine: Tensor) -> float:
     try:
-        return rmse(run(plan), fine)  # type: ignore[operator]
+        return rmse(run(plan), fine)
     except NonFiniteError:
         return float("inf")
 
@@ -137,7 +137,6 @@ def _with_derivatives(model: Model) -> list[Candidate]:
         Candidate("genie_hermite", FrozenMapping({"derivatives": 1, "values": values, "derivative": kind}))
         for kind in kinds
         for values in (2, 3)
-        if "derivative" in option_names(find("genie_hermite"))
     ]
 
 
@@ -149,10 +148,14 @@ def _fingerprint(model: Model, *question: object) -> str | None:
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(_bytes(tensor))
     for part in question:
         digest.update(_text(part).encode())
     return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 def _text(part: object) -> str:

@@ -95,11 +95,7 @@ class Schedule(ABC):
         return np.clip(self._time_of_gamma(gamma), self.t_zero, self.t_max)
 
     def gamma_change(self, t: ArrayLike, t_next: ArrayLike) -> Array:
-<<<<<<< HEAD
         """gamma(t_next) - gamma(t), relatively accurate however close the times are; infinite at gamma = inf."""
-=======
-        """gamma(t_next) - gamma(t), relatively accurate however close the times; infinite from or to gamma = inf."""
->>>>>>> 6dd27b9f74b981a3861af8040196891e2ad611bd
         return self.gamma(t_next) - self.gamma(t)
 
     def log_gamma(self, t: ArrayLike) -> Array:

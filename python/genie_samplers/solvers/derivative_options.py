@@ -32,11 +32,7 @@ class DerivativeOptions(NamedTuple):
     afs: bool
 
     def used(self, schedule: Schedule, times: NDArray[np.float64]) -> list[bool]:
-<<<<<<< HEAD
         """For each time whether its derivative is used: 0 < gamma <= derivative_below, finite, network asked."""
-=======
-        """For each time whether its derivative is used: 0 < gamma <= derivative_below, finite, the network asked."""
->>>>>>> 6dd27b9f74b981a3861af8040196891e2ad611bd
         gamma = schedule.gamma(times)
         below = (gamma > 0.0) & (gamma <= (_LARGEST if self.derivative_below is None else self.derivative_below))
         below[0] &= not self.analytic_start(schedule, times)
