@@ -149,11 +149,9 @@ def _own_times(
         found = _times_of_sigmas(schedule, reals(sigmas, "sigmas"), shift, terminal)
     else:
         return None
-    if (found[-1] > found[0]) is not encode:
-        wanted = "rise" if encode else "fall"
-        raise ValueError(
-            f"times: from {found[0]!s} to {found[-1]!s}; to {'encode' if encode else 'sample'} they {wanted}"
-        )
+    if bool(found[-1] > found[0]) != encode:
+        fix = "give times that rise to encode" if encode else "give times that fall, or direction='encode'"
+        raise ValueError(f"times: from {found[0]!s} to {found[-1]!s}; {fix}")
     return found
 
 
@@ -175,9 +173,7 @@ def _times_of_sigmas(schedule: Schedule, sigmas: Array, shift: float | None, ter
 def _refuse_beside_times(**given: object) -> None:
     for name, value in given.items():
         if value is not None:
-            raise ValueError(
-                f"{name}={shown(value)}: beside times= or sigmas=, which say where the plan goes; leave it out"
-            )
+            raise ValueError(f"{name}={shown(value)}: beside times= or sigmas=, which fix the grid; leave it out")
 
 
 def _on_times(
