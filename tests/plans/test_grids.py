@@ -323,7 +323,7 @@ def test_subdivided_keeps_the_times_and_cuts_steps_equally_in_log_gamma(parts: i
 
 
 def test_steps_at_infinite_log_gamma_are_cut_equally_in_the_share_of_noise() -> None:
-    flow = gs.schedules.flow()
+    flow = schedules.flow()
     fine = grids.subdivided(flow, [1.0, 0.75, 0.5, 0.0], 4)
     assert fine[:5].tolist() == [1.0, 0.9375, 0.875, 0.8125, 0.75]
     assert np.diff(flow.log_gamma(fine[4:9])) == pytest.approx(np.log(1.0 / 3.0) / 4, rel=1e-12)
@@ -331,4 +331,4 @@ def test_steps_at_infinite_log_gamma_are_cut_equally_in_the_share_of_noise() -> 
 
 
 def test_a_step_from_noise_to_data_is_cut_equally_in_the_share_of_noise() -> None:
-    assert grids.subdivided(gs.schedules.flow(), [1.0, 0.0], 4).tolist() == [1.0, 0.75, 0.5, 0.25, 0.0]
+    assert grids.subdivided(schedules.flow(), [1.0, 0.0], 4).tolist() == [1.0, 0.75, 0.5, 0.25, 0.0]

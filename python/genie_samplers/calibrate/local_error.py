@@ -29,8 +29,8 @@ def is_multistep(plan: Plan) -> bool:
 def factor(states: Array, epsilon: Array) -> Array:
     """Triangular R with \\|R c\\| = root mean square of sum_k c_k f_k over samples and elements.
 
-    states: [n, B, D], epsilon: [m, B, D]; f: the n states, then the m predictions, of noise or of the flow. R is the Cholesky factor of
-    their Gram matrix, by QR, so that small errors keep their digits. [at most n + m, n + m].
+    states: [n, B, D], epsilon: [m, B, D]; f: the n states, then the m predictions, of noise or of the flow. R is
+    the Cholesky factor of their Gram matrix, by QR, so that small errors keep their digits. [at most n + m, n + m].
     """
     features = np.concatenate([states, epsilon])
     triangle = np.empty((0, len(features)))

@@ -118,7 +118,8 @@ def diagnose(
 
     model: from models.wrap. No data: the states lie on the network's own trajectories from noise, [B, ...] = shape.
     nfe: 3 to 50, steps of equal size in log gamma over the schedule's ``finite_ends``, t_max to t_end as a rule; that
-    size is what the derivative has to bridge, and two gammas are looked at per step. seed, cond, device, dtype: as of :func:`genie_samplers.sample`.
+    size is what the derivative has to bridge, and two gammas are looked at per step. seed, cond, device, dtype: as of
+    :func:`genie_samplers.sample`.
 
     ValueError or TypeError for bad arguments, and for a network in half precision, whose rounding is all that a small
     difference would show. The derivative: Dockhorn et al., arXiv 2210.05475.

@@ -69,7 +69,7 @@ def _update(schedule: Schedule, t: float, t_next: float, eta: float, sigma_hat: 
 
 
 def _from_pure_noise(schedule: Schedule, t: float, t_next: float, eta: float, sigma_hat: bool) -> Update:
-    """The limit gamma = inf: x' = a' x_0 + sigma' sqrt(1 - eta^2) epsilon + c z, c = eta sigma', epsilon = x / sigma."""
+    """The limit gamma = inf: x' = a' x_0 + sigma' sqrt(1 - eta^2) epsilon + c z, c = eta sigma', epsilon = x/sigma."""
     step = first_order(schedule, t, t_next)
     if eta > 1.0:
         raise ValueError(f"eta={eta} asks for more noise than the marginal at t={t_next} holds; use eta <= 1")
