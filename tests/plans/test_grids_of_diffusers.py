@@ -149,25 +149,27 @@ def euler(steps: int, **options: Any) -> np.ndarray:
 @pytest.mark.parametrize("steps", [1, 2, 8, 20, 50])
 @pytest.mark.parametrize("shift", [0.5, 1.0, 3.0, 12.0])
 def test_the_default_grid_of_flow_match_euler_shifts_twice(shift: float, steps: int) -> None:
-    ours = grids.flow_sigmas(steps, spacing="euler", shift=shift)
+    ours = grids.flow_sigmas(steps, spacing="flow_match", shift=shift)
     assert np.abs(euler(steps, shift=shift)[:-1] - ours).max() <= UNIT
 
 
 def test_the_exact_grid_shifts_once() -> None:
     """Published of shift 3 and 8 steps: the last timestep is 8.93 in place of 2.99."""
-    twice, once = (1000.0 * grids.flow_sigmas(8, spacing=name, shift=3.0)[-1] for name in ("euler", "euler_exact"))
+    twice, once = (
+        1000.0 * grids.flow_sigmas(8, spacing=name, shift=3.0)[-1] for name in ("flow_match", "flow_match_exact")
+    )
     assert (round(twice, 2), round(once, 2)) == (8.93, 2.99)
 
 
 def test_without_a_shift_the_two_are_one() -> None:
-    exact = grids.flow_sigmas(9, spacing="euler_exact")
-    np.testing.assert_array_equal(grids.flow_sigmas(9, spacing="euler"), exact)
+    exact = grids.flow_sigmas(9, spacing="flow_match_exact")
+    np.testing.assert_array_equal(grids.flow_sigmas(9, spacing="flow_match"), exact)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 8, 50])
 @pytest.mark.parametrize("kind", ["exponential", "linear"])
 def test_dynamic_shifting(kind: str, steps: int) -> None:
-    ours = grids.flow_sigmas(steps, spacing="euler", mu=1.15, time_shift_type=kind)
+    ours = grids.flow_sigmas(steps, spacing="flow_match", mu=1.15, time_shift_type=kind)
     theirs = euler(steps, mu=1.15, use_dynamic_shifting=True, time_shift_type=kind, shift=3.0)
     assert np.abs(theirs[:-1] - ours).max() <= UNIT
 
@@ -186,7 +188,7 @@ def test_what_pipelines_pass_is_linear(steps: int) -> None:
 def test_a_terminal_shift(options: dict[str, Any], steps: int) -> None:
     """float64 on both sides; the stretch is at most 1 / (1 - s_last)."""
     theirs = euler(steps, shift_terminal=0.1, use_dynamic_shifting="mu" in options, **options)
-    ours = grids.flow_sigmas(steps, spacing="euler", shift_terminal=0.1, **options)
+    ours = grids.flow_sigmas(steps, spacing="flow_match", shift_terminal=0.1, **options)
     assert np.abs(theirs[:-1] - ours).max() <= UNIT
     assert ours[-1] == pytest.approx(0.1, abs=1e-15)
 
@@ -196,7 +198,7 @@ def test_a_terminal_shift(options: dict[str, Any], steps: int) -> None:
 @pytest.mark.parametrize("shift", [1.0, 3.0])
 def test_respaced_sigmas_of_flow_are_of_sigma_itself(shift: float, respacing: str, steps: int) -> None:
     theirs = euler(steps, shift=shift, **{f"use_{respacing}_sigmas": True})
-    ours = grids.flow_sigmas(steps, spacing="euler", shift=shift, respacing=respacing)
+    ours = grids.flow_sigmas(steps, spacing="flow_match", shift=shift, respacing=respacing)
     assert np.abs(theirs[:-1] - ours).max() <= UNIT
 
 
@@ -283,7 +285,7 @@ def test_a_schedule_that_is_no_flow_is_refused(name: str) -> None:
 
 
 REFUSED = {
-    "spacing": ({"spacing": "sgm"}, "spacing='sgm'; choose one of linear, euler"),
+    "spacing": ({"spacing": "sgm"}, "spacing='sgm'; choose one of linear, flow_match"),
     "respacing": ({"respacing": "lu"}, "respacing='lu'; choose one of karras, exponential, beta"),
     "both shifts": ({"shift": 3.0, "mu": 1.0}, r"mu=1\.0 beside shift=3\.0: give one of them"),
     "shift": ({"shift": 0.0}, r"shift=0\.0: give a positive finite number"),
