@@ -7,7 +7,7 @@ same bits.
 from . import _schema  # noqa: F401  registers the ops with torch.library
 from ._autograd import wants_gradients
 from ._dispatch import available_backends, backends, use_backend
-from ._prepare import prepare, prepare_rows
+from ._prepare import prepare, prepare_rows, reuse_key
 from ._torch_private import times_written
 from .ops.fused_step import StepResult, fused_step
 from .ops.fused_step.columns import column_names, row_columns
@@ -37,6 +37,7 @@ __all__ = [
     "normal_fill",
     "prepare",
     "prepare_rows",
+    "reuse_key",
     "row_columns",
     "times_written",
     "use_backend",

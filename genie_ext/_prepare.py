@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cache
 from typing import Any
 
 import torch
 
-from ._dispatch import resolve
+from ._dispatch import requested, resolve
+from ._torch_private import current_dispatch_mode
 from .ops.fused_step import contract as fused_step
+from .ops.fused_step.arguments import own
 from .ops.fused_step.rows import GeneralRows, PreparedRows, StepRows, check_rows
 from .ops.normal_fill import contract as normal_fill
 from .ops.prepared import GeneralPrepared, Prepared
 
-__all__ = ["prepare", "prepare_rows"]
+__all__ = ["prepare", "prepare_rows", "reuse_key"]
 
 _NATIVE = ("cpu", "cuda")
 
@@ -35,7 +37,8 @@ def prepare(
     With GENIE_EXT_CHECK=1 in the environment every run checks the whole call, overlaps of what is in its slots too.
     Raises ValueError or TypeError naming the argument.
     """
-    check, device = _of_op(op, call)
+    call, check = _of_op(op, call)
+    device = call.x.device if isinstance(call, fused_step.FusedStepCall) else call.out.device
     name, run = resolve(op, device, backend)
     check_each = _check_each()
     if name in _NATIVE:
@@ -44,12 +47,12 @@ def prepare(
     return GeneralPrepared(op, name, call, run, check if check_each else None)
 
 
-def _of_op(op: str, call: object) -> tuple[Callable[[Any], None], torch.device]:
-    """The op's check, and where its call runs."""
+def _of_op(op: str, call: object) -> tuple[Any, Callable[[Any], None]]:
+    """A call of our own, for the caller may fill in the same one for the next; and the op's check."""
     if op == "fused_step" and isinstance(call, fused_step.FusedStepCall):
-        return fused_step.check, call.x.device
+        return own(call), fused_step.check
     if op == "normal_fill" and isinstance(call, normal_fill.NormalFillCall):
-        return normal_fill.check, call.out.device
+        return normal_fill.own(call), normal_fill.check
     raise TypeError(
         f"prepare: op {op!r} with a {type(call).__name__}; give 'fused_step' a FusedStepCall, or 'normal_fill' a "
         "NormalFillCall"
@@ -69,6 +72,18 @@ def prepare_rows(rows: StepRows, *, backend: str | None = None) -> PreparedRows:
         return native.NativeRows(rows, name, fused_step.check, check_each=_check_each())
     prepared = [prepare("fused_step", rows.call(number), backend=name) for number in range(len(rows.layout))]
     return GeneralRows(rows, name, prepared)
+
+
+def reuse_key(device: torch.device, *, backend: str | None = None) -> Hashable:
+    """What prepared rows over the same tensors, layout and table have in common if they are alike: rows prepared under
+    an equal key may run in place of new ones.
+
+    None where their memory may not be used again: on a GPU, where another stream may still read it and a captured
+    graph would write it; inside a TorchDispatchMode, whose tensors are its own.
+    """
+    if device.type != "cpu" or current_dispatch_mode() is not None:
+        return None
+    return requested(backend), _check_each()
 
 
 def _check_each() -> bool:

@@ -67,7 +67,10 @@ def keeps_graph() -> bool:
 
 def times_written(tensor: Tensor) -> int:
     """How often the tensor's values were written; 0 for inference tensors, which do not count."""
-    return 0 if tensor.is_inference() else tensor._version
+    try:
+        return tensor._version
+    except RuntimeError:  # of an inference tensor; asking it first takes as long again
+        return 0
 
 
 count_write = torch._C._increment_version

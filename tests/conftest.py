@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
+
+# of pytest-xdist: one process per core, so one thread in each, and in what each starts
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 import torch
 
 # before triton is imported: it reads the variable when a kernel is decorated
@@ -14,11 +20,23 @@ if not torch.cuda.is_available():
 # every run of a prepared call is checked whole, unless a test says otherwise
 os.environ["GENIE_EXT_CHECK"] = "1"
 
-# of pytest-xdist: one process per core, so one thread in each
-if "PYTEST_XDIST_WORKER" in os.environ:
-    torch.set_num_threads(1)
-
 import genie_ext
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first, so that none of them is left to run alone."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``-n`` alone: a file to one process, which makes what its tests share once; in the order of the list."""
+    if config.getvalue("dist") != "load":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
 
 
 def native_backends() -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 from .documents import ROOT, blocks, is_there, links, place, repository_paths, run_python
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+pytestmark = pytest.mark.long
 NEW_OP = ROOT / "docs" / "adding-an-op.md"
 
 
@@ -31,7 +32,10 @@ def test_links_point_at_files(page: Path, link: str) -> None:
     assert (page.parent / link).exists()
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda page: page.stem)
+# encoding.md is run by samplers/test_encoding_docs.py, which holds what it prints, too
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if blocks(p, "python") and p.stem != "encoding"], ids=lambda page: page.stem
+)
 def test_python_code_runs(page: Path, tmp_path: Path) -> None:
     done = run_python(blocks(page, "python"), tmp_path)
     assert done.returncode == 0, done.stderr

@@ -19,6 +19,7 @@ import genie_ext
 from genie_ext.testing import PINNED_NORMALS
 
 ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.long
 SOURCES = ("csrc", "genie_ext", "python")
 WITHOUT_TORCH = "import sys, runpy; sys.modules['torch'] = None; runpy.run_path('setup.py')"
 
@@ -147,21 +148,30 @@ print(genie_ext.__file__, genie_samplers.__file__, resolve("normal_fill", normal
 """
 
 
+@pytest.fixture(scope="module")
+def native_programs(native_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return install(native_wheel, tmp_path_factory.mktemp("native_installed"))
+
+
+@pytest.fixture(scope="module")
+def pure_programs(pure_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return install(pure_wheel, tmp_path_factory.mktemp("pure_installed"))
+
+
 @pytest.mark.parametrize(("kind", "backend"), [("native", "cpu"), ("pure", "reference")])
-def test_an_installed_wheel_gives_the_normals_of_every_release(kind, backend, request, tmp_path):
-    programs = install(request.getfixturevalue(f"{kind}_wheel"), tmp_path)
+def test_an_installed_wheel_gives_the_normals_of_every_release(kind, backend, request):
+    programs = request.getfixturevalue(f"{kind}_programs")
     done = run_installed(programs, "python", "-W", "ignore", "-c", DESCRIBE)
     assert done.returncode == 0, done.stderr
     *homes, found, digest = done.stdout.splitlines()
-    assert [home for home in homes if not Path(home).is_relative_to(tmp_path)] == []
+    assert [home for home in homes if not Path(home).is_relative_to(programs.parent)] == []
     assert (found, digest) == (backend, PINNED_NORMALS)
 
 
-def test_an_installed_wheel_samples_outside_the_source_tree(native_wheel, tmp_path):
+def test_an_installed_wheel_samples_outside_the_source_tree(native_programs, tmp_path):
     pytest.importorskip("diffusers", reason="the embedded network is a diffusers U-Net")
-    programs = install(native_wheel, tmp_path)
     image = tmp_path / "x.png"
-    done = run_installed(programs, "genie-samplers", "sample", "--count", "4", "--nfe", "3", "--out", str(image))
+    done = run_installed(native_programs, "genie-samplers", "sample", "--count", "4", "--nfe", "3", "--out", str(image))
     assert done.returncode == 0, done.stderr
     assert image.stat().st_size > 0
 

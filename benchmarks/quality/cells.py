@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genie_samplers.plan import Plan
-from genie_samplers.solvers.registry import SOLVERS, UnreachableNFE, make_plan
+from genie_samplers.solvers.make import make_plan
+from genie_samplers.solvers.registry import SOLVERS, UnreachableNFE
 
 from .diffusers_schedulers import runs as diffusers_runs
 from .problem import Problem

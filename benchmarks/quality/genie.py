@@ -22,7 +22,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from genie_samplers import demo, genie, schedules
-from genie_samplers.solvers.registry import make_plan
+from genie_samplers.solvers.make import make_plan
 
 from ..case import Competitor, Settings
 from ..timing import interleave

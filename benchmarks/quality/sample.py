@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from genie_samplers.cli.images import to_pixels
 from genie_samplers.plan import Plan
-from genie_samplers.solvers.registry import UnreachableNFE, make_plan
+from genie_samplers.solvers.make import make_plan
+from genie_samplers.solvers.registry import UnreachableNFE
 
 from .options import add_cache, integers, names
 from .problem import Problem, embedded_problem

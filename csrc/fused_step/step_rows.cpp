@@ -51,6 +51,7 @@ FusedStep StepRows::row(int64_t number) const {
     if (layout.stored[h] >= 0) call.stored[h] = slot(layout.stored[h]);
   }
   for (int d = 0; d < call.draws; ++d) {
+    require(external_draws_ || layout.draw_number[d] >= 0, "layout: no such draw");
     call.draw_number[d] = static_cast<uint32_t>(layout.draw_number[d]);
     if (external_draws_) call.draw[d] = kSlot;
   }
@@ -62,6 +63,7 @@ FusedStep StepRows::row(int64_t number) const {
 
 const Samples& StepRows::slot(int32_t number) const {
   require(number >= 0 && number < static_cast<int32_t>(slots_.size()), "layout: no such slot");
+  require(slots_[number].present, "layout: an absent slot");
   return slots_[number];
 }
 

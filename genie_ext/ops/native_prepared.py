@@ -40,13 +40,14 @@ class NativeSlot:
             or (tensor.shape, tensor.stride(), tensor.dtype, tensor.device) != facts
             or tensor.is_neg()
         ):
-            stride, dtype, unaligned = self._accept(check(self.name, tensor))
+            stride, dtype, unaligned = self.accept(check(self.name, tensor))
         address = tensor.data_ptr()
         if address == 0 or address & unaligned:
             check(self.name, tensor)  # passes only a tensor of no elements
         return address, stride, dtype
 
-    def _accept(self, tensor: Tensor) -> tuple[int, int, int]:
+    def accept(self, tensor: Tensor) -> tuple[int, int, int]:
+        """Take the facts of a checked tensor for those to come; stride, dtype and unaligned bits."""
         facts = (tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
         _, stride, dtype = tensor_arguments(tensor)
         self.accepted = (facts, stride, dtype, tensor.element_size() - 1)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from .models import guidance
     from .plan import Plan
     from .run import NonFiniteError, PlanState, Program, RowEvent, sample
-    from .solvers.registry import SOLVERS, make_plan, starting_at
+    from .solvers.make import make_plan
+    from .solvers.registry import SOLVERS, starting_at
     from .uses import compare, encode, inpaint, interpolate, reconstruct, slerp_grid
 
 __all__ = [
@@ -52,7 +53,8 @@ _ROOMS = {
     "models": ("guidance",),
     "plan": ("Plan",),
     "run": ("NonFiniteError", "PlanState", "Program", "RowEvent", "sample"),
-    "solvers.registry": ("SOLVERS", "make_plan", "starting_at"),
+    "solvers.make": ("make_plan",),
+    "solvers.registry": ("SOLVERS", "starting_at"),
     "uses": ("compare", "encode", "inpaint", "interpolate", "reconstruct", "slerp_grid"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

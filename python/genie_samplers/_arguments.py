@@ -40,10 +40,20 @@ def integer(value: object, name: str, *, least: int | None = None) -> int:
     elif isinstance(value, bool) or not isinstance(value, SupportsIndex):
         raise TypeError(f"{name}={shown(value)}: give an integer")
     else:
-        number = operator.index(value)
+        number = _index(value, name)
     if least is not None and number < least:
         raise ValueError(f"{name}={number}: give {least} or more")
     return number
+
+
+def _index(value: SupportsIndex, name: str) -> int:
+    """Of an integer, or of an array or tensor that holds one; arrays have ``__index__`` whatever they hold."""
+    if str(getattr(value, "dtype", "")).endswith("bool"):
+        raise TypeError(f"{name}={shown(value)}: give an integer")
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}={shown(value)}: give an integer") from None
 
 
 def boolean(value: object, name: str) -> bool:

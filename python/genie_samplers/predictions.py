@@ -13,12 +13,26 @@ from numpy.typing import ArrayLike, NDArray
 from ._arguments import choice, shown
 from .schedules import Schedule, read_scheduler
 
-__all__ = ["PREDICTIONS", "epsilon_along_flow", "from_diffusers", "to_epsilon", "to_flow", "to_x0"]
+__all__ = ["PREDICTIONS", "epsilon_along_flow", "from_diffusers", "named", "to_epsilon", "to_flow", "to_x0"]
 
 Array = NDArray[np.float64]
 
 PREDICTIONS = ("epsilon", "x0", "v", "score", "flow")
 _OF_DIFFUSERS = {"epsilon": "epsilon", "sample": "x0", "v_prediction": "v", "flow_prediction": "flow"}
+
+_SPELLINGS = {
+    "v_prediction": "v", "flow_prediction": "flow", "sample": "x0", "eps": "epsilon", "noise": "epsilon",
+    "velocity": "flow", "x_0": "x0",
+}  # fmt: skip
+
+
+def named(prediction: str) -> str:
+    """The name here of a prediction type, also by diffusers' names: v_prediction, flow_prediction, sample.
+
+    ValueError for an unknown one.
+    """
+    known = _SPELLINGS.get(prediction, prediction) if isinstance(prediction, str) else prediction
+    return choice(known, "prediction", PREDICTIONS)
 
 
 def to_epsilon(prediction: str, schedule: Schedule, t: ArrayLike) -> tuple[Array, Array]:
@@ -145,4 +159,4 @@ def _refuse_zero(sigma: Array, t: ArrayLike) -> None:
 
 
 def _shaped(value: ArrayLike, like: Array) -> Array:
-    return np.add(value, np.zeros_like(like))
+    return np.add(value, np.zeros_like(like)) if np.ndim(like) else np.float64(value)  # type: ignore[return-value]

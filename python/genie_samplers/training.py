@@ -26,6 +26,7 @@ from .files import (
     write_rows,
     write_tensors,
 )
+from .plotting import plain_ticks
 from .run.progress import progress_bar
 
 __all__ = ["LOSS_WINDOW", "RunOptions", "TrainingRun", "loss_curve", "own_generator", "plot_loss"]
@@ -258,5 +259,7 @@ def plot_loss(losses: list[float], path: Path, ylabel: str) -> None:
     axes = figure.subplots()
     axes.plot(*np.array(loss_curve(losses)).reshape(-1, 2).T)
     axes.set(xlabel="step", ylabel=f"{ylabel}, mean of {LOSS_WINDOW} steps", yscale="log")
+    if losses:
+        plain_ticks(axes)
     with replacing(path) as partial:
         figure.savefig(partial, dpi=80)

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.quality import genie
 from genie_samplers.schedules import vp_linear
-from genie_samplers.solvers.registry import make_plan
+from genie_samplers.solvers.make import make_plan
 
 pytest.importorskip("diffusers", reason="the embedded network is a diffusers UNet2DModel")
 

@@ -28,6 +28,7 @@ from genie_ext.testing import (
     assert_step_agrees,
 )
 
+pytestmark = pytest.mark.long
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
 F32, F64, F16, BF16 = torch.float32, torch.float64, torch.float16, torch.bfloat16

@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NVCC = shutil.which("nvcc")
-pytestmark = pytest.mark.skipif(NVCC is None, reason="nvcc is not on PATH")
+pytestmark = [pytest.mark.long, pytest.mark.skipif(NVCC is None, reason="nvcc is not on PATH")]
 
 KERNELS = [
     "fused_step_float_1_vector",

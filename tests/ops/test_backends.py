@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import types
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
 import pytest
@@ -14,6 +14,8 @@ import torch
 import genie_ext
 from genie_ext import _dispatch, use_backend
 from genie_ext._dispatch import resolve
+
+from ..forked import ForkServer
 
 CPU = torch.device("cpu")
 OPS = ["fused_step", "normal_fill", "jvp_distill_loss"]
@@ -71,22 +73,24 @@ def test_an_unknown_backend_of_the_environment_names_the_variable(monkeypatch):
         resolve("fused_step", CPU)
 
 
-def run_python(code: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-W", "always", "-c", f"import sys; {code}"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def run_python() -> Iterator[Callable[[str], subprocess.CompletedProcess[str]]]:
+    """Runs code where nothing of this project is imported yet."""
+    server = ForkServer()
+    yield lambda code: server.run(f"import sys, warnings; warnings.simplefilter('always'); {code}")
+    server.close()
 
 
-def test_genie_ext_runs_without_triton():
+def test_genie_ext_runs_without_triton(run_python):
     code = "sys.modules['triton'] = None; import genie_ext; print(genie_ext.backends()['fused_step']['triton'])"
     assert run_python(code).stdout == "triton is not installed; pip install triton\n"
 
 
-def test_importing_genie_ext_does_not_import_triton():
+def test_importing_genie_ext_does_not_import_triton(run_python):
     assert run_python("import genie_ext; sys.exit('triton' in sys.modules)").returncode == 0
 
 
-def test_a_checkout_that_is_not_built_warns_once_and_names_the_fix():
+def test_a_checkout_that_is_not_built_warns_once_and_names_the_fix(run_python):
     warned = run_python(
         "sys.modules['genie_ext._C'] = None; import torch, genie_ext; x, row = torch.ones(1, 2), torch.ones(2); "
         "genie_ext.fused_step(x, row=row, converted=0); print(genie_ext.fused_step(x, row=row, converted=0).out[0])"
@@ -96,7 +100,7 @@ def test_a_checkout_that_is_not_built_warns_once_and_names_the_fix():
     assert "genie_ext._C is not built; run 'pip install .'" in warned.stderr
 
 
-def test_a_module_of_another_version_is_not_called():
+def test_a_module_of_another_version_is_not_called(run_python):
     state = run_python(
         "import types; stale = sys.modules['genie_ext._C'] = types.ModuleType('_C'); stale.CALL_LAYOUT = -1; "
         "import genie_ext; print(genie_ext.backends()['fused_step']['cpu'])"

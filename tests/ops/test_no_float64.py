@@ -59,10 +59,16 @@ def test_fused_step_makes_none(state):
     assert bool(result.out.isfinite().all())
 
 
-@pytest.mark.parametrize("exponent", [1, 126, 127, 254])
-def test_the_square_root_is_correctly_rounded(exponent):
-    """Of every mantissa; two neighbouring exponents are all cases there are."""
-    s = (torch.arange(2**23, dtype=torch.int32) + (exponent << 23)).view(F32)
+product = pytest.mark.product
+
+
+@pytest.mark.parametrize(
+    ("exponent", "step"),
+    [(126, 1), (127, 1), (1, 17), (254, 17), pytest.param(1, 1, marks=product), pytest.param(254, 1, marks=product)],
+)
+def test_the_square_root_is_correctly_rounded(exponent, step):
+    """Of every mantissa, and of many at the ends; two neighbouring exponents are all cases there are."""
+    s = (torch.arange(0, 2**23, step, dtype=torch.int32) + (exponent << 23)).view(F32)
     assert_same_bits(square_root(s), torch.sqrt(s.double()).float())
 
 

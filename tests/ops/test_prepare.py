@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 import pytest
 import torch
@@ -157,6 +159,82 @@ def test_tensors_that_the_caller_forgets_are_kept(any_backend, checks):
     assert_all_same(written, expected_of(FULL))
 
 
+def test_a_call_may_be_changed_once_it_is_prepared(any_backend, checks):
+    call, written = call_of(FULL)
+    prepared = prepare("fused_step", call, backend=any_backend)
+    other, _ = call_of(FULL)
+    call.x, call.aux, call.row, call.out = other.out, other.out, other.row + 1.0, other.out
+    cast(list, call.history)[:] = [other.out] * 3
+    cast(list, call.stored).clear()
+    prepared(**slots_of(FULL))
+    assert_all_same(written, expected_of(FULL))
+
+
+def test_tensors_that_a_changed_call_forgets_are_kept(any_backend, checks):
+    row = torch.tensor([0.0, 1.0, 1.0])
+    call = FusedStepCall(
+        x=torch.ones(2, 1000), outputs=(), history=[torch.ones(2, 1000)], row=row, converted=0, aux=None, draws=(),
+        noise=None, out=torch.empty(2, 1000), aux_out=None, stored=(), x_in=None, nonfinite=None,
+    )  # fmt: skip
+    out = call.out
+    prepared = prepare("fused_step", call, backend=any_backend)
+    call.x = out
+    cast(list, call.history).clear()
+    gc.collect()
+    [torch.full((2, 1000), float("nan")) for _ in range(50)]  # takes memory that was freed
+    prepared()
+    assert_same_bits(out, torch.ones(2, 1000))
+
+
+def test_a_fill_may_be_changed_once_it_is_prepared(any_backend, checks):
+    noise, out = Noise(torch.tensor([9]), torch.arange(3)), poisoned_empty(3, 50)
+    call = NormalFillCall(out, noise, 5)
+    prepared = prepare("normal_fill", call, backend=any_backend)
+    call.out, call.draw = torch.empty(3, 50), 6
+    prepared()
+    assert_same_bits(out, normal_fill(torch.empty(3, 50), noise=noise, draw=5, backend="reference"))
+
+
+WRONG_PARTS: dict[str, tuple[dict[str, Any], str]] = {
+    "x": ({"x": None}, "x: None of type NoneType; pass a torch.Tensor"),
+    "output": ({"outputs": [SLOT, None, SLOT]}, r"outputs\[1\]: None of type NoneType; pass a torch.Tensor"),
+    "history": ({"history": [None] * 3}, r"history\[0\]: None of type NoneType; pass a torch.Tensor"),
+    "no history": ({"history": None}, "history: None of type NoneType; pass a list or tuple"),
+    "row": ({"row": None}, "row: None of type NoneType; pass a torch.Tensor"),
+    "converted": ({"converted": "2"}, "converted: '2' of type str; pass an integer"),
+    "aux": ({"aux": 3}, "aux: 3 of type int; pass a torch.Tensor or None"),
+    "draw": ({"draws": [3, None]}, r"draws\[1\]: None of type NoneType; pass an integer"),
+    "fractional draw": ({"draws": [1.5, SLOT]}, r"draws\[0\]: 1.5 of type float; pass an integer"),
+    "noise": ({"noise": (1, 2, 3)}, "noise: a tuple; pass genie_ext.Noise"),
+    "out": ({"out": None}, "out: None of type NoneType; pass a torch.Tensor"),
+    "aux_out": ({"aux_out": True}, "aux_out: True of type bool; pass a torch.Tensor or None"),
+    "stored": ({"stored": [None, 3]}, r"store\[1\]: 3 of type int; pass a torch.Tensor or None"),
+    "x_in": ({"x_in": F32}, "x_in: torch.float32 of type dtype; pass a torch.Tensor or None"),
+    "nonfinite": ({"nonfinite": 1}, "nonfinite: 1 of type int; pass a torch.Tensor or None"),
+}
+
+
+@pytest.mark.parametrize(("changed", "message"), WRONG_PARTS.values(), ids=WRONG_PARTS)
+def test_a_part_of_another_type_is_refused(any_backend, checks, changed, message):
+    call, _ = call_of(FULL, **changed)
+    with pytest.raises(TypeError, match=message):
+        prepare("fused_step", call, backend=any_backend)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"out": None}, "out: None of type"),
+        ({"noise": None}, "noise: a NoneType"),
+        ({"draw": 0.5}, "draw: 0.5 of type"),
+    ],
+)
+def test_a_part_of_a_fill_of_another_type_is_refused(any_backend, checks, changed, message):
+    call = NormalFillCall(torch.empty(3, 50), Noise(torch.tensor([9]), torch.arange(3)), 5)
+    with pytest.raises(TypeError, match=message):
+        prepare("normal_fill", replace(call, **changed), backend=any_backend)
+
+
 OTHER = {
     "outputs[0]": ("outputs", 0),
     "draws[1]": ("draws", 0),
@@ -186,13 +264,25 @@ def with_wrong(slots: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
     return {**slots, kind: [value, *slots[kind][1:]]}
 
 
+@pytest.fixture(scope="module")
+def run_once():
+    """(backend, checks) -> a prepared call that has run, once for all tests that it refuses something in."""
+
+    @cache
+    def made(backend, checks):
+        prepared = prepare("fused_step", call_of(FULL)[0], backend=backend)
+        prepared(**slots_of(FULL))
+        return prepared
+
+    return made
+
+
 @pytest.mark.parametrize("name", OTHER)
 @pytest.mark.parametrize("wrong, error, message", WRONG.values(), ids=WRONG)
-def test_a_wrong_tensor_in_a_slot_is_named(any_backend, checks, name, wrong, error, message):
+def test_a_wrong_tensor_in_a_slot_is_named(any_backend, checks, run_once, name, wrong, error, message):
     if name == "x" and wrong is None:
         pytest.skip("None means the call's own state")
-    prepared = prepare("fused_step", call_of(FULL)[0], backend=any_backend)
-    prepared(**slots_of(FULL))
+    prepared = run_once(any_backend, os.environ["GENIE_EXT_CHECK"])
     with pytest.raises(error, match=rf"^{name.replace('[', chr(92) + '[')}: .*({message})"):
         prepared(**with_wrong(slots_of(FULL), name, wrong))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import genie_ext
 import genie_samplers as gs
-from genie_ext import Noise, StepRows, fused_step, prepare_rows
+from genie_ext import Noise, PreparedRows, StepRows, fused_step, prepare_rows
 from genie_ext.ops.fused_step.rows import LAYOUT_COLUMNS
 from genie_ext.testing import assert_same_bits
 from genie_samplers.plan import RowLayout
@@ -113,15 +113,24 @@ def run_one_by_one(rows: StepRows, case: Case, device: str) -> None:
         )  # fmt: skip
 
 
+def run_checked(prepared: PreparedRows, number: int, outputs: list[Tensor], draws: list[Tensor]) -> None:
+    """By the way that does not look at outputs, where nothing but outputs is brought."""
+    if draws:
+        prepared(number, outputs, draws)
+    else:
+        prepared.run_checked(number, outputs)
+
+
 @pytest.mark.usefixtures("checks")
+@pytest.mark.parametrize("run", [lambda rows, *given: rows(*given), run_checked], ids=["call", "run_checked"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_rows_have_the_bits_of_the_op_one_by_one(case: Case, backend: str, device: str) -> None:
+def test_rows_have_the_bits_of_the_op_one_by_one(case: Case, run: Any, backend: str, device: str) -> None:
     expected, rows = case.rows(device), case.rows(device)
     run_one_by_one(expected, case, device)
     prepared = prepare_rows(rows, backend=backend)
     assert prepared.backend == backend
     for number in range(len(LAYOUT)):
-        prepared(number, *case.brought(number, device))
+        run(prepared, number, *case.brought(number, device))
     for mine, theirs in zip(written(rows), written(expected), strict=True):
         assert_same_bits(mine, theirs)
 
@@ -167,11 +176,26 @@ def changed_layout(**fields: Any) -> Any:
     return packed((replace(LAYOUT[0], **fields), *LAYOUT[1:]))
 
 
+def drawing(number: int) -> Any:
+    """The layout with this draw in the last row."""
+    return packed((*LAYOUT[:-1], replace(LAYOUT[-1], draws=(number,))))
+
+
+NOISE = Noise(torch.tensor([7]), torch.arange(3))
 BAD_ROWS = {
     "a slot that is not there": (
         {"layout": changed_layout(store=(4,))},
         "layout: row 0 names a slot beyond the 4 given",
     ),
+    "a slot counted from the end": (
+        {"layout": changed_layout(history=(-1,))},
+        r"layout: row 0 reads the slots \[-1\]; give numbers from 0 on",
+    ),
+    "a slot without a tensor": ({"slots": [None] * 4}, r"slots\[0\]: None of type NoneType; pass a torch.Tensor"),
+    "slots that are none": ({"slots": None}, "slots: None of type NoneType; pass a list or tuple"),
+    "no state": ({"x": None}, "x: None of type NoneType; pass a torch.Tensor"),
+    "noise of another type": ({"noise": (1, 2, 3)}, "noise: a tuple; pass genie_ext.Noise"),
+    "a draw that is not there": ({"layout": drawing(-1), "noise": NOISE}, r"draws\[0\]: -1; need an integer in 0"),
     "no second state": ({"aux": None}, "layout: row 0 has a second state; pass aux"),
     "a layout of other columns": (
         {"layout": packed(LAYOUT)[:, :5].copy()},
@@ -221,6 +245,17 @@ BAD_OUTPUTS = {
 
 
 @pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("number", [-1, 4])
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_a_row_that_is_not_there_is_refused(number: int, backend: str) -> None:
+    rows = Case().rows("cpu")
+    before = rows.x.clone()
+    with pytest.raises(ValueError, match=f"number: {number}; there are 4 rows, so it is 0..3"):
+        prepare_rows(rows, backend=backend)(number, [torch.zeros(SHAPE)] * 2)
+    assert_same_bits(rows.x, before)
+
+
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(("outputs", "message"), BAD_OUTPUTS.values(), ids=BAD_OUTPUTS.keys())
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
 def test_what_a_run_brings_is_checked(outputs: list[Any], message: str, backend: str) -> None:
@@ -229,6 +264,30 @@ def test_what_a_run_brings_is_checked(outputs: list[Any], message: str, backend:
     with pytest.raises((ValueError, TypeError), match=message):
         prepare_rows(rows, backend=backend)(0, outputs)
     assert_same_bits(rows.x, before)
+
+
+NOT_CHECKED = {name: BAD_OUTPUTS[name] for name in ("too few", "too many", "no memory")}
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("outputs", "message"), NOT_CHECKED.values(), ids=NOT_CHECKED.keys())
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_a_run_that_looks_at_nothing_still_writes_nowhere_else(outputs: list[Any], message: str, backend: str) -> None:
+    rows = Case().rows("cpu")
+    before = rows.x.clone()
+    with pytest.raises((ValueError, TypeError), match=message):
+        prepare_rows(rows, backend=backend).run_checked(0, outputs)
+    assert_same_bits(rows.x, before)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_a_run_that_looks_at_nothing_looks_where_every_run_is_checked(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENIE_EXT_CHECK", "1")
+    prepared = prepare_rows(Case().rows("cpu"), backend=backend)
+    with pytest.raises(ValueError, match=r"outputs\[1\]: shape \(3, 10\)"):
+        prepared.run_checked(0, [torch.zeros(SHAPE), torch.zeros(3, 10)])
 
 
 def test_an_output_in_the_memory_of_the_state_is_found_where_every_run_is_checked(
@@ -241,13 +300,14 @@ def test_an_output_in_the_memory_of_the_state_is_found_where_every_run_is_checke
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_an_output_that_requires_grad_is_refused_while_gradients_are_recorded() -> None:
+@pytest.mark.parametrize("name", ["__call__", "run_checked"])
+def test_an_output_that_requires_grad_is_refused_while_gradients_are_recorded(name: str) -> None:
     prepared = prepare_rows(Case().rows("cpu"), backend="cpu")
     outputs = [torch.zeros(SHAPE), torch.zeros(SHAPE, requires_grad=True)]
     with pytest.raises(ValueError, match=r"outputs\[1\]: requires grad"):
-        prepared(0, outputs)
+        getattr(prepared, name)(0, outputs)
     with torch.no_grad():
-        prepared(0, outputs)
+        getattr(prepared, name)(0, outputs)
 
 
 def test_what_is_written_is_counted_for_autograd() -> None:

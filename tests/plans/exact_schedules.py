@@ -48,7 +48,7 @@ def decay_at(schedule: schedules.Schedule, t: Exact) -> Exact:
     bar = (1.0, *schedule.alphas_cumprod)
     i = min(max(int(mp.floor(t)) + 1, 0), len(bar) - 2)
     f, low, high = t - (i - 1), mpf(bar[i]), mpf(bar[i + 1])
-    if schedule.interpolation == "alpha_bar":
+    if schedule.interpolation == "alpha_bar" or high == 0:
         return -log(low + f * (high - low))
     return -(log(low) + f * (log(high) - log(low)))
 
@@ -84,7 +84,7 @@ def index_at(schedule: schedules.AlphasCumprod, decay: Exact) -> Exact:
     alpha_bar = exp(-decay)
     i = max(sum(alpha_bar <= entry for entry in bar[:-1]) - 1, 0)
     low, high = mpf(bar[i]), mpf(bar[i + 1])
-    if schedule.interpolation == "alpha_bar":
+    if schedule.interpolation == "alpha_bar" or high == 0:
         return i - 1 + (low - alpha_bar) / (low - high)
     return i - 1 + (decay + log(low)) / (log(low) - log(high))
 

@@ -37,6 +37,7 @@ SCHEDULES: dict[str, schedules.Schedule] = {
     "ddpm_log_alpha": from_table(DDPM_TABLE),
     "ddpm_alpha_bar": from_table(DDPM_TABLE, interpolation="alpha_bar"),
 }
+END = {"flow": 1e-3}  # where a table ends that is not to reach gamma = 0, if not at the schedule's t_end
 WEIGHTS = {"epsilon": numerics.epsilon_weights, "x0": numerics.x0_weights}
 FORMS, VARIABLES = tuple(WEIGHTS), numerics.VARIABLES
 

@@ -94,23 +94,12 @@ def test_zero_terminal_snr_follows_its_algorithm(name):
     assert np.all(np.abs(table - exact) / exact <= roundings * EPS)
 
 
-@pytest.mark.parametrize(
-    ("betas", "last"),
-    [
-        (schedules.scaled_linear_betas(), lambda before: 2.0**-24),
-        (schedules.squaredcos_betas(), lambda before: 2.0**-24),
-        (schedules.linear_betas(), lambda before: 0.25 * before),
-    ],
-    ids=["stable_diffusion", "squaredcos", "linear"],
-)
-def test_the_terminal_zero_becomes_a_small_number_that_still_falls(betas, last):
-    table = schedules.from_betas(betas, zero_terminal_snr=True).alphas_cumprod
-    assert table[-1] == last(table[-2]) < table[-2]
-
-
-def test_the_zero_snr_of_stable_diffusion_ends_at_gamma_4096():
-    schedule = schedules.from_betas(schedules.scaled_linear_betas(), zero_terminal_snr=True)
-    assert abs(schedule.gamma(999.0) ** 2 / (2.0**24 - 1.0) - 1.0) <= 40.0 * EPS
+@every_table
+def test_zero_terminal_snr_ends_in_pure_noise(name):
+    schedule = schedules.from_betas(TABLES[name], zero_terminal_snr=True)
+    assert schedule.starts_in_pure_noise
+    assert (schedule.alpha(999.0), schedule.sigma(999.0), schedule.gamma(999.0)) == (0.0, 1.0, np.inf)
+    assert not schedules.from_betas(TABLES[name]).starts_in_pure_noise
 
 
 def test_the_interpolation_is_passed_on():

@@ -19,7 +19,7 @@ from genie_samplers.solvers import registry
 from genie_samplers.solvers.clipping import clipped
 
 from .oracle import execute
-from .plans import NFE, recipe_of
+from .plans import NFE, nfe_of, recipe_of
 from .problems import SCHEDULES, VP, X_T, prediction_of
 
 Array = NDArray[np.float64]
@@ -30,7 +30,7 @@ every_clippable = pytest.mark.parametrize("name", CLIPPABLE)
 
 
 def made(name: str, schedule: Schedule = VP, clip: float | None = CLIP, **arguments: Any) -> Plan:
-    return gs.make_plan(name, schedule, NFE, **({"denoise": True, "clip": clip} | arguments))
+    return gs.make_plan(name, schedule, nfe_of(name), **({"denoise": True, "clip": clip} | arguments))
 
 
 def network_of(plan: Plan, clip: float = math.inf) -> Callable[[int, Array], list[Array]]:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from genie_samplers import grids, schedules
-from genie_samplers.solvers import registry
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -158,18 +157,18 @@ def test_the_table_of_discrete_grids_is_complete_and_read_only():
 @pytest.mark.parametrize("solver", ["ddim", "dpmpp_2m"])
 @every_grid
 def test_a_plan_on_a_discrete_grid_ends_with_clean_data(name, solver):
-    plan = registry.make_plan(solver, TABLE, 9, grid=name)
+    plan = gs.make_plan(solver, TABLE, 9, grid=name)
     assert plan.times == tuple(grids.DISCRETE_GRIDS[name](TABLE, 9)[:-1])
     assert plan.nfe == 9
 
 
 @pytest.mark.parametrize("name", ["linspace", "leading", "ddim_quadratic", "euler_linspace"])
 def test_a_plan_without_denoising_leaves_the_step_to_clean_data_out(name):
-    plan = registry.make_plan("ddim", TABLE, 9, grid=name, denoise=False)
+    plan = gs.make_plan("ddim", TABLE, 9, grid=name, denoise=False)
     assert plan.times == tuple(grids.DISCRETE_GRIDS[name](TABLE, 10)[:-2])
     assert plan.nfe == 9
 
 
 def test_encoding_on_a_discrete_grid_rises_from_its_last_index():
-    plan = registry.make_plan("ddim", TABLE, 9, grid="linspace", direction="encode")
+    plan = gs.make_plan("ddim", TABLE, 9, grid="linspace", direction="encode")
     assert plan.times == tuple(grids.discrete_linspace(TABLE, 10)[-2:0:-1])

@@ -16,7 +16,7 @@ from genie_samplers.solvers import registry
 
 from .problems import EDM, GOLDEN_GRID, VP
 from .products import pairs_first
-from .textbook.cases import GRIDS, SCHEDULES, STEPS
+from .textbook.cases import GRIDS, SCHEDULES, STEPS, before_zero
 
 Array = NDArray[np.float64]
 Build = tuple[str, dict[str, Any]]  # a registered name and options
@@ -120,7 +120,7 @@ def test_pndm_is_ipndm_after_its_start(
 @pytest.mark.parametrize("order", [1, 2, 3])
 @every_schedule
 def test_exact_dpmpp_is_adams_bashforth_in_lambda(order: int, schedule: Schedule) -> None:
-    times = grids.power_gamma(schedule, STEPS)
+    times = before_zero("karras", schedule)
     plan = solvers.dpmpp(schedule, times, order=order, variant="exact", lower_order_final=False, prediction="x0")
     expected = [
         numerics.x0_weights(schedule, times[n - min(n, order - 1) : n + 1][::-1], times[n + 1], variable="log_gamma")

@@ -106,8 +106,8 @@ def test_a_shifted_grid_has_the_gammas_of_the_uniform_one_times_the_shift(schedu
 
 
 @pytest.mark.parametrize("shift", [0.99, 0.0, np.inf, np.nan])
-def test_a_shift_below_one_is_refused(shift):
-    with pytest.raises(ValueError, match=r"shift=.*: give a finite number of 1 or more"):
+def test_a_shift_below_one_is_refused_from_a_finite_gamma(shift):
+    with pytest.raises(ValueError, match=r"shift=.*: give a finite number, of 1 or more where the grid starts at finite"):
         grids.shifted_t(VP, 4, shift=shift)
 
 
@@ -191,7 +191,7 @@ def test_grids_of_powers_may_end_at_t_zero(name, schedule):
     assert np.all(np.diff(grid) < 0.0)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", sorted(set(SCHEDULES) - {"flow"}))
 def test_a_log_snr_grid_may_not_end_at_t_zero(schedule):
     with pytest.raises(ValueError, match=r"is t_zero, .* with_zero\(schedule, grid\)"):
         grids.uniform_half_log_snr(SCHEDULES[schedule], 6, t_end=SCHEDULES[schedule].t_zero)

@@ -17,7 +17,7 @@ from genie_samplers import grids, numerics
 from genie_samplers.schedules import Schedule
 
 from .exact_schedules import Exact, alpha_at, diffusion_squared_at
-from .exact_weights import FORMS, SCHEDULES, TOLERANCE, VARIABLES, WEIGHTS, gamma_at, moment, node_values
+from .exact_weights import END, FORMS, SCHEDULES, TOLERANCE, VARIABLES, WEIGHTS, gamma_at, moment, node_values
 from .products import pairs_first
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -90,7 +90,7 @@ def test_weights_integrate_powers_of_their_variable(
     variable: str, quantity: str, mask: tuple[bool, ...], name: str, way: int
 ) -> None:
     schedule, end = SCHEDULES[name], len(mask)
-    times = grids.quadratic_t(schedule, 6).tolist()[1:][::way]
+    times = grids.quadratic_t(schedule, 6, t_end=END.get(name)).tolist()[1:][::way]
     assert row_error(schedule, times[:end][::-1], times[end], mask, variable, quantity) <= TOLERANCE
 
 

@@ -14,7 +14,7 @@ from genie_samplers.schedules import Schedule
 from .plans import recipe_of
 from .problems import DISCRETE, EDM, VP
 
-VE, FLOW = gs.schedules.ve(), gs.schedules.flow()
+VE, FLOW, SD3 = gs.schedules.ve(), gs.schedules.flow(), gs.schedules.flow(shift=3.0)
 
 
 @pytest.mark.parametrize(
@@ -34,10 +34,13 @@ def test_what_the_caller_names_goes_before_the_choice() -> None:
 
 @pytest.mark.parametrize("name", ["ddim", "ipndm", "dpmpp_2m"])
 @pytest.mark.parametrize(
-    ("schedule", "grid"), [(EDM, "karras"), (VE, "karras"), (FLOW, "uniform_t")], ids=["edm", "ve", "flow"]
+    ("schedule", "grid"),
+    [(EDM, "karras"), (VE, "karras"), (FLOW, "uniform_t"), (SD3, "shifted_t")],
+    ids=["edm", "ve", "flow", "flow-shift3"],
 )
 def test_a_schedule_whose_time_is_no_vp_time_has_a_grid_of_its_own(name: str, schedule: Schedule, grid: str) -> None:
-    assert recipe_of(gs.make_plan(name, schedule, 6)).grid == tuple(gs.grids.GRIDS[grid](schedule, 6))
+    plan = gs.make_plan(name, schedule, 6, prediction="v")
+    assert recipe_of(plan).grid == tuple(gs.grids.GRIDS[grid](schedule, 6))
 
 
 @pytest.mark.parametrize("denoise", [True, np.True_])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from genie_ext.ops.fused_step import contract
@@ -34,7 +36,7 @@ MALFORMED: dict[str, tuple[tuple[Row, ...], dict[str, object], str]] = {
     "outputs a list": ((ROW,), {"outputs": ["epsilon"]}, "outputs=.*need a tuple"),
     "unknown distribution": ((ROW,), {"init": Init(1.0, "uniform")}, "init: .*uniform.*'normal'"),
     "infinite init scale": ((ROW,), {"init": Init(math.inf)}, "init: .*inf.*finite scale"),
-    "unknown quantity": ((ROW,), {"quantity": "v"}, "quantity='v'; choose 'epsilon' or 'x0'"),
+    "unknown quantity": ((ROW,), {"quantity": "v"}, "quantity='v'; choose one of epsilon, x0, flow"),
     "guidance empty": ((ROW,), {"guidance": ()}, r"guidance=\(\); need None, or one or more"),
     "guidance infinite": ((ROW,), {"guidance": (math.inf,)}, r"guidance=\(inf,\).*finite scales"),
     "nine outputs": ((ROW,), {"outputs": tuple("abcdefghi")}, "outputs: .*at most 8"),
@@ -42,6 +44,46 @@ MALFORMED: dict[str, tuple[tuple[Row, ...], dict[str, object], str]] = {
         (ROW,),
         {"outputs": tuple("abcde"), "guidance": (2.0,)},
         "outputs: .*pair counts twice",
+    ),
+    "guidance a list": (
+        (ROW,),
+        {"guidance": [2.0]},
+        r"guidance=\[2.0\]; need None, or one or more .* in a tuple",
+    ),
+    "guidance a number": (
+        (ROW,),
+        {"guidance": 2.0},
+        "guidance=2.0; need None, or one or more .* in a tuple",
+    ),
+    "recipe a mapping": ((ROW,), {"recipe": {}}, r"recipe=\{\}; need None, or a Recipe"),
+    "init a number": ((ROW,), {"init": 1.0}, "init: 1.0; need an Init"),
+    "init scale a text": ((ROW,), {"init": Init(cast(Any, "1"))}, "init: .*need an Init with a number"),
+    "no row": ((cast(Any, 3),), {}, "rows: .*need a tuple of at least one row"),
+    "x a tuple": ((with_row(x=(1.0,)),), {}, r"row 0: x=\(1.0,\); need a Combination"),
+    "x missing": ((with_row(x=None),), {}, "row 0: x=None; need a Combination"),
+    "aux a tuple": ((with_row(aux=(1.0,)),), {}, r"row 0: aux=\(1.0,\); need a Combination"),
+    "converted a list": ((with_row(converted=[EPSILON]),), {}, r"row 0: converted=\[.*; need a tuple of Conversion"),
+    "converted missing": ((with_row(converted=None),), {}, "row 0: converted=None; need a tuple of Conversion"),
+    "history a list": ((ROW, with_row(history=[HistoryEntry(0)])), {}, r"row 1: history=\[.*; need a tuple of History"),
+    "history a pair": ((ROW, with_row(history=((0, 0),))), {}, r"row 1: history=.*; need a tuple of HistoryEntry"),
+    "draws a list": ((with_row(draws=[0]),), {}, r"row 0: draws=\[0\]; need a tuple of integers"),
+    "weights a list": ((with_row(x=Combination(1.0, y=cast(Any, [1.0]))),), {}, r"row 0: x.y=\[1.0\]; need a tuple"),
+    "second weights a list": (
+        (with_row(aux=Combination(1.0, y=cast(Any, [1.0]))),),
+        {},
+        r"row 0: aux.y=\[1.0\]; need a tuple of numbers",
+    ),
+    "q an array": (
+        (with_row(converted=(Conversion(0.0, cast(Any, np.array([1.0]))),)),),
+        {},
+        r"row 0: q=array.*; need a tuple of numbers",
+    ),
+    "time a text": ((with_row(time="1"),), {}, "row 0: a coefficient is no real number: .*'1'"),
+    "coefficient complex": ((with_row(x=Combination(cast(Any, 1j), y=(1.0,))),), {}, "row 0: a coefficient is no real"),
+    "bound a text": (
+        (with_row(converted=(Conversion(0.0, (1.0,), bound=cast(Any, "1")),)),),
+        {},
+        "row 0: bound='1'; need a positive bound",
     ),
     "draw used twice": (
         (with_row(x=Combination(1.0, y=(1.0,), draws=(1.0, 1.0)), draws=(0, 0)),),

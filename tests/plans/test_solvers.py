@@ -10,12 +10,13 @@ import pytest
 
 import genie_samplers as gs
 from genie_samplers import Plan, grids, predictions
+from genie_samplers.numerics import TABLEAUS
+from genie_samplers.plan import Row
 from genie_samplers.schedules import Schedule
-from genie_samplers.solvers.deis_rho_rk import TABLEAUS
 from genie_samplers.solvers.registry import Solver, UnreachableNFE
 
 from .oracle import execute
-from .plans import NFE, recipe_of
+from .plans import NFE, nfe_of, recipe_of
 from .problems import SCHEDULES, VP
 from .products import pairs_first
 
@@ -25,8 +26,11 @@ WAYS = {"default": {}, "denoise": {"denoise": True}, "to t_end": {"denoise": Fal
 MOST = 20  # evaluations
 
 # Evaluations per step, and the evaluations that a solver with a start of its own can make on its way to t_end.
-PER_STEP = {"edm_heun": 2, **{f"deis_rho_{name}": len(tableau.b) for name, tableau in TABLEAUS.items()}}
+STAGES = {f"{family}_{name}": len(tableau.b) for family in ("deis_rho", "flow") for name, tableau in TABLEAUS.items()}
+PER_STEP = {"edm_heun": 2, **STAGES}
+TO_ZERO = {"flow_midpoint": 2, "flow_rk4": 3}  # in a step to gamma = 0
 OWN_START = {"s_pndm": range(2, MOST + 1), "f_pndm": [4, 8, *range(12, MOST + 1)]}
+ROUNDINGS = 8 * np.finfo(np.float64).eps  # of a weight put for another and back
 WARM_ROWS = {"s_pndm": 2, "f_pndm": 12}
 
 
@@ -81,13 +85,14 @@ def test_no_number_that_the_steps_can_make_is_refused(solver: Solver, way: str) 
     step = PER_STEP.get(solver.name, 1)
     possible = set(OWN_START.get(solver.name, range(step, MOST + 1, step)))
     if ends_at_zero(solver, way):
-        possible = {1, *(nfe + 1 for nfe in possible if nfe < MOST)}
+        last = TO_ZERO.get(solver.name, 1)
+        possible = {last, *(nfe + last for nfe in possible if nfe + last <= MOST)}
     assert {nfe for nfe in range(1, MOST + 1) if isinstance(made(solver.name, way, nfe), Plan)} == possible
 
 
 @every_solver
 def test_a_plan_has_draws_only_where_the_registry_says_stochastic(solver: Solver) -> None:
-    assert gs.make_plan(solver.name, VP, NFE, denoise=True).stochastic is solver.stochastic
+    assert gs.make_plan(solver.name, VP, nfe_of(solver.name), denoise=True).stochastic is solver.stochastic
 
 
 @pytest.mark.parametrize(
@@ -101,7 +106,8 @@ def test_a_stochastic_solver_refuses_to_encode(solver: Solver) -> None:
 @in_every_way
 def test_the_default_grid_ends_where_it_should(solver: Solver, way: str) -> None:
     to_zero = ends_at_zero(solver, way)
-    first, *_, last = recipe_of(gs.make_plan(solver.name, VP, 12 + to_zero, **WAYS[way])).grid
+    nfe = 12 + to_zero * TO_ZERO.get(solver.name, 1)
+    first, *_, last = recipe_of(gs.make_plan(solver.name, VP, nfe, **WAYS[way])).grid
     ends = (VP.t_max, VP.t_zero if to_zero else VP.t_end)
     assert (first, last) == (ends[::-1] if way == "encode" else ends)
 
@@ -111,7 +117,7 @@ def test_the_default_grid_ends_where_it_should(solver: Solver, way: str) -> None
     always=lambda solver, *_: solver in ("deis_tab3", "edm_heun"),
 )
 def test_a_plan_is_rebuilt_from_its_recipe_and_survives_json(solver: Solver, schedule: Schedule, grid: str) -> None:
-    plan = gs.make_plan(solver.name, schedule, NFE, grid=grid, denoise=True, prediction="v")
+    plan = gs.make_plan(solver.name, schedule, nfe_of(solver.name), grid=grid, denoise=True, prediction="v")
     assert recipe_of(plan).solver == solver.name
     assert plan.schedule == schedule
     assert gs.starting_at(Plan.from_json(plan.to_json()), 0) == plan
@@ -120,16 +126,31 @@ def test_a_plan_is_rebuilt_from_its_recipe_and_survives_json(solver: Solver, sch
 @every_solver
 @pytest.mark.parametrize("prediction", predictions.PREDICTIONS)
 def test_a_prediction_only_changes_how_outputs_are_read(solver: Solver, prediction: str) -> None:
-    plan = gs.make_plan(solver.name, VP, NFE, denoise=True, prediction=prediction)
-    as_epsilon = gs.make_plan(solver.name, VP, NFE, denoise=True)
+    plan = gs.make_plan(solver.name, VP, nfe_of(solver.name), denoise=True, prediction=prediction)
+    as_epsilon = gs.make_plan(solver.name, VP, nfe_of(solver.name), denoise=True)
     assert plan.outputs == (prediction, *as_epsilon.outputs[1:])
-    assert [row.x for row in plan.rows] == [row.x for row in as_epsilon.rows]
+    ours, theirs = (np.array([of_state_and_epsilon(row) for row in p.rows]) for p in (plan, as_epsilon))
+    assert np.all(np.abs(ours - theirs) <= ROUNDINGS * np.abs(theirs).max(axis=1, keepdims=True))
+    assert [others(row) for row in plan.rows] == [others(row) for row in as_epsilon.rows]
+
+
+def of_state_and_epsilon(row: Row) -> tuple[float, float]:
+    """Weights of the state and of the prediction, with x0 = (x - sigma epsilon) / alpha for one that the row makes."""
+    alpha, gamma = float(VP.alpha(row.time)), float(VP.gamma(row.time))
+    own = row.x.y[row.x0] if row.x0 else 0.0
+    return row.x.x + own / alpha, (row.x.y[0] if row.x.y else 0.0) - own * gamma
+
+
+def others(row: Row) -> tuple[object, ...]:
+    """What the row combines beside the state and its prediction."""
+    derivatives = () if row.x0 else row.x.y[1:]
+    return row.x.aux, derivatives, row.x.history, row.x.draws, row.aux and (row.aux.x, row.aux.aux, row.aux.history)
 
 
 @every_solver
 @pytest.mark.parametrize("start", [1, 3])
 def test_a_plan_that_starts_later_ends_as_the_whole_one(solver: Solver, start: int) -> None:
-    plan = gs.make_plan(solver.name, VP, 25, denoise=True)  # 24 divides by 2, 3 and 4
+    plan = gs.make_plan(solver.name, VP, 24 + TO_ZERO.get(solver.name, 1), denoise=True)  # 24: divides by 2, 3 and 4
     rest = gs.starting_at(plan, start)
     same = len(rest.rows) - warm_rows(rest, solver)
     assert recipe_of(rest).grid == recipe_of(plan).grid[start:]

@@ -6,12 +6,25 @@ import gzip
 import struct
 from pathlib import Path
 
+import click
 import numpy as np
 from click.testing import CliRunner
 
 from genie_samplers.cli import main
 
-__all__ = ["refused", "run", "write_idx"]
+__all__ = ["commands", "refused", "run", "write_idx"]
+
+
+def commands(group: click.Group, prefix: str = "") -> dict[str, click.Command]:
+    """Every command below a group that is no group itself, by what is typed for it."""
+    context = click.Context(group)
+    found: dict[str, click.Command] = {}
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        typed = f"{prefix}{name}"
+        found |= commands(command, f"{typed} ") if isinstance(command, click.Group) else {typed: command}
+    return found
 
 
 def run(*arguments: object) -> str:

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 import genie_samplers as gs
+from genie_samplers.cli import batches as batches_file
 from genie_samplers.cli import images
-from genie_samplers.cli import sample as sample_file
+from genie_samplers.demo.data import CLASS_NAMES
 
 from .command_line import refused, run, write_idx
 
@@ -25,7 +26,8 @@ def test_sample_writes_a_png_with_seed_solver_and_nfe(tmp_path):
     text = run("sample", "--nfe", 2, "--count", 12, "--seed", 5, "--out", out)
     image = Image.open(out)
     assert (image.info["seed"], image.info["solver"], image.info["nfe"]) == ("5", "ipndm", "2")
-    assert image.size == (2 * (10 * 29 - 1), 2 * (2 * 29 - 1))
+    names = images.header_height(CLASS_NAMES)
+    assert image.size == (2 * (10 * 29 - 1), 2 * names + 2 * (2 * 29 - 1))  # the line below is as high as the names
     assert "12 images, ipndm, 2 evaluations" in text and "network" in text and "sampler" in text
 
 
@@ -52,17 +54,18 @@ def test_no_guidance_and_guidance_of_zero_are_told_apart(tmp_path):
 
 def test_an_image_has_the_same_bits_for_any_count(tmp_path, monkeypatch):
     batches = []
-    real_sample = sample_file.sample
+    real_sample = batches_file.sample
 
     def spy(*arguments, **options):
         batches.append(real_sample(*arguments, **options))
         return batches[-1]
 
-    monkeypatch.setattr(sample_file, "sample", spy)
+    monkeypatch.setattr(batches_file, "sample", spy)
     arguments = ("--nfe", 2, "--batch-size", 4, "--out", tmp_path / "s.png")
     run("sample", "--count", 2, *arguments)
     run("sample", "--count", 5, *arguments)
-    few, many = batches
+    few, many, rest = batches
+    assert len(rest) == 1
     assert np.array_equal(few.numpy().view(np.int32), many[:2].numpy().view(np.int32))
 
 
@@ -99,10 +102,25 @@ def test_compare_writes_a_labelled_page_and_the_errors_as_csv(tmp_path):
     assert Image.open(out).width > 3 * 2 * 57
 
 
+def test_compare_clips_where_it_is_told_to(tmp_path):
+    given = ("--solvers", "ddim", "--nfe", "2", "--count", 1, "--fine", 3, "--seed", 1)
+    plain, clipped = tmp_path / "plain.png", tmp_path / "clipped.png"
+    run("compare", *given, "--out", plain)
+    run("compare", *given, "--clip", 0.1, "--out", clipped)
+    assert Image.open(clipped).info["clip"] == "0.1"
+    assert plain.with_suffix(".csv").read_text() != clipped.with_suffix(".csv").read_text()
+
+
 def test_plan_prints_the_table_and_lists_the_registry():
     assert "deis_tab3: 5 rows, nfe 5" in run("plan", "--solver", "deis_tab3", "--nfe", 5)
     listed = run("plan", "--list")
     assert all(name in listed for name in gs.SOLVERS)
+
+
+def test_plan_is_of_the_schedule_and_the_prediction_that_are_named():
+    given = ("--solver", "ddim", "--nfe", 3, "--json")
+    found = gs.Plan.from_json(run("plan", *given, "--schedule", "vp_cosine", "--prediction", "v"))
+    assert found == gs.make_plan("ddim", gs.schedules.vp_cosine(), 3, prediction="v")
 
 
 def test_backends_says_why_not():
@@ -124,7 +142,7 @@ def test_train_runs_and_exports(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("sample --solver nonsense", "solver='nonsense'; choose one of"),
+        ("sample --solver nonsense", "'--solver': 'nonsense' is no solver; choose"),
         ("sample --nfe 0", "'--nfe': 0 is not in the range 1<=x"),
         ("sample --class hat", "--class 'hat'"),
         ("sample --class ²", "--class '²'; choose 0..9"),
@@ -139,13 +157,18 @@ def test_train_runs_and_exports(tmp_path):
         ("sample --out s.jpg", "out='s.jpg'; need a name that ends in .png"),
         ("sample --out folder.png", "out='folder.png'; cannot be written"),
         ("sample --out file/s.png", "file' is not a folder"),
+        ("sample --solver ipmdn", "'--solver': 'ipmdn' is no solver; choose ipndm or"),
+        ("sample --backend gpu", "'--backend': 'gpu' is not one of 'reference', 'cpu', 'cuda', 'triton'"),
+        ("sample --format npz", "--format npz: --out samples.png is one picture; leave it out, or give --out a folder"),
+        ("sample --out full/", "--out full: holds files already; give a folder that is empty or not there yet"),
+        ("sample --out file/", "--out='file'; 'file' is not a folder, choose another place"),
         ("sample --plan .", "is a directory"),
         ("compare --count 0", "'--count': 0 is not in the range 1<=x"),
-        ("compare --solvers ddim,nonsense", "solver='nonsense'; choose one of"),
-        ("compare --nfe 5,0", "--nfe '5,0'; give integers of 1 or more"),
-        ("compare --nfe abc", "--nfe 'abc'; give integers of 1 or more separated by commas"),
-        ("compare --nfe=,", "--nfe ','; give one or more, separated by commas"),
-        ("compare --solvers=,", "--solvers ','; give one or more"),
+        ("compare --solvers ddim,nonsense", "'--solvers': 'nonsense' is no solver; choose"),
+        ("compare --nfe 5,0", "'--nfe': '5,0'; give integers of 1 or more"),
+        ("compare --nfe abc", "'--nfe': 'abc'; give integers of 1 or more separated by commas"),
+        ("compare --nfe=,", "'--nfe': ','; give integers of 1 or more separated by commas"),
+        ("compare --solvers=,", "'--solvers': ','; give one or more"),
         ("compare --fine 0", "'--fine': 0 is not in the range 1<=x"),
         ("compare --out c.csv", "out='c.csv'; need a name that ends in .png"),
         ("compare --out taken.png", "out='taken.csv'; cannot be written"),
@@ -155,7 +178,7 @@ def test_train_runs_and_exports(tmp_path):
         ("calibrate grid --nfe 21", "--nodes 20: fewer than the steps of deis_tab2 at --nfe 21"),
         ("calibrate grid --runs -1", "'--runs': -1 is not in the range 0<=x"),
         ("calibrate grid --nodes 1", "'--nodes': 1 is not in the range 2<=x"),
-        ("calibrate grid --solver ddim,nonsense", "solver='nonsense'; choose one of"),
+        ("calibrate grid --solver ddim,nonsense", "'--solver': 'nonsense' is no solver; choose"),
         ("calibrate grid --solver ddpm", "--solver ddpm: draws noise"),
         ("calibrate grid --solver edm_heun --nfe 4", "nfe=4; edm_heun makes"),
         ("train --run run --data . --export file", "file' is not a folder"),
@@ -168,6 +191,8 @@ def test_bad_input_ends_with_its_message_before_any_work(tmp_path, monkeypatch, 
     monkeypatch.setattr(gs.Program, "of", lambda *_, **__: pytest.fail("the sampler was started"))
     monkeypatch.setattr("genie_samplers.calibrate.Reference.record", lambda *_, **__: pytest.fail("work was started"))
     (tmp_path / "file").touch()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "00000.png").touch()
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "taken.csv").mkdir()
     assert message in refused(*arguments.split())

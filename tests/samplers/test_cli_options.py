@@ -15,27 +15,22 @@ from PIL import Image
 
 import genie_samplers as gs
 from genie_samplers import genie
-from genie_samplers.cli import COMMANDS, images, main
-from genie_samplers.cli.distill import _images
+from genie_samplers.cli import images, main
 from genie_samplers.cli.timing import Stopwatch, Timed
 from genie_samplers.demo import data
 from genie_samplers.demo.train import TrainingOptions, make_batch
 
-from .command_line import refused, run
+from .command_line import commands, refused, run
+from .network_folders import save_unet
 
 pytest.importorskip("diffusers", reason="the networks are diffusers U-Nets")
 
 
-def leaves() -> list[tuple[str, click.Command]]:
-    """Every command by what is typed for it."""
-    context = click.Context(main)
-    commands = {name: main.get_command(context, name) for name in COMMANDS}
-    grid = commands.pop("calibrate").get_command(context, "grid")  # type: ignore[union-attr]
-    return [*commands.items(), ("calibrate grid", grid)]  # type: ignore[list-item]
-
-
 OPTIONS = [
-    (name, option) for name, command in leaves() for option in command.params if isinstance(option, click.Option)
+    (name, option)
+    for name, command in commands(main).items()
+    for option in command.params
+    if isinstance(option, click.Option)
 ]
 NUMBERS = [
     pytest.param(name, option, id=f"{name} {option.opts[0]}")
@@ -98,31 +93,30 @@ def test_training_mirrors_every_second_image_or_none_with_the_same_random_number
     assert 0 < int(same.sum()) < 64
 
 
-def test_train_keeps_in_its_options_whether_it_mirrors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_train_and_distill_tell_whether_they_mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     class Caught(Exception):
         pass
 
-    def trainer(folder: Path, images: object, schedule: object, options: TrainingOptions, device: str) -> None:
+    def trainer(folder: Path, images: object, schedule: object, options: TrainingOptions, *_: Any, **__: Any) -> None:
         raise Caught(options.mirror)
 
+    def distiller(folder: Path, model: object, given: genie.Data, options: object) -> None:
+        raise Caught(given.mirror)
+
     monkeypatch.setattr("genie_samplers.demo.train.Trainer", trainer)
-    monkeypatch.setattr(data, "fashion_mnist", lambda **_: None)
-    result = [click_exception(("train", "--run", tmp_path / "run", *flag)) for flag in ((), ("--no-mirror",))]
-    assert [type(error) for error in result] == [Caught, Caught]
-    assert [error.args for error in result] == [(True,), (False,)]
+    monkeypatch.setattr(genie, "Distiller", distiller)
+    given = ("--run", tmp_path / "run", "--data", "samples")
+    found = [
+        click_exception((command, *given, *flag)) for command in ("train", "distill") for flag in ((), ("--no-mirror",))
+    ]
+    assert [type(error) for error in found] == [Caught] * 4
+    assert [error.args for error in found] == [(True,), (False,)] * 2
 
 
 def click_exception(arguments: tuple[object, ...]) -> BaseException:
     error = CliRunner().invoke(main, [str(a) for a in arguments]).exception
     assert error is not None
     return error
-
-
-def test_distill_tells_its_data_whether_to_mirror(tmp_path: Path) -> None:
-    file, model = tmp_path / "images.npy", gs.demo.embedded()
-    np.save(file, np.zeros((2, 1, 28, 28), np.float32))
-    made: list[Any] = [_images(model, "", file, "train", mirror=mirror) for mirror in (True, False)]
-    assert [found.mirror for found in made] == [True, False]
 
 
 # --- clipping
@@ -230,18 +224,6 @@ def test_exact_derivatives_are_the_time_of_the_network(tmp_path: Path, monkeypat
 # --- networks of the user's
 
 
-def save_unet(folder: Path, **options: Any) -> Path:
-    from diffusers.models.unets.unet_2d import UNet2DModel
-
-    torch.manual_seed(0)
-    UNet2DModel(
-        **{"sample_size": 8, "in_channels": 3, "out_channels": 3, "num_class_embeds": 4, **options},
-        layers_per_block=1, block_out_channels=(8, 16), norm_num_groups=4,
-        down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
-    ).save_pretrained(folder, safe_serialization=True)  # fmt: skip
-    return folder
-
-
 def test_sample_takes_a_network_of_the_users(tmp_path: Path) -> None:
     folder, out = save_unet(tmp_path / "unet"), tmp_path / "s.png"
     given = ("--network", folder, "--prediction", "v", "--schedule", "vp_cosine", "--nfe", 2, "--batch-size", 2)
@@ -254,7 +236,8 @@ def test_sample_takes_a_network_of_the_users(tmp_path: Path) -> None:
         gs.guidance.classifier_free(model, null={"class_labels": 3}), plan, shape=(2, 3, 8, 8), batch_size=2,
         cond={"class_labels": torch.tensor([1, 1])},
     )  # fmt: skip
-    assert np.array_equal(np.asarray(Image.open(out))[::2, ::2], images.grid(images.to_pixels(x.numpy()), columns=2))
+    page = images.grid(images.to_pixels(x.numpy()), columns=2)
+    assert np.array_equal(np.asarray(Image.open(out))[: 2 * len(page) : 2, : 2 * page.shape[1] : 2], page)
 
 
 @pytest.mark.parametrize(("schedule", "grid"), [("linear_betas", "dpm_linspace"), ("flow", "flow_match")])
@@ -290,8 +273,8 @@ def test_compare_and_calibrate_take_a_network_of_the_users(tmp_path: Path) -> No
         ({}, "sample --class 3", "--class 3: the network knows the classes 0..2"),
         ({"num_class_embeds": None}, "sample --class 1", "--class 1: the network knows no classes"),
         ({"num_class_embeds": None}, "sample --guidance 2", "--guidance: the network knows no classes"),
-        ({"in_channels": 4, "out_channels": 4}, "sample", "--network: has 4 channels; pictures need 1 or 3"),
-        ({"in_channels": 4, "out_channels": 4}, "compare", "--network: has 4 channels; pictures need 1 or 3"),
+        ({"in_channels": 4, "out_channels": 4}, "sample", "--network: has 4 channels, a picture 1 or 3"),
+        ({"in_channels": 4, "out_channels": 4}, "compare", "--network: has 4 channels, a picture 1 or 3"),
         ({"sample_size": None}, "sample", "--network: its config has no sample_size"),
         ({}, "sample --solver genie_ttm2", "distilled head"),
     ],
@@ -300,10 +283,13 @@ def test_what_a_network_cannot_do_is_said(
     options: dict[str, Any], arguments: str, message: str, tmp_path: Path
 ) -> None:
     folder = save_unet(tmp_path / "unet", **options)
-    assert message in refused(*arguments.split(), "--network", folder, "--out", tmp_path / "x.png")
+    given = ("--network", folder, "--schedule", "vp_linear", "--out", tmp_path / "x.png")
+    assert message in refused(*arguments.split(), *given)
 
 
-@pytest.mark.parametrize("command", ["sample", "compare", "calibrate grid", "diagnose"])
+@pytest.mark.parametrize(
+    "command", ["sample", "compare", "calibrate grid", "diagnose", "encode", "interpolate", "distill --run run"]
+)
 def test_what_contradicts_the_embedded_network_is_refused(command: str) -> None:
     assert "--prediction v: the embedded network has epsilon; give --network" in refused(
         *command.split(), "--prediction", "v"

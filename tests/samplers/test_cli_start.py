@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 
 import click
@@ -12,6 +13,8 @@ import pytest
 import genie_samplers as gs
 from genie_samplers.cli import COMMANDS, main
 
+from ..forked import ForkServer
+
 EXTRAS = ["tqdm", "click", "PIL", "matplotlib", "diffusers", "safetensors", "scipy", "transformers"]
 
 
@@ -19,14 +22,21 @@ def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
 
 
-def without(names: list[str], code: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def server() -> Iterator[ForkServer]:
+    made = ForkServer()
+    yield made
+    made.close()
+
+
+def without(names: list[str], code: str, server: ForkServer) -> subprocess.CompletedProcess[str]:
     """Run where these cannot be imported."""
-    return python(f"import sys\nfor name in {names}: sys.modules[name] = None\n{code}")
+    return server.run(f"import sys\nfor name in {names}: sys.modules[name] = None\n{code}")
 
 
-def command(arguments: str, *, missing: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+def command(arguments: str, server: ForkServer, *, missing: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     code = f"sys.argv = ['genie-samplers', *{arguments.split()}]\nfrom genie_samplers.__main__ import main\nmain()"
-    return without(list(missing), code)
+    return without(list(missing), code, server)
 
 
 SAMPLE = """
@@ -38,8 +48,8 @@ print(tuple(gs.sample(lambda x, t: 0.1 * x, plan, shape=(2, 3)).shape))
 
 
 @pytest.mark.parametrize("missing", [*([name] for name in EXTRAS), EXTRAS], ids="+".join)
-def test_the_library_needs_torch_and_numpy_alone(missing: list[str]) -> None:
-    done = without(missing, SAMPLE)
+def test_the_library_needs_torch_and_numpy_alone(missing: list[str], server: ForkServer) -> None:
+    done = without(missing, SAMPLE, server)
     assert (done.returncode, done.stdout) == (0, "(2, 3)\n"), done.stderr
 
 
@@ -76,8 +86,8 @@ def test_help_and_plans_are_printed_without_torch(arguments: str, imported: str)
 
 
 @pytest.mark.parametrize("arguments", ["--help", "plan --nfe 3", "plan --list", "backends", "sample --help"])
-def test_commands_that_draw_nothing_work_without_what_draws(arguments: str) -> None:
-    done = command(arguments, missing=("PIL", "matplotlib", "tqdm", "diffusers", "safetensors"))
+def test_commands_that_draw_nothing_work_without_what_draws(arguments: str, server: ForkServer) -> None:
+    done = command(arguments, server, missing=("PIL", "matplotlib", "tqdm", "diffusers", "safetensors"))
     assert done.returncode == 0, done.stderr
     assert done.stdout
 
@@ -103,17 +113,18 @@ def test_a_command_names_what_it_needs_and_the_extra_that_has_it(
     message: str,
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
+    server: ForkServer,
 ) -> None:
     folder = tmp_path_factory.mktemp("here")
     monkeypatch.chdir(folder)
-    done = command(arguments, missing=(missing,))
+    done = command(arguments, server, missing=(missing,))
     assert done.returncode == 1
     assert message in done.stderr and "Traceback" not in done.stderr
     assert list(folder.iterdir()) == []
 
 
-def test_the_base_install_says_what_the_command_line_needs() -> None:
-    done = command("backends", missing=("click",))
+def test_the_base_install_says_what_the_command_line_needs(server: ForkServer) -> None:
+    done = command("backends", server, missing=("click",))
     assert done.returncode == 1
     assert done.stderr == 'genie-samplers: the command line needs click: pip install "genie-ext[cli]"\n'
 

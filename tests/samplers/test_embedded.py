@@ -14,6 +14,7 @@ import genie_samplers as gs
 
 pytest.importorskip("diffusers", reason="the embedded network is a diffusers UNet2DModel")
 
+pytestmark = pytest.mark.long
 SHAPE = (2, 1, 28, 28)
 CLASSES = {"class_labels": torch.tensor([3, 7])}
 

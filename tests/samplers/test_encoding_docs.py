@@ -20,6 +20,7 @@ from .command_line import write_idx
 
 pytest.importorskip("diffusers", reason="the embedded network is a diffusers UNet2DModel")
 
+pytestmark = pytest.mark.long
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "encoding.md"
 TEXT = PAGE.read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,32 @@ def test_the_model_always_sees_batches_of_one_size(count: int, batch_size: int) 
     x = gs.sample(model, solver_plan("ddim", 2), shape=(count, 3), batch_size=batch_size)
     assert x.shape == (count, 3)
     assert {(call.x.shape, call.t.shape) for call in model.calls} == {((batch_size, 3), (batch_size,))}
+
+
+def _misaligned(x: Tensor) -> Tensor:
+    """The same values one byte off."""
+    memory = torch.empty(x.nbytes + 1, dtype=torch.uint8)
+    memory[1:].copy_(x.contiguous().view(torch.uint8).flatten())
+    return torch.frombuffer(memory.numpy(), dtype=x.dtype, count=x.numel(), offset=1).view(x.shape)
+
+
+AS_THEY_ARE: dict[str, Callable[[Tensor], Tensor]] = {
+    "with the negative bit": lambda x: (-x)._neg_view(),
+    "misaligned": _misaligned,
+    "not dense within a sample": lambda x: torch.stack([x, x], dim=-1)[..., 0],
+}
+
+
+@pytest.mark.filterwarnings("ignore:model. output")
+@pytest.mark.parametrize("made", AS_THEY_ARE.values(), ids=AS_THEY_ARE.keys())
+@pytest.mark.parametrize("checked", ["0", "1"])
+def test_an_output_is_read_whatever_its_memory_looks_like(
+    made: Callable[[Tensor], Tensor], checked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENIE_EXT_CHECK", checked)
+    plan = solver_plan("deis_tab1", 3)
+    x = gs.sample(lambda x, t: made(0.5 * x), plan, shape=(2, 5))
+    assert_same_bits(x, gs.sample(lambda x, t: 0.5 * x, plan, shape=(2, 5)))
 
 
 def test_a_bfloat16_model_gets_bfloat16_and_the_state_stays_float32() -> None:

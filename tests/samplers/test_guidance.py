@@ -250,6 +250,48 @@ def test_conditioning_that_is_not_per_sample_cannot_be_guided(labels: Any) -> No
         model(torch.ones(5, 3), torch.ones(5), labels=labels)
 
 
+@pytest.mark.parametrize(
+    ("null", "labels"),
+    [(10.5, CLASSES), (1000, CLASSES.to(torch.uint8)), (-1, CLASSES.to(torch.uint8)), (10, CLASSES > 4)],
+    ids=["fraction", "too large", "negative", "boolean"],
+)
+def test_a_null_that_the_labels_cannot_hold_is_refused(null: float, labels: Tensor) -> None:
+    model = classifier_free(Network().model, null={"labels": null})
+    message = rf"null\['labels'\]: {null}, which the {labels.dtype} of cond cannot hold; give another number"
+    with pytest.raises(ValueError, match=message):
+        gs.sample(model, solver_plan("ddim", 2).guided(2.0), shape=(5, 3), cond={"labels": labels})
+
+
+def test_a_null_of_floats_is_refused_beside_labels_of_integers() -> None:
+    model = classifier_free(Network().model, null={"labels": torch.tensor(10.5)})
+    with pytest.raises(TypeError, match=r"null\['labels'\]: dtype torch.float32; cond has torch.int64"):
+        gs.sample(model, solver_plan("ddim", 2).guided(2.0), shape=(5, 3), cond={"labels": CLASSES})
+
+
+@pytest.mark.parametrize(
+    "labels", [CLASSES.tolist(), list(CLASSES.numpy()), CLASSES.to(torch.uint8)], ids=["int", "numpy", "uint8"]
+)
+def test_the_conditioning_that_null_replaces_may_be_a_list_or_of_small_integers(labels: Any) -> None:
+    model, plan = classifier_free(Network().model, null={"labels": NULL}), solver_plan("ddim", 2).guided(2.0)
+    listed = gs.sample(model, plan, shape=(5, 3), cond={"labels": labels})
+    assert_same_bits(listed, gs.sample(model, plan, shape=(5, 3), cond={"labels": CLASSES}))
+
+
+@pytest.mark.parametrize(
+    ("returned", "error", "message"),
+    [
+        (lambda x: (None,), TypeError, "model: output 'epsilon' in row 0 is NoneType; return a tensor"),
+        (lambda x: x.sum(), ValueError, r"model: output 'epsilon' in row 0 has shape \(\); the state has \(5, 3\)"),
+        (lambda x: x[:5], ValueError, r"model: output 'uncond.epsilon' in row 0 has shape \(0, 3\)"),
+    ],
+    ids=["None", "scalar", "one half"],
+)
+def test_an_output_that_cannot_be_halved_is_named(returned: Any, error: type[Exception], message: str) -> None:
+    model = classifier_free(lambda x, t, labels: returned(x), null={"labels": NULL})
+    with pytest.raises(error, match=message):
+        gs.sample(model, solver_plan("ddim", 2).guided(2.0), shape=(5, 3), cond={"labels": CLASSES})
+
+
 def test_a_null_of_another_shape_is_refused() -> None:
     model = classifier_free(Network().model, null={"labels": torch.ones(7)})
     with pytest.raises(ValueError, match=r"null\['labels'\]: shape \(7,\); one sample of cond has \(3,\)"):

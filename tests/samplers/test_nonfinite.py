@@ -79,6 +79,15 @@ def test_a_padded_sample_is_named_once() -> None:
     assert (error.sample_ids, error.finished_ids) == ((14,), (10, 11, 12, 13))
 
 
+def test_samples_that_only_pad_are_nobodys() -> None:
+    """on_row keeps the samples small, and what pads the last chunk, which it never sees, overflows."""
+    plan = solver_plan("ddim", 8)
+    model = FakeModel(lambda x, t: -1e12 * x)
+    options: dict[str, Any] = {"sample_ids": IDS, "on_row": lambda event: event.x.clamp(-1.0, 1.0)}
+    padded = gs.sample(model, plan, shape=(5, 4), batch_size=2, **options)
+    assert_same_bits(padded, gs.sample(model, plan, shape=(5, 4), **options))
+
+
 @pytest.mark.parametrize("name", ["state", "image"])
 def test_a_start_that_is_not_finite_is_of_no_row(name: str) -> None:
     x = torch.ones(5, 4)

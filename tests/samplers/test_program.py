@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -53,6 +53,11 @@ def test_the_rows_read_one_table_on_the_device(plan: gs.Plan, place: Place) -> N
 def test_the_table_is_in_the_compute_dtype(dtype: torch.dtype, compute: torch.dtype) -> None:
     program = Program.of(PLAN, dtype=dtype)
     assert (program.table.dtype, program.compute_dtype, program.model_dtype) == (compute, compute, dtype)
+
+
+def test_a_name_is_no_plan() -> None:
+    with pytest.raises(TypeError, match="plan: str; pass a Plan"):
+        Program.of(cast(Any, "ddim"))
 
 
 @pytest.mark.parametrize("wrong", [{"dtype": torch.int32}, {"model_dtype": torch.bool}], ids=["state", "model"])

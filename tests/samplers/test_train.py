@@ -15,28 +15,36 @@ import genie_samplers as gs
 from genie_samplers import schedules
 from genie_samplers.demo import NULL_CLASS, data
 from genie_samplers.demo.train import Trainer, TrainingOptions, build_network, export, make_batch
+from genie_samplers.predictions import to_epsilon
 
 from .command_line import write_idx
 
 pytest.importorskip("diffusers", reason="the embedded network is a diffusers UNet2DModel")
 
 OPTIONS = TrainingOptions(steps=4, batch_size=8, warmup_steps=2, save_every=1)
+SHORT = replace(OPTIONS, batch_size=2)  # for real steps of the whole network
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def images() -> data.LabelledImages:
     rng = np.random.default_rng(0)
     pixels = rng.uniform(-1, 1, (32, 1, 28, 28)).astype(np.float32)
     return data.LabelledImages(pixels, np.arange(32) % 10)
 
 
-def trainer(folder: Path, images: data.LabelledImages, options: TrainingOptions = OPTIONS) -> Trainer:
+def trainer(folder: Path, images: data.LabelledImages, options: TrainingOptions = SHORT) -> Trainer:
     return Trainer(folder, images, schedules.vp_linear(), options)
 
 
-def test_resumed_run_has_the_weights_of_an_uninterrupted_one(tmp_path, images):
-    whole = trainer(tmp_path / "whole", images)
-    whole.run()
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, images) -> Trainer:
+    """A run of all its steps."""
+    made = trainer(tmp_path_factory.mktemp("whole"), images)
+    made.run()
+    return made
+
+
+def test_resumed_run_has_the_weights_of_an_uninterrupted_one(tmp_path, images, whole):
     trainer(tmp_path / "parts", images).run(until=2)
     resumed = trainer(tmp_path / "parts", images)
     assert resumed.step == 2
@@ -47,7 +55,7 @@ def test_resumed_run_has_the_weights_of_an_uninterrupted_one(tmp_path, images):
 
 def test_initial_weights_are_those_of_the_seed_and_leave_the_generator_of_torch_alone(tmp_path, images):
     torch.manual_seed(5)
-    made, drawn = trainer(tmp_path, images, replace(OPTIONS, seed=1)).network, torch.rand(3)
+    made, drawn = trainer(tmp_path, images, replace(SHORT, seed=1)).network, torch.rand(3)
     torch.manual_seed(5)
     assert torch.equal(drawn, torch.rand(3))
     torch.manual_seed(1)
@@ -74,21 +82,19 @@ def test_images_are_mirrored_only_where_asked_for(images):
 def test_a_run_is_not_resumed_with_other_options(tmp_path, images, option, value):
     trainer(tmp_path, images).save()
     with pytest.raises(ValueError, match=rf"{option}={value} \(checkpoint: .*\); resume with the same or"):
-        trainer(tmp_path, images, replace(OPTIONS, **{option: value}))
+        trainer(tmp_path, images, replace(SHORT, **{option: value}))
 
 
 def test_a_run_is_resumed_with_more_steps(tmp_path, images):
     trainer(tmp_path, images).run(until=1)
-    assert trainer(tmp_path, images, replace(OPTIONS, steps=9, save_every=3)).step == 1
+    assert trainer(tmp_path, images, replace(SHORT, steps=9, save_every=3)).step == 1
 
 
-def test_training_moves_the_weights_and_writes_the_loss_curve(tmp_path, images):
-    run = trainer(tmp_path, images)
-    before = {name: value.clone() for name, value in run.network.state_dict().items()}
-    run.run()
-    assert run.step == len(run.losses) == 4
-    assert any(not torch.equal(value, before[name]) for name, value in run.network.state_dict().items())
-    assert (tmp_path / "loss.csv").read_text().startswith("step,loss")
+def test_training_moves_the_weights_and_writes_the_loss_curve(tmp_path, images, whole):
+    before = trainer(tmp_path, images).network.state_dict()
+    assert whole.step == len(whole.losses) == 4
+    assert any(not torch.equal(value, before[name]) for name, value in whole.network.state_dict().items())
+    assert (whole.folder / "loss.csv").read_text().startswith("step,loss")
 
 
 def test_learning_rate_warms_up_stays_and_falls_to_zero():
@@ -114,6 +120,28 @@ def test_batch_is_a_noisy_image_with_its_label_and_some_dropped_classes(images):
     small = gamma < 10
     assert clean[small].abs().max() < 1 + 1e-4
     assert (batch.classes == NULL_CLASS).float().mean().item() == pytest.approx(0.1, abs=0.03)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "x0", "v", "flow"])
+def test_the_target_is_what_a_network_of_this_prediction_returns(images, prediction):
+    schedule = schedules.vp_linear()
+    batch = make_batch(images, schedule, replace(OPTIONS, prediction=prediction, label="schedule", batch_size=64), 0)
+    times = np.minimum(batch.label.double().numpy() / 999.0, schedule.t_max)  # a label is float32
+    p, q = (torch.from_numpy(c)[:, None, None, None] for c in to_epsilon(prediction, schedule, times))
+    largest = float((p.abs() * batch.x.abs().double() + q.abs() * batch.target.abs().double()).max())
+    error = (p * batch.x + q * batch.target - batch.noise).abs().max()
+    assert float(error) <= 8 * np.finfo(np.float32).eps * 999 * largest  # times are known to an eps of the label
+
+
+def test_a_network_without_classes_is_given_none(images):
+    batch = make_batch(images, schedules.vp_linear(), OPTIONS, 0, None)
+    assert batch.classes is None
+
+
+def test_a_run_is_not_resumed_on_other_data(tmp_path, images):
+    trainer(tmp_path, images, replace(OPTIONS, about="on samples")).save()
+    with pytest.raises(ValueError, match="about='on photos' "):
+        trainer(tmp_path, images, replace(OPTIONS, about="on photos"))
 
 
 def test_exported_network_is_loaded_by_diffusers(tmp_path, images):

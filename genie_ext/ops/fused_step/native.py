@@ -45,6 +45,7 @@ def prepare(
     slots = [NativeSlot(f"outputs[{i}]", 1 + i) for i in output_slots]
     slots += [NativeSlot(f"draws[{i}]", 1 + len(call.outputs) + i) for i in draw_slots]
     slots.append(NativeSlot("x", 0))
+    slots[-1].accept(call.x)
     return NativePrepared(
         "fused_step",
         backend,

@@ -9,17 +9,13 @@ from torch import Tensor
 
 from ... import _C
 from ..._torch_private import count_write, cuda_stream_of, in_dual_level
-from ..native_args import noise_arguments, sample_arguments
-from ..native_prepared import NativeSlot
+from ..native_args import noise_arguments, sample_arguments, tensor_arguments
 from ..noise import is_regular_noise
 from ..prepared import refuse_tracked
-from .contract import MAX_DRAWS, MAX_OUTPUTS, FusedStepCall, check_brought
+from .contract import FusedStepCall
 from .rows import PreparedRows, StepRows
 
 __all__ = ["NativeRows"]
-
-_OUTPUTS = tuple(f"outputs[{i}]" for i in range(MAX_OUTPUTS))
-_DRAWS = tuple(f"draws[{i}]" for i in range(MAX_DRAWS))
 
 # looked up once: a run takes little longer than such a look-up
 _get_num_threads, _is_grad_enabled = torch.get_num_threads, torch.is_grad_enabled
@@ -43,37 +39,32 @@ class NativeRows(PreparedRows):
             raise
         if not regular:
             _check_each_row(rows, check)
-        self._slots: dict[str, NativeSlot] = {}
         self._cuda_device = -1 if backend == "cpu" else rows.x.device.index
         written = (rows.x, rows.aux, rows.x_in, *rows.slots, rows.nonfinite)
         self._written = tuple(tensor for tensor in written if tensor is not None)
 
     def __call__(self, number: int, outputs: Sequence[Tensor] = (), draws: Sequence[Tensor] = ()) -> None:
+        self._check(number, outputs, draws)
+        self._run(number, (*outputs, *draws))
+
+    def run_checked(self, number: int, outputs: Sequence[Tensor]) -> None:
         if self._check_each is not None or in_dual_level() or _is_grad_enabled():
-            self._check(number, outputs, draws)
-        arguments: list[int] = []
+            self._check(number, outputs, ())
         try:
-            for name, tensor in zip(_OUTPUTS, outputs):  # noqa: B905  more of them are refused natively
-                arguments += self._slot(name).arguments(tensor, self._check_slot)
-            for name, tensor in zip(_DRAWS, draws) if draws else ():  # noqa: B905
-                arguments += self._slot(name).arguments(tensor, self._check_slot)
-            if self._cuda_device < 0:
-                self._native.run_cpu(number, arguments, _get_num_threads())
-            else:
-                self._native.run_cuda(number, arguments, self._cuda_device, cuda_stream_of(self._cuda_device))
-        except (AttributeError, ValueError, RuntimeError):  # no tensor, one without memory, too many or too few
-            self._check(number, outputs, draws)
+            self._run(number, outputs)
+        except (ValueError, RuntimeError):  # a tensor without memory, too many or too few
+            self._check(number, outputs, ())
             raise
+
+    def _run(self, number: int, brought: Sequence[Tensor]) -> None:
+        arguments: list[int] = []
+        for tensor in brought:
+            arguments += tensor_arguments(tensor)
+        if self._cuda_device < 0:
+            self._native.run_cpu(number, arguments, _get_num_threads())
+        else:
+            self._native.run_cuda(number, arguments, self._cuda_device, cuda_stream_of(self._cuda_device))
         count_write(self._written)
-
-    def _slot(self, name: str) -> NativeSlot:
-        slot = self._slots.get(name)
-        if slot is None:
-            slot = self._slots[name] = NativeSlot(name, 0)
-        return slot
-
-    def _check_slot(self, name: str, tensor: object) -> Tensor:
-        return check_brought(name, tensor, self._rows.x)
 
     def _check(self, number: int, outputs: Sequence[Tensor], draws: Sequence[Tensor]) -> None:
         """The whole look: raises if anything is wrong with this run."""

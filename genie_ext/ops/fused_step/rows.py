@@ -23,7 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..noise import Noise
+from ..._checks import check_integer, check_sequence, check_tensor
+from ..noise import Noise, check_noise_types
 from ..prepared import Prepared
 from ..slots import SLOT
 from .columns import row_columns
@@ -58,11 +59,15 @@ class StepRows:
 
     def call(self, number: int) -> FusedStepCall:
         """The row's call; its outputs, and draws that are given, are slots."""
+        if not 0 <= check_integer("number", number) < len(self.layout):
+            raise ValueError(f"number: {number}; there are {len(self.layout)} rows, so it is 0..{len(self.layout) - 1}")
         outputs, converted, draws, reads_aux, writes_aux, *rest = self.layout[number].tolist()
         history, stored = rest[1 : 1 + rest[0]], rest[_STORED - _HISTORY :][:converted]
         numbers = rest[_DRAWS - _HISTORY :][:draws]
         if (reads_aux or writes_aux) and self.aux is None:
             raise ValueError(f"layout: row {number} has a second state; pass aux")
+        if min(*history, 0, 0) < 0:
+            raise ValueError(f"layout: row {number} reads the slots {history}; give numbers from 0 on")
         if max(*history, *stored, -1, -1) >= len(self.slots):
             raise ValueError(f"layout: row {number} names a slot beyond the {len(self.slots)} given; pass more slots")
         columns = row_columns(
@@ -96,6 +101,12 @@ class PreparedRows(ABC):
         TypeError naming the argument.
         """
 
+    @abstractmethod
+    def run_checked(self, number: int, outputs: Sequence[Tensor]) -> None:
+        """The same without draws, for outputs that the caller has looked at, so that nobody does it twice: of x's shape
+        and device, of a float dtype, dense within a sample, aligned and without the negative bit.
+        """
+
 
 class GeneralRows(PreparedRows):
     """Prepared one by one: for every backend."""
@@ -104,12 +115,22 @@ class GeneralRows(PreparedRows):
         self.backend, self._rows, self._prepared = backend, rows, prepared
 
     def __call__(self, number: int, outputs: Sequence[Tensor] = (), draws: Sequence[Tensor] = ()) -> None:
+        if not 0 <= number < len(self._prepared):  # a list counts from its end, too
+            self._rows.call(number)
         self._prepared[number](outputs, draws)
+
+    def run_checked(self, number: int, outputs: Sequence[Tensor]) -> None:
+        self(number, outputs)
 
 
 def check_rows(rows: StepRows) -> None:
     """What the rows share beside the tensors of each; ValueError or TypeError naming the argument."""
     layout, table = rows.layout, rows.table
+    check_tensor("x", rows.x)
+    for number, slot in enumerate(check_sequence("slots", rows.slots)):
+        check_tensor(f"slots[{number}]", slot)
+    if rows.noise is not None:
+        check_noise_types(rows.noise)
     if not isinstance(layout, np.ndarray) or layout.dtype != np.int32 or not layout.flags.c_contiguous:
         raise TypeError(f"layout: {type(layout).__name__}; need a contiguous int32 array [rows, {LAYOUT_COLUMNS}]")
     if layout.ndim != 2 or layout.shape[1] != LAYOUT_COLUMNS:

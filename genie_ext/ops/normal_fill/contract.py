@@ -7,11 +7,20 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..._checks import check_dense_samples, check_float, check_memory, check_no_overlap, check_word, regions
-from ..noise import Noise, check_noise
+from ..._checks import (
+    check_dense_samples,
+    check_float,
+    check_integer,
+    check_memory,
+    check_no_overlap,
+    check_tensor,
+    check_word,
+    regions,
+)
+from ..noise import Noise, check_noise, check_noise_types
 from ..slots import check_slot_count
 
-__all__ = ["NormalFillCall", "check"]
+__all__ = ["NormalFillCall", "check", "own"]
 
 
 @dataclass(slots=True)
@@ -37,6 +46,13 @@ class NormalFillCall:
 
     def written(self) -> list[tuple[str, Tensor | None]]:
         return [("out", self.out)]
+
+
+def own(call: NormalFillCall) -> NormalFillCall:
+    """The call once more, each part of the right type, whatever becomes of the one given."""
+    return NormalFillCall(
+        check_tensor("out", call.out), check_noise_types(call.noise), check_integer("draw", call.draw)
+    )
 
 
 def check(call: NormalFillCall) -> None:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._arguments import reals
 from ..models import Model
 from ..models.batches import map_batches, pick
 from ..models.outputs import OutputReader
@@ -117,7 +118,7 @@ class ActiveSamples:
 
     def _labels(self, times: Array) -> Sequence[Tensor]:
         """Of each row, float32 [b] or [b, m]."""
-        labels = np.asarray(self.label(times.ravel()), dtype=np.float64)
+        labels = reals(self.label(times.ravel()), "model.label")
         labels = labels.reshape(*times.shape, *labels.shape[1:])
         labels = np.broadcast_to(labels, (len(times), len(self.index), *labels.shape[2:]))
         with torch.inference_mode(False):

@@ -13,7 +13,8 @@ from .._arguments import integer
 from ..plan import Plan, Recipe
 from ..run import AnyModel
 from ..schedules import Schedule
-from ..solvers.registry import make_plan, rebuild
+from ..solvers.make import make_plan
+from ..solvers.registry import rebuild
 from .least_squares import least_squares
 from .local_error import LocalErrors, factor, is_multistep
 from .reference import Reference

@@ -20,9 +20,10 @@ COMMANDS = {
     "encode": "Images to latents and back: a picture, the latents, and the error per dimension as CSV (images in"
     " [0, 1]).",
     "interpolate": "Images along great circles between the latents in the corners, as one PNG.",
-    "plan": "Print a solver's table on the VP-linear schedule.",
-    "sample": "Images from the embedded Fashion-MNIST network, or from another, as one PNG.",
-    "train": "Train the embedded network on Fashion-MNIST; stops and resumes at any time.",
+    "plan": "Print a solver's table on a schedule.",
+    "sample": "Images from the embedded Fashion-MNIST network, or from another: one PNG of all, or a folder of single"
+    " files.",
+    "train": "Train a network like the embedded one, or go on training another; stops and resumes at any time.",
 }
 _STOPPED = 130  # what shells report of a program that Ctrl-C ended
 

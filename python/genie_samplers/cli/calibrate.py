@@ -10,10 +10,13 @@ from ..calibrate import Calibrated, Reference, search
 from ..calibrate.local_error import is_multistep
 from ..files import check_target, write_text
 from ..grids import GRIDS
+from ..models import WrappedModel
 from ..schedules import Schedule
-from ..solvers.registry import UnreachableNFE, make_plan
-from .network import Chosen, Network, network_options
-from .options import COUNT, SEED, STEPS, check_device, nfe_option, out_option, split
+from ..solvers.make import make_plan
+from ..solvers.registry import UnreachableNFE
+from .network import Chosen, network_options
+from .options import check_device, nfe_option, out_option, solvers_option
+from .types import COUNT, SEED, STEPS
 
 __all__ = ["calibrate_command"]
 
@@ -25,14 +28,12 @@ def calibrate_command() -> None:
 
 @calibrate_command.command("grid")
 @network_options
-@click.option(
-    "--solver", "solvers", default="deis_tab2", show_default=True, help="Comma-separated names; the best one is kept."
-)
+@solvers_option("--solver", "deis_tab2", "The best one is kept.")
 @nfe_option
 @click.option("--latents", "count", type=COUNT, default=16, show_default=True, help="Calibration latents.")
-@click.option("--seed", type=SEED, default=1, show_default=True, help="Theirs.")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="Of the calibration latents.")
 @click.option("--check-latents", "check_count", type=COUNT, default=20, show_default=True, help="Held-out latents.")
-@click.option("--check-seed", type=SEED, default=0, show_default=True, help="Theirs; must differ from --seed.")
+@click.option("--check-seed", type=SEED, default=0, show_default=True, help="Theirs; another than --seed.")
 @click.option(
     "--nodes", type=click.IntRange(2, 10**6), default=20, show_default=True,
     help="Steps of the lattice that the shortest path uses.",
@@ -40,37 +41,36 @@ def calibrate_command() -> None:
 @click.option(
     "--runs", type=STEPS, default=60, show_default=True, help="At most so many runs of the plan to refine the grid."
 )
-@out_option("plan.json")
+@out_option("plan.json", "The plan, for `sample --plan`.")
 def grid_command(
-    chosen: Chosen, solvers: str, nfe: int, count: int, seed: int, check_count: int, check_seed: int, nodes: int,
-    runs: int, out: Path,
+    chosen: Chosen, solvers: tuple[str, ...], nfe: int, count: int, seed: int, check_count: int, check_seed: int,
+    nodes: int, runs: int, out: Path,
 ) -> None:  # fmt: skip
     """Search a solver's time grid for a network, the embedded one by default; the plan runs with `sample --plan`."""
-    names = split("--solver", solvers)
     check_device(chosen.device)
     if seed == check_seed:
         raise ValueError(f"--check-seed {check_seed} is --seed too; hold other latents out to check with")
-    names = _reachable(names, chosen, nfe, nodes)
-    check_target(out, suffix=".json")
-    network = chosen.load()
-    calibration = _record(network, seed, count, nodes)
+    names = _reachable(solvers, chosen, nfe, nodes)
+    check_target(out, suffix=".json", name="--out")
+    chosen.shape(count)
+    model = chosen.load()
+    calibration = _record(chosen, model, seed, count, nodes)
     found = _calibrate_all(calibration, names, nfe, runs)
     best = min(found, key=lambda name: found[name].rmse)
     write_text(out, found[best].plan.to_json(indent=1) + "\n")
     click.echo(f"{out}: {best}, {nfe} evaluations, gamma {_gammas(found[best], chosen.schedule)}")
-    _report_held_out(found[best], _record(network, check_seed, check_count, nodes))
+    _report_held_out(found[best], _record(chosen, model, check_seed, check_count, nodes))
 
 
-def _record(network: Network, seed: int, count: int, nodes: int) -> Reference:
+def _record(chosen: Chosen, model: WrappedModel, seed: int, count: int, nodes: int) -> Reference:
     click.echo(f"fine solution of {count} latents, seed {seed}")
-    model = network.model
     return Reference.record(
-        model, model.schedule, shape=network.shape(count), seed=seed, cond=network.cond(count),
+        model, model.schedule, shape=chosen.shape(count), seed=seed, cond=chosen.cond(range(count)),
         prediction=model.outputs[0], nodes=nodes,
     )  # fmt: skip
 
 
-def _reachable(names: list[str], chosen: Chosen, nfe: int, nodes: int) -> list[str]:
+def _reachable(names: tuple[str, ...], chosen: Chosen, nfe: int, nodes: int) -> list[str]:
     """The solvers that make ``nfe`` evaluations; ValueError where none does or one cannot be calibrated."""
     reachable, reasons = [], []
     for name in names:

@@ -2,61 +2,116 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..files import check_target, write_rows
-from ..uses.compare import Cell, compare
+from ..uses.compare import Cell, Comparison, compare
 from . import images
 from .network import Chosen, network_options
-from .options import check_device, count_option, fine_option, grid_option, integers, out_option, seed_option, split
+from .options import (
+    check_device,
+    clip_option,
+    count_option,
+    fine_option,
+    grid_option,
+    nfes_option,
+    out_option,
+    seed_option,
+    solvers_option,
+)
 
-__all__ = ["compare_command"]
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["amplification", "compare_command"]
 
 _COMPARED = ("ddim", "dpmpp", "unipc", "deis_tab", "deis_log_ab", "ipndm")
+_SHOWN = 4
+_FACTORS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+_FULL = 2.0  # a difference from black to white, of images in [-1, 1]
 
 
 @click.command("compare")
 @network_options
-@click.option("--solvers", default=",".join(_COMPARED), show_default=True, help="Comma-separated names.")
-@click.option("--nfe", "nfes", default="5,8,10,15,20", show_default=True, help="Comma-separated evaluations.")
+@solvers_option("--solvers", ",".join(_COMPARED), "The rows of the page.")
+@nfes_option("5,8,10,15,20", "Network evaluations, separated by commas: the columns of the page.")
 @grid_option
-@seed_option
-@count_option(20, "Latents; the first 4 are shown in each cell.")
+@clip_option
+@seed_option("Of the latents that every cell starts from.")
+@count_option(20, f"Latents; the first {_SHOWN} are shown in each cell.")
 @fine_option
-@out_option("compare.png")
+@out_option("compare.png", "The page; the errors go into a .csv of the same name.")
 def compare_command(
-    chosen: Chosen, solvers: str, nfes: str, grid: str | None, seed: int, count: int, fine: int, out: Path
-) -> None:
+    chosen: Chosen, solvers: tuple[str, ...], nfes: tuple[int, ...], grid: str | None, clip: float | None, seed: int,
+    count: int, fine: int, out: Path,
+) -> None:  # fmt: skip
     """Solvers (rows) against evaluations (columns) from the same latents: PNG, and RMSE to a fine solution as CSV."""
-    names, numbers = split("--solvers", solvers), integers("--nfe", nfes)
     check_device(chosen.device)
     table = out.with_suffix(".csv")
     images.check_target(out)
-    check_target(table, suffix=".csv")
-    network = chosen.load()
+    check_target(table, suffix=".csv", name="--out")
+    shape = chosen.picture_shape(count)
+    network = chosen.with_head(chosen.load())
     result = compare(
-        network.with_head(), chosen.schedule, names, numbers, shape=network.picture_shape(count), seed=seed,
-        cond=network.cond(count), grid=grid, fine_steps=fine, on_cell=_print_cell,
+        network, chosen.schedule, solvers, nfes, shape=shape, seed=seed, cond=chosen.cond(range(count)), grid=grid,
+        clip=clip, fine_steps=fine, on_cell=_print_cell,
     )  # fmt: skip
     for (name, nfe), reason in result.skipped.items():
         click.echo(f"{name:12s} nfe {nfe:3d}  skipped: {reason}")
-    fine_cell = _tile(result.fine)
-    cells = [
-        [*(None if (c := result.cell(name, nfe)) is None else _tile(c.samples) for nfe in numbers), fine_cell]
-        for name in names
-    ]
-    page = images.labelled_table(cells, names, [*(f"{n} evaluations" for n in numbers), f"fine ({fine})"])
-    images.save_png(page, out, {"seed": seed, "solvers": solvers, "nfe": nfes, "fine": fine})
+    told = {"seed": seed, "solvers": ",".join(solvers), "nfe": ",".join(map(str, nfes)), "fine": fine, "clip": clip}
+    images.save_png(_page(result, solvers, nfes, fine), out, told)
     write_rows(table, [("solver", "nfe", "rmse"), *((c.solver, c.nfe, f"{c.rmse:.6f}") for c in result.cells)])
     click.echo(f"{out} and {table}: RMSE to {fine} steps over {count} latents")
 
 
-def _tile(samples: torch.Tensor) -> np.ndarray:
-    return images.grid(images.to_pixels(samples[:4].cpu().numpy()), columns=2)
+def _page(result: Comparison, solvers: Sequence[str], nfes: Sequence[int], fine: int) -> Image:
+    """Of each solver a row of samples with their errors, and a row of how far they are from the fine solution."""
+    factors = [amplification([_difference(cell) for cell in result.cells if cell.nfe == nfe]) for nfe in nfes]
+    rows: list[list[images.Pixels | None]] = []
+    captions: dict[tuple[int, int], str] = {}
+    labels: list[str] = []
+    for name in solvers:
+        cells = [result.cell(name, nfe) for nfe in nfes]
+        for n, cell in enumerate(cells):
+            if cell is not None:
+                captions |= {(len(rows), n): f"RMSE {cell.rmse:.4f}", (len(rows) + 1, n): f"x {factors[n]}"}
+        rows.append([*(None if cell is None else _tile(cell.samples) for cell in cells), _tile(result.fine)])
+        pairs = zip(cells, factors, strict=True)
+        rows.append([*(None if cell is None else _amplified(cell, factor) for cell, factor in pairs), None])
+        labels += [name, "difference"]
+    columns = [*(f"{n} evaluations" for n in nfes), f"fine ({fine})"]
+    return images.labelled_table(rows, labels, columns, captions=captions, zoom=images.zoom_of(result.fine.shape[2]))
+
+
+def amplification(differences: Sequence[np.ndarray]) -> int:
+    """By how much the differences of one column are shown larger.
+
+    So much that of its median cell the largest hundredth is white: the solvers can be compared, and the good ones seen.
+    """
+    largest = [float(np.quantile(difference, 0.99)) for difference in differences]
+    room = _FULL / max(float(np.median(largest)), _FULL / _FACTORS[-1]) if largest else 1.0
+    return max(factor for factor in _FACTORS if factor <= max(room, 1.0))
+
+
+def _difference(cell: Cell) -> np.ndarray:
+    """|samples - fine| of what is shown, [b, C, H, W]."""
+    return (cell.samples[:_SHOWN] - cell.fine[:_SHOWN]).abs().cpu().numpy()
+
+
+def _amplified(cell: Cell, factor: int) -> images.Pixels:
+    """Black where they agree, white where ``factor`` times the difference is that of black and white."""
+    return _tile(torch.from_numpy(factor * _difference(cell) - 1.0))
+
+
+def _tile(samples: Tensor) -> images.Pixels:
+    return images.grid(images.to_pixels(samples[:_SHOWN].cpu().numpy()), columns=2)
 
 
 def _print_cell(cell: Cell) -> None:

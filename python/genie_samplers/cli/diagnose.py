@@ -11,6 +11,7 @@ import numpy as np
 from ..files import check_target, replacing, require, write_rows
 from ..genie.diagnose import WIDTHS, Diagnosis, diagnose
 from ..genie.plan_search import Measured, candidates, measure
+from ..plotting import plain_ticks
 from .network import Chosen, network_options
 from .options import check_device, count_option, fine_option, nfe_option, out_option, seed_option
 
@@ -23,19 +24,19 @@ _COLUMNS = ("gamma", "change", *(f"rough_{width:g}" for width in WIDTHS), "deriv
 @network_options
 @nfe_option
 @count_option(8, "Latents.")
-@seed_option
+@seed_option("Of the latents that the network's trajectories start from.")
 @click.option("--measure", "measured", is_flag=True, help="Also run candidates against a fine solution.")
 @fine_option
-@out_option("diagnose.png")
+@out_option("diagnose.png", "The picture; the numbers go into a .csv of the same name.")
 def diagnose_command(chosen: Chosen, nfe: int, count: int, seed: int, measured: bool, fine: int, out: Path) -> None:
     """How smooth a network is over a step: what solver, threshold and grid to use. PNG, and the numbers as CSV."""
     check_device(chosen.device)
     require("the picture of diagnose", "matplotlib", extra="cli")
     table = out.with_suffix(".csv")
-    check_target(out, suffix=".png")
-    check_target(table, suffix=".csv")
-    network = chosen.load()
-    model, shape, cond = network.model, network.shape(count), network.cond(count)
+    check_target(out, suffix=".png", name="--out")
+    check_target(table, suffix=".csv", name="--out")
+    shape, cond = chosen.shape(count), chosen.cond(range(count))
+    model = chosen.load()
     found = diagnose(model, shape=shape, nfe=nfe, seed=seed, cond=cond)
     rows = np.column_stack([found.gamma, found.change, found.roughness, found.with_derivative, found.with_history])
     click.echo("".join(f"{name:>12s}" for name in _COLUMNS))
@@ -66,6 +67,8 @@ def _plot(found: Diagnosis, out: Path) -> None:
     right.set(xscale="log", xlabel="gamma", ylabel="error after a step / change", ylim=(0.0, None))
     left.legend()
     right.legend()
+    plain_ticks(left)
+    plain_ticks(right)
     with replacing(out) as partial:
         figure.savefig(partial, dpi=100)
 

@@ -10,23 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 import torch
 import torch.distributed as dist
 
 from genie_ext.ops.jvp_distill_loss import WEIGHTINGS
 
 from .. import genie
-from ..demo import data
 from ..files import check_folder, require, write_text
 from ..genie.distillation.data import Data
 from ..genie.distillation.distill import fitting_config
 from ..genie.distillation.memory import fitting_chunk_size
-from ..models.wrap import WrappedModel
-from .fashion import data_option
-from .files import read_array
+from ..grids import GRIDS
 from .network import Chosen, network_options
-from .options import COUNT, FILE, POSITIVE, STEPS, check_device, integers, mirror_option, seed_option, split
+from .options import check_device, export_option, mirror_option, nfes_option, run_option, seed_option
+from .source import Pictures, Source, source_options
+from .types import COUNT, POSITIVE, STEPS, Integers, Names
 
 __all__ = ["distill_command"]
 
@@ -35,16 +33,15 @@ _LATENTS, _TRAJECTORIES = 20, 8  # of the report
 
 @click.command("distill")
 @network_options
-@data_option
-@click.option("--images", "file", type=FILE, help="A .npy of floats [N, C, H, W] in [-1, 1], in place of --data.")
-@click.option("--run", "run_folder", type=click.Path(path_type=Path), required=True, help="Checkpoint and report.")
-@click.option("--steps", type=STEPS, default=2000, show_default=True)
+@source_options
+@run_option
+@click.option("--steps", type=STEPS, default=2000, show_default=True, help="Of the training.")
 @click.option("--batch-size", type=COUNT, default=64, show_default=True, help="Samples of a step.")
 @click.option(
     "--chunk-size", type=COUNT, default=16, show_default=True, help="Of them at once; a process takes whole chunks."
 )
 @click.option("--memory", type=COUNT, default=2048, show_default=True, help="MiB; chunks are made smaller to fit.")
-@click.option("--learning-rate", type=POSITIVE, default=1e-3, show_default=True)
+@click.option("--learning-rate", type=POSITIVE, default=1e-3, show_default=True, help="At its largest.")
 @click.option("--width", type=COUNT, help="Channels of the head; those of the last feature map by default.")
 @click.option(
     "--target",
@@ -53,11 +50,15 @@ _LATENTS, _TRAJECTORIES = 20, 8  # of the report
     show_default=True,
     help="What steps lack, of every --values, --nfe and --grid; or the derivative itself.",
 )
-@click.option("--values", default="1,2,3", show_default=True, help="Predictions that a step's polynomial goes through.")
 @click.option(
-    "--nfe", "nfes", default="15,20,24", show_default=True, help="Of the steps, and their divisors from 5 on."
-)
-@click.option("--grid", "grids", default="karras,uniform_t", show_default=True, help="With --target step.")
+    "--values", type=Integers(), default="1,2,3", show_default=True,
+    help="Predictions that a step's polynomial goes through, separated by commas.",
+)  # fmt: skip
+@nfes_option("15,20,24", "Evaluations of the solvers whose steps are learned, and their divisors from 5 on.")
+@click.option(
+    "--grid", "grids", type=Names(GRIDS, "grid"), default="karras,uniform_t", show_default=True,
+    help="Grids of those solvers, separated by commas; with --target step.",
+)  # fmt: skip
 @click.option(
     "--trajectories", type=COUNT, default=64, show_default=True, help="In a pool, for every --nfe and --grid."
 )
@@ -75,28 +76,28 @@ _LATENTS, _TRAJECTORIES = 20, 8  # of the report
     help="Of the loss, by gamma.",
 )
 @mirror_option
-@seed_option
-@click.option("--export", "export_to", type=click.Path(path_type=Path), help="Write genie_head/ into this folder.")
+@seed_option("Of the head's first weights and of all that is drawn.")
+@export_option("Write genie_head/ into this folder.")
 def distill_command(
-    chosen: Chosen, root: str, file: Path | None, run_folder: Path, batch_size: int, chunk_size: int, memory: int,
-    values: str, nfes: str, grids: str, mirror: bool, export_to: Path | None, **others: Any,
+    chosen: Chosen, source: Source, run_folder: Path, batch_size: int, chunk_size: int, memory: int, mirror: bool,
+    export_to: Path | None, **others: Any,
 ) -> None:  # fmt: skip
     """Distill a head; stops and resumes at any time, alone or under torchrun. Ends with a report, PNG and CSV."""
     with _process(chosen.device) as device:
         chosen = replace(chosen, device=device)
         check_device(device)
         require("the report's picture", "matplotlib", extra="cli")
-        check_folder(run_folder, name="run")
+        check_folder(run_folder, name="--run")
         if export_to is not None:
-            check_folder(export_to, name="export")  # rather fail now than after hours
-        numbers = {"values": tuple(integers("--values", values)), "nfes": tuple(integers("--nfe", nfes))}
-        model = chosen.load().model
-        training, held_out = (_images(model, root, file, split, mirror=mirror) for split in ("train", "test"))
+            check_folder(export_to, name="--export")  # rather fail now than after hours
+        about = chosen.about
+        given = [source.load(chosen, split) for split in ("train", "test")]
+        training, held_out = (_data(chosen, pictures, mirror=mirror) for pictures in given)
         options = genie.DistillOptions(
             batch_size=batch_size, chunk_size=min(chunk_size, batch_size),
-            about=f"{chosen.name}, {model.schedule}, {chosen.prediction}, label {chosen.label_name or 'by default'}",
-            grids=tuple(split("--grid", grids)), **numbers, **others,
+            about=f"{about}, on {given[0].source}", **others,
         )  # fmt: skip
+        model = chosen.load()
         fitting_config(model, training, options)  # before the network runs
         one = genie.bytes_per_sample(model, training.images[:1].to(device), {})
         fitting = fitting_chunk_size(batch_size, options.chunk_size, one, memory * 2**20)
@@ -125,24 +126,12 @@ def _report(headed: genie.HeadedModel, held_out: Data, options: genie.DistillOpt
     return genie.report(headed, targets, shape=shape, cond=cond)
 
 
-def _images(model: WrappedModel, root: str, file: Path | None, split: str, *, mirror: bool) -> Data:
-    """The images to learn from, or to report on: a file's, of both, or Fashion-MNIST's, with their classes."""
-    classes = model.defaults.get("class_labels")
-    if file is not None:
-        values = read_array(file)
-        if values.ndim != 4 or values.dtype.kind != "f":
-            raise ValueError(f"--images {file}: {values.dtype} {values.shape}; need floats [N, C, H, W]")
-        return Data(torch.from_numpy(values.astype(np.float32)), {}, {}, mirror=mirror)
-    found = data.fashion_mnist(split, root)
-    images, labels = torch.from_numpy(found.images), torch.from_numpy(found.labels)
-    if classes is None:
+def _data(chosen: Chosen, given: Pictures, *, mirror: bool) -> Data:
+    """The images with their classes; of none where they have none, or the network knows none."""
+    images = torch.from_numpy(given.images)
+    if given.labels is None or chosen.classes is None:
         return Data(images, {}, {}, mirror=mirror)
-    last = int(classes)  # type: ignore[call-overload]
-    if int(labels.max()) >= last:
-        raise ValueError(
-            f"--data: has classes 0..{labels.max()}, and of no class is the network's {last}; give --images"
-        )
-    return Data(images, {"class_labels": labels}, {"class_labels": last}, mirror=mirror)
+    return Data(images, {"class_labels": torch.from_numpy(given.labels)}, chosen.null(), mirror=mirror)
 
 
 @contextmanager

@@ -9,29 +9,27 @@ import click
 import torch
 from torch import Tensor
 
-from .. import demo, schedules
-from ..demo import data
 from ..files import check_target, write_rows
 from ..plan import Plan
-from ..solvers.registry import make_plan
+from ..solvers.make import make_plan
 from ..uses.reconstruct import GaussianData, Reconstruction, reconstruct
 from . import images
-from .fashion import class_number, data_option
-from .files import check_keeps_inputs, check_latents_target, read_images, write_latents
-from .network import with_derivatives
+from .files import check_keeps_inputs, check_latents_target, write_latents
+from .network import Chosen, network_options, with_derivatives
 from .options import (
-    FILE,
-    SEED,
     backend_option,
     batch_size_option,
     check_device,
+    class_option,
     count_option,
     derivative_option,
-    device_option,
     grid_option,
-    integers,
+    nfes_option,
     out_option,
+    solver_option,
 )
+from .source import Source, source_options
+from .types import SEED
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,60 +40,63 @@ _SHOWN = 8
 
 
 @click.command("encode")
-@click.option(
-    "--images", "files", type=FILE, multiple=True,
-    help="PNG, or .npy of integers 0..255 or floats -1..1; repeatable. Test images by default.",
-)  # fmt: skip
-@data_option
-@count_option(16, "How many of the first test images.")
-@click.option("--solver", default="dpmpp_2m", show_default=True, help="A deterministic one of `plan --list`.")
-@click.option("--nfe", "nfes", default="10,20,50", show_default=True, help="Comma-separated evaluations each way.")
+@network_options
+@source_options
+@count_option(16, "How many of the data set; of --images all.")
+@solver_option("dpmpp_2m", "A deterministic one of `plan --list`.")
+@nfes_option("10,20,50", "Network evaluations each way, separated by commas.")
 @grid_option
 @derivative_option
-@click.option("--class", "class_name", help="Class name or number 0..9 of all images; none by default.")
+@class_option
 @click.option("--seed", type=SEED, help="Noises the images to the first time; as they are by default.")
 @batch_size_option
-@device_option
 @backend_option
-@click.option("--latents", type=click.Path(path_type=Path), help="Of the last --nfe that ran, .npy or .safetensors.")
-@out_option("encode.png")
+@click.option(
+    "--latents", type=click.Path(path_type=Path),
+    help="Where the latents of the last --nfe that ran go, .npy or .safetensors; by default beside --out.",
+)  # fmt: skip
+@out_option("encode.png", "The picture; the errors go into a .csv of the same name.")
 def encode_command(
-    files: tuple[Path, ...], root: str, count: int, solver: str, nfes: str, grid: str | None, derivative: str | None,
-    class_name: str | None, seed: int | None, batch_size: int, device: str, backend: str | None, latents: Path | None,
-    out: Path,
+    chosen: Chosen, source: Source, count: int, solver: str, nfes: tuple[int, ...], grid: str | None,
+    derivative: str | None, class_name: str | None, seed: int | None, batch_size: int, backend: str | None,
+    latents: Path | None, out: Path,
 ) -> None:  # fmt: skip
     """Images to latents and back: a picture, the latents, and the error per dimension as CSV (images in [0, 1])."""
-    numbers = integers("--nfe", nfes)
-    check_device(device)
+    check_device(chosen.device)
     table, latents = out.with_suffix(".csv"), latents or out.with_suffix(".npy")
     images.check_target(out)
-    check_target(table, suffix=".csv")
+    check_target(table, suffix=".csv", name="--out")
     check_latents_target(latents)
-    check_keeps_inputs([out, table, latents], files)
-    schedule = schedules.vp_linear()
+    check_keeps_inputs([out, table, latents], source.paths)
+    chosen.picture_shape(1)
     options = None if derivative is None else {"derivative": derivative}
-    plans = [make_plan(solver, schedule, nfe, grid=grid, direction="encode", options=options) for nfe in numbers]
-    number = demo.NULL_CLASS if class_name is None else class_number(class_name)
-    originals = read_images(files) if files else torch.from_numpy(data.fashion_mnist("test", root).images[:count])
-    model, labels = with_derivatives(demo.embedded_with_head(device), plans[0]), torch.full((len(originals),), number)
+    plans = [
+        make_plan(
+            solver, chosen.schedule, nfe, grid=grid, prediction=chosen.prediction, direction="encode", options=options
+        )
+        for nfe in nfes
+    ]
+    number = None if class_name is None else chosen.class_number(class_name)
+    pictures = source.load(chosen, "test", count)
+    originals = torch.from_numpy(pictures.images)
+    model = with_derivatives(chosen.with_head(chosen.load()), plans[0])
     # noised with a seed, else as they are
     start: dict[str, Any] = {"state": originals} if seed is None else {"image": originals, "seed": seed}
     done: list[tuple[Plan, Reconstruction]] = []
     try:
         for plan in plans:
-            result = reconstruct(
-                model, plan, **start, cond={"class_labels": labels}, batch_size=batch_size, backend=backend
-            )
+            cond = chosen.same_class(len(originals), number)
+            result = reconstruct(model, plan, **start, cond=cond, batch_size=batch_size, backend=backend)
             done.append((plan, result))
             click.echo(f"{solver}, {plan.nfe:4d} evaluations each way: error {result.mse:.2e}")
     finally:  # what ran is kept, whatever stops a later one
         if done:
             ran = ",".join(str(plan.nfe) for plan, _ in done)
-            metadata = {"solver": solver, "nfe": ran, "class": number, "seed": seed}
+            metadata = {"solver": solver, "nfe": ran, "class": number, "seed": seed, "data": pictures.source}
             images.save_png(_page(originals, done), out, metadata)
             write_latents(latents, done[-1][1].latents.cpu())
             _write_report(table, done, None if seed is not None else _rms(originals))
-            click.echo(f"{out}, {table} and {latents}: {len(originals)} images")
+            click.echo(f"{out}, {table} and {latents}: {len(originals)} images ({pictures.source})")
 
 
 def _rms(x: Tensor) -> float:
@@ -125,4 +126,5 @@ def _write_report(path: Path, done: list[tuple[Plan, Reconstruction]], scale: fl
 
 def _gaussian_mse(plan: Plan, scale: float) -> float:
     one = torch.full((1, 1), scale, dtype=torch.float64)
-    return reconstruct(GaussianData(plan.schedule, scale), plan, state=one, progress=False).mse
+    data = GaussianData(plan.schedule, scale, prediction=plan.outputs[0])
+    return reconstruct(data, plan, state=one, progress=False).mse

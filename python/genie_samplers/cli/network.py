@@ -1,9 +1,10 @@
-"""The network that a command works on: the embedded one, or a diffusers U-Net of the user's."""
+"""The network that a command works on, by the same options everywhere: the embedded one, or one of the user's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,59 +12,20 @@ import click
 import torch
 from torch import Tensor
 
-from .. import demo, genie, models, schedules
-from ..genie.heads.files import FOLDER
-from ..models import Model, WrappedModel
+from .. import demo, genie, models
+from ..demo.data import CLASS_NAMES
+from ..genie.heads.files import FOLDER as HEAD_FOLDER
+from ..models import Label, Model, NetworkFolder, WrappedModel
 from ..plan import Plan
 from ..predictions import PREDICTIONS
 from ..schedules import Schedule
-from .fashion import class_number
+from .options import SCHEDULES, device_option, schedule_option
+from .types import FOLDER
 
-__all__ = ["SCHEDULES", "Chosen", "Network", "network_options", "with_derivatives"]
+__all__ = ["Chosen", "network_options", "with_derivatives"]
 
-SCHEDULES: dict[str, Callable[[], Schedule]] = {
-    "vp_linear": schedules.vp_linear,
-    "vp_cosine": schedules.vp_cosine,
-    "edm": schedules.edm,
-    "flow": schedules.flow,
-    "linear_betas": lambda: schedules.from_betas(schedules.linear_betas()),
-    "scaled_linear_betas": lambda: schedules.from_betas(schedules.scaled_linear_betas()),
-    "squaredcos_betas": lambda: schedules.from_betas(schedules.squaredcos_betas()),
-}
-
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-
-
-def network_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --network, --schedule, --prediction, --label and --device, given to the command as one :class:`Chosen`."""
-
-    def with_chosen(
-        folder: Path | None, schedule_name: str, prediction: str, label_name: str | None, device: str, **others: Any
-    ) -> Any:
-        return command(chosen=Chosen(folder, schedule_name, prediction, label_name, device), **others)
-
-    with_chosen.__doc__ = command.__doc__
-    if hasattr(command, "__click_params__"):
-        with_chosen.__click_params__ = command.__click_params__  # type: ignore[attr-defined]
-    decorated: Callable[..., Any] = with_chosen
-    for option in (
-        click.option("--device", default="cpu", show_default=True),
-        click.option(
-            "--label", "label_name", type=click.Choice(list(models.LABELS)),
-            help="What the network takes instead of t; the schedule's by default, log_gamma of the embedded one.",
-        ),
-        click.option(
-            "--prediction", type=click.Choice(PREDICTIONS), default="epsilon", show_default=True,
-            help="What the network predicts.",
-        ),
-        click.option(
-            "--schedule", "schedule_name", type=click.Choice(list(SCHEDULES)), default="vp_linear", show_default=True,
-            help="What it was trained with.",
-        ),
-        click.option("--network", "folder", type=_FOLDER, help="Folder of a diffusers U-Net; the embedded by default."),
-    ):  # fmt: skip
-        decorated = option(decorated)
-    return decorated
+_EMBEDDED = {"schedule": "vp_linear", "prediction": "epsilon", "label": "log_gamma"}
+_MOST_COLUMNS, _COLUMNS = 12, 10
 
 
 @dataclass(frozen=True)
@@ -71,23 +33,36 @@ class Chosen:
     """What the options say; the network is loaded by :meth:`load`. ValueError for a wrong word on the embedded one."""
 
     folder: Path | None
-    schedule_name: str
-    prediction: str
+    schedule_name: str | None
+    prediction_name: str | None
     label_name: str | None
     device: str
 
     def __post_init__(self) -> None:
-        given = {
-            "--schedule": self.schedule_name,
-            "--prediction": self.prediction,
-            "--label": self.label_name or "log_gamma",
-        }
-        known = {"--schedule": "vp_linear", "--prediction": "epsilon", "--label": "log_gamma"}
-        wrong = [name for name in known if given[name] != known[name]]
-        if self.folder is None and wrong:
-            raise ValueError(
-                f"{wrong[0]} {given[wrong[0]]}: the embedded network has {known[wrong[0]]}; give --network for another"
-            )
+        self.check()
+
+    def check(self) -> None:
+        """ValueError where the options contradict the embedded network."""
+        given = {"schedule": self.schedule_name, "prediction": self.prediction_name, "label": self.label_name}
+        for name, known in _EMBEDDED.items():
+            if self.folder is None and given[name] not in (None, known):
+                raise ValueError(
+                    f"--{name} {given[name]}: the embedded network has {known}; give --network for another"
+                )
+
+    @cached_property
+    def found(self) -> NetworkFolder:
+        """What its folder says; ValueError for one without a network, or with one that needs a text."""
+        if self.folder is None:
+            schedule = SCHEDULES[_EMBEDDED["schedule"]]()
+            return NetworkFolder(Path(), demo.embedded_config(), schedule, _EMBEDDED["prediction"], _EMBEDDED["label"])
+        try:
+            found = models.read_folder(self.folder)
+        except ValueError as error:
+            raise ValueError(f"--network: {error}") from error
+        if found.config.get("cross_attention_dim") is not None:
+            raise ValueError("--network: its config has a cross_attention_dim; call genie_samplers.genie with its cond")
+        return found
 
     @property
     def name(self) -> str:
@@ -95,83 +70,156 @@ class Chosen:
 
     @property
     def schedule(self) -> Schedule:
-        return SCHEDULES[self.schedule_name]()
-
-    def class_number(self, name: str) -> int:
-        """ValueError for what cannot be a class of the network."""
-        if self.folder is None:
-            return class_number(name)
-        if not (name.isdecimal() and name.isascii() and len(name) < 10):
-            raise ValueError(f"--class {name!r}; give the number of a class of the network")
-        return int(name)
-
-    def load(self) -> Network:
-        """ValueError for a network that needs a text."""
-        if self.folder is None:
-            return Network(demo.embedded(self.device), None)
-        schedule = self.schedule
-        label = models.LABELS[self.label_name or "schedule"](schedule)
-        model = models.load(self.folder, schedule, prediction=self.prediction, label=label, device=self.device)
-        if model.network.config.get("cross_attention_dim") is not None:  # type: ignore[attr-defined]
-            raise ValueError("--network: its config has a cross_attention_dim; call genie_samplers.genie with its cond")
-        return Network(model, self.folder)
-
-
-@dataclass(frozen=True)
-class Network:
-    """model: without a head. folder: None of the embedded one."""
-
-    model: WrappedModel
-    folder: Path | None
+        """ValueError where nothing says it."""
+        if self.schedule_name is not None:
+            return SCHEDULES[self.schedule_name]()
+        if self.found.schedule is not None:
+            return self.found.schedule
+        raise ValueError(
+            f"--schedule: nothing in {self.folder} says it; give the one it was trained with, one of {', '.join(SCHEDULES)}"
+        )
 
     @property
-    def config(self) -> Any:
-        return self.model.network.config  # type: ignore[attr-defined]
+    def prediction(self) -> str:
+        return self.prediction_name or self.found.prediction or "epsilon"
+
+    @property
+    def label(self) -> Label:
+        return models.LABELS[self.label_name or self.found.label or "schedule"](self.schedule)
+
+    @property
+    def about(self) -> str:
+        """In words: the network, its schedule, what it predicts and what it takes instead of t."""
+        label = self.label_name or self.found.label or "by default"
+        return f"{self.name}, {self.schedule}, {self.prediction}, label {label}"
 
     @property
     def classes(self) -> int | None:
         """How many, without the last, which stands for none; None where it knows no classes."""
-        count = self.config.get("num_class_embeds")
+        count = models.class_count(self.found.config)
         return None if count is None else max(1, count - 1)
+
+    def class_number(self, name: str) -> int:
+        """ValueError for what cannot be a class of the network."""
+        if self.folder is None and not name.isdecimal():
+            lowered = [known.lower() for known in CLASS_NAMES]
+            if name.lower() in lowered:
+                return lowered.index(name.lower())
+        if not (name.isdecimal() and name.isascii() and len(name) < 10):
+            fix = "give the number of a class of the network"
+            if self.folder is None:
+                fix = f"choose 0..9 or one of {', '.join(CLASS_NAMES)}"
+            raise ValueError(f"--class {name!r}; {fix}")
+        number = int(name)
+        if self.classes is None or number >= self.classes:
+            known = "no classes" if self.classes is None else f"the classes 0..{self.classes - 1}"
+            raise ValueError(f"--class {number}: the network knows {known}; choose another, or leave it out")
+        return number
+
+    def class_label(self, number: int | None) -> str:
+        """In words; None: of none."""
+        if number is None:
+            return "no class"
+        return CLASS_NAMES[number] if self.folder is None else f"class {number}"
+
+    def columns(self, count: int, number: int | None) -> tuple[int, list[str]]:
+        """How many a page of ``count`` samples has, and their names: one for each class, where they are few."""
+        if number is not None or self.classes is None or not 1 < self.classes <= _MOST_COLUMNS:
+            return min(count, _COLUMNS), []
+        columns = min(count, self.classes)
+        return columns, [CLASS_NAMES[n] if self.folder is None else str(n) for n in range(columns)]
 
     def shape(self, count: int) -> tuple[int, int, int, int]:
         """Of ``count`` samples; ValueError where the network does not say."""
-        size = self.config.get("sample_size")
+        size = self.found.config.get("sample_size")
         if size is None:
             raise ValueError("--network: its config has no sample_size; call genie_samplers.sample with shape")
         height, width = (size, size) if isinstance(size, int) else size
-        return count, self.config["in_channels"], height, width
+        return count, self.found.config["in_channels"], height, width
 
     def picture_shape(self, count: int) -> tuple[int, int, int, int]:
         """As :meth:`shape`; ValueError where samples are no grey or coloured images."""
         shape = self.shape(count)
         if shape[1] not in (1, 3):
-            raise ValueError(f"--network: has {shape[1]} channels; pictures need 1 or 3, call genie_samplers.sample")
+            raise ValueError(
+                f"--network: has {shape[1]} channels, a picture 1 or 3; `sample --out FOLDER/` writes latents of any"
+            )
         return shape
 
-    def cond(self, count: int, number: int | None = None) -> dict[str, Tensor]:
-        """Of ``count`` samples of this class, or of all classes in turn; ValueError where there is no such class."""
-        if self.classes is None or (number is not None and number >= self.classes):
-            if number is None:
-                return {}
-            known = "no classes" if self.classes is None else f"the classes 0..{self.classes - 1}"
-            raise ValueError(f"--class {number}: the network knows {known}; choose another, or leave it out")
-        classes = torch.arange(count) % self.classes if number is None else torch.full((count,), number)
-        return {"class_labels": classes}
+    def cond(self, ids: range, number: int | None = None) -> dict[str, Tensor]:
+        """Of these samples: of this class, or by their ids of all classes in turn."""
+        if self.classes is None or number is not None:
+            return self.same_class(len(ids), number)
+        return {"class_labels": torch.arange(ids.start, ids.stop) % self.classes}
+
+    def same_class(self, count: int, number: int | None) -> dict[str, Tensor]:
+        """Of ``count`` samples of this class, or of none."""
+        return {} if number is None else {"class_labels": torch.full((count,), number)}
 
     def null(self) -> dict[str, int]:
         """The conditioning of none; ValueError for a network without classes."""
-        if self.classes is None:
+        count = models.class_count(self.found.config)
+        if count is None:
             raise ValueError("--guidance: the network knows no classes; leave it out")
-        return {"class_labels": self.config["num_class_embeds"] - 1}
+        return {"class_labels": count - 1}
 
-    def with_head(self) -> Model:
-        """The model with the head in its folder, where there is one."""
+    def load(self) -> WrappedModel:
+        """The network, without a head."""
         if self.folder is None:
-            return demo.embedded_with_head(network=self.model)
-        if (self.folder / FOLDER).is_dir():
-            return genie.with_head(self.model, self.folder)
-        return self.model
+            return demo.embedded(self.device)
+        return models.load(self.found, self.schedule, prediction=self.prediction, label=self.label, device=self.device)
+
+    def with_head(self, model: WrappedModel) -> Model:
+        """The loaded network with the head in its folder, where there is one."""
+        if self.folder is None:
+            return demo.embedded_with_head(network=model)
+        homes = [home for home in (self.folder, self.found.home) if (home / HEAD_FOLDER).is_dir()]
+        return genie.with_head(model, homes[0]) if homes else model
+
+
+def network_options(
+    command: Callable[..., Any] | None = None, *, kind: type[Chosen] = Chosen,
+    default: str = "the embedded Fashion-MNIST network",
+) -> Callable[..., Any]:  # fmt: skip
+    """Adds --network, --schedule, --prediction, --label and --device, given to the command as one ``kind``.
+
+    default: what it works on where --network is not given, in words.
+    """
+    if command is None:
+        return partial(network_options, kind=kind, default=default)
+
+    def with_chosen(
+        network: Path | None, schedule: str | None, prediction: str | None, label: str | None, device: str,
+        **others: Any,
+    ) -> Any:  # fmt: skip
+        return command(chosen=kind(network, schedule, prediction, label, device), **others)
+
+    with_chosen.__doc__ = command.__doc__
+    if hasattr(command, "__click_params__"):
+        with_chosen.__click_params__ = command.__click_params__  # type: ignore[attr-defined]
+    decorated: Callable[..., Any] = with_chosen
+    for option in (
+        device_option,
+        click.option(
+            "--label", type=click.Choice(list(models.LABELS)),
+            help="What the network takes instead of t; else what its folder says, or the schedule's own."
+            " Of the embedded one log_gamma.",
+        ),
+        click.option(
+            "--prediction", type=click.Choice(PREDICTIONS),
+            help="What the network predicts; else what its folder says, or epsilon.",
+        ),
+        schedule_option(
+            None, "What it was trained with; needed where its folder does not say it. Of the embedded one vp_linear."
+        ),
+        click.option(
+            "--network", type=FOLDER,
+            help="Folder of a diffusers network (config.json, safetensors), or of a pipeline with unet/ or transformer/"
+            f" and scheduler/; {default} by default.",
+        ),
+    ):  # fmt: skip
+        decorated = option(decorated)
+    return decorated
 
 
 def with_derivatives(model: Model, plan: Plan) -> Model:

@@ -1,63 +1,60 @@
-"""Options that several commands share, and the checks of what was given for them. Imports no torch."""
+"""Options that several commands share, in the same words, and what they mean. Imports no torch."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .. import grids
+from .. import grids, schedules
+from ..schedules import Schedule
+from ..solvers.registry import SOLVERS
+from .types import COUNT, POSITIVE, SEED, Integers, Names, Solver
 
 __all__ = [
-    "COUNT",
-    "FILE",
-    "POSITIVE",
-    "SEED",
-    "STEPS",
-    "Real",
+    "SCHEDULES",
     "backend_option",
     "batch_size_option",
     "check_device",
+    "class_option",
     "clip_option",
     "count_option",
     "denoise_option",
     "derivative_option",
     "device_option",
+    "export_option",
     "fine_option",
     "grid_option",
-    "integers",
     "mirror_option",
     "nfe_option",
+    "nfes_option",
     "out_option",
+    "run_option",
+    "schedule_option",
     "seed_option",
     "solver_option",
-    "split",
+    "solvers_option",
 ]
 
+SCHEDULES: dict[str, Callable[[], Schedule]] = {
+    "vp_linear": schedules.vp_linear,
+    "vp_cosine": schedules.vp_cosine,
+    "edm": schedules.edm,
+    "flow": schedules.flow,
+    "linear_betas": lambda: schedules.from_betas(schedules.linear_betas()),
+    "scaled_linear_betas": lambda: schedules.from_betas(schedules.scaled_linear_betas()),
+    "squaredcos_betas": lambda: schedules.from_betas(schedules.squaredcos_betas()),
+}
 
-class Real(click.FloatRange):
-    """A finite number in a range; click's own lets NaN and infinities through."""
+_BACKENDS = ("reference", "cpu", "cuda", "triton")
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number.", param, ctx)
-        return number
-
-
-COUNT = click.IntRange(1, 2**31 - 1)
-STEPS = click.IntRange(0, 2**31 - 1)
-SEED = click.IntRange(0, 2**64 - 1)
-POSITIVE = Real(0.0, min_open=True)
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-solver_option = click.option("--solver", default="ipndm", show_default=True, help="A name that `plan --list` prints.")
 nfe_option = click.option("--nfe", type=COUNT, default=10, show_default=True, help="Network evaluations per sample.")
 grid_option = click.option(
-    "--grid", type=click.Choice([*grids.GRIDS, *grids.DISCRETE_GRIDS]), help="Time grid; the solver's own by default."
+    "--grid",
+    type=click.Choice([*grids.GRIDS, *grids.DISCRETE_GRIDS]),
+    help="Time grid; that of the best score by default. Those after shifted_t need a table or a flow schedule.",
 )
 denoise_option = click.option(
     "--denoise/--no-denoise",
@@ -77,22 +74,64 @@ mirror_option = click.option(
     "--mirror/--no-mirror", default=True, show_default=True,
     help="Mirror every second image of the data, or leave them as they are: text, digits, anything with a left side.",
 )  # fmt: skip
-seed_option = click.option("--seed", type=SEED, default=0, show_default=True)
-device_option = click.option("--device", default="cpu", show_default=True)
+device_option = click.option(
+    "--device", default="cpu", show_default=True, help="Where the network runs, as torch names it: cpu, cuda, cuda:1."
+)
 batch_size_option = click.option(
     "--batch-size", type=COUNT, default=16, show_default=True,
     help="Images per network call, the last call padded to it: an image has the same bits for any number of images.",
 )  # fmt: skip
 fine_option = click.option("--fine", type=COUNT, default=200, show_default=True, help="Steps of the fine solution.")
-backend_option = click.option("--backend", help="reference, cpu, cuda or triton; the best one by default.")
+backend_option = click.option(
+    "--backend", type=click.Choice(_BACKENDS), help="What runs the sampler's rows; the best one here by default."
+)
+class_option = click.option(
+    "--class", "class_name", help="Class of every image, by its number or, of the embedded network, its name."
+)
+run_option = click.option(
+    "--run", "run_folder", type=click.Path(path_type=Path), required=True,
+    help="Folder of the checkpoint and what the run reports; a checkpoint in it is resumed.",
+)  # fmt: skip
+
+
+def solver_option(
+    default: str = "auto", text: str = "auto, the best by its score for schedule and --nfe, or a name of `plan --list`."
+) -> Callable[[Any], Any]:
+    return click.option("--solver", type=Solver(), default=default, show_default=True, help=text)
+
+
+def solvers_option(flag: str, default: str, text: str) -> Callable[[Any], Any]:
+    """Given to the command as ``solvers``."""
+    return click.option(
+        flag, "solvers", type=Names(SOLVERS, "solver"), default=default, show_default=True,
+        help=f"Names that `plan --list` prints, separated by commas. {text}".rstrip(),
+    )  # fmt: skip
+
+
+def schedule_option(default: str | None, text: str) -> Callable[[Any], Any]:
+    kinds = click.Choice(list(SCHEDULES))
+    return click.option("--schedule", type=kinds, default=default, show_default=default is not None, help=text)
+
+
+def nfes_option(default: str, text: str) -> Callable[[Any], Any]:
+    """Given to the command as ``nfes``."""
+    return click.option("--nfe", "nfes", type=Integers(), default=default, show_default=True, help=text)
+
+
+def seed_option(text: str = "Of all noise, 64 bits: the same seed gives the same result.") -> Callable[[Any], Any]:
+    return click.option("--seed", type=SEED, default=0, show_default=True, help=text)
 
 
 def count_option(default: int, text: str) -> Callable[[Any], Any]:
     return click.option("--count", type=COUNT, default=default, show_default=True, help=text)
 
 
-def out_option(name: str) -> Callable[[Any], Any]:
-    return click.option("--out", type=click.Path(path_type=Path), default=Path(name), show_default=True)
+def out_option(name: str, text: str) -> Callable[[Any], Any]:
+    return click.option("--out", type=click.Path(path_type=Path), default=Path(name), show_default=True, help=text)
+
+
+def export_option(text: str) -> Callable[[Any], Any]:
+    return click.option("--export", "export_to", type=click.Path(path_type=Path), help=text)
 
 
 def check_device(device: str) -> None:
@@ -103,18 +142,3 @@ def check_device(device: str) -> None:
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         reason = str(error).splitlines()[0]
         raise ValueError(f"--device {device}: {reason}; choose one that torch has here, such as cpu") from error
-
-
-def split(option: str, text: str) -> list[str]:
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts:
-        raise ValueError(f"{option} {text!r}; give one or more, separated by commas")
-    return parts
-
-
-def integers(option: str, text: str) -> list[int]:
-    """At least 1 each."""
-    parts = split(option, text)
-    if not all(part.isascii() and part.isdecimal() and int(part[:10]) > 0 and len(part) < 10 for part in parts):
-        raise ValueError(f"{option} {text!r}; give integers of 1 or more separated by commas, for example 5,10")
-    return [int(part) for part in parts]

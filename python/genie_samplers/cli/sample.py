@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -12,58 +13,66 @@ from click.core import ParameterSource
 from .. import genie
 from ..models import Model, WrappedModel, guidance
 from ..plan import Plan
-from ..run.sample import sample
-from ..solvers.registry import make_plan
+from ..solvers.make import make_plan
 from . import images
+from .batches import Batches
 from .files import read_plan
-from .network import Chosen, Network, network_options, with_derivatives
+from .network import Chosen, network_options, with_derivatives
 from .options import (
-    FILE,
-    Real,
     backend_option,
     batch_size_option,
     check_device,
+    class_option,
     clip_option,
     count_option,
     denoise_option,
     derivative_option,
     grid_option,
     nfe_option,
-    out_option,
     seed_option,
     solver_option,
 )
+from .sample_files import FORMATS, SampleFolder
 from .timing import Stopwatch, Timed
+from .types import FILE, Out, OutType, Real
 
 __all__ = ["sample_command"]
 
 
 @click.command("sample")
 @network_options
-@solver_option
+@solver_option()
 @nfe_option
 @grid_option
 @denoise_option
 @clip_option
 @derivative_option
-@seed_option
+@seed_option()
 @backend_option
-@click.option("--plan", "plan_file", type=FILE, help="A plan JSON to run instead.")
+@click.option("--plan", "plan_file", type=FILE, help="A plan JSON to run in place of --solver, --nfe and the like.")
 @count_option(64, "Number of images.")
-@click.option("--class", "class_name", help="Class name or number 0..9; all classes in turn by default.")
+@class_option
 @click.option("--guidance", "scale", type=Real(), help="Classifier-free guidance scale (1 is none).")
 @batch_size_option
-@out_option("samples.png")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS),
+    help="Of the files in a folder: pictures, or float32 arrays named latents. By default png where a sample has 1 or 3"
+    " channels, else safetensors.",
+)  # fmt: skip
+@click.option(
+    "--out", type=OutType(), default="samples.png", show_default=True,
+    help="A .png of all; or a folder, as samples/, for a file of each: 00000.png, 00001.png, ... by sample id.",
+)  # fmt: skip
 def sample_command(
     chosen: Chosen, solver: str, nfe: int, grid: str | None, denoise: bool | None, clip: float | None,
     derivative: str | None, seed: int, backend: str | None, plan_file: Path | None, count: int, class_name: str | None,
-    scale: float | None, batch_size: int, out: Path,
+    scale: float | None, batch_size: int, form: str | None, out: Out,
 ) -> None:  # fmt: skip
-    """Images from the embedded Fashion-MNIST network, or from another, as one PNG."""
+    """Images from the embedded Fashion-MNIST network, or from another: one PNG of all, or a folder of single files."""
     if plan_file is not None:
         _check_plan_decides()
     check_device(chosen.device)
-    images.check_target(out)
+    sink = SampleFolder.checked(out.path, form, chosen) if out.is_folder else _Page.checked(out.path, form, chosen)
     number = None if class_name is None else chosen.class_number(class_name)
     if plan_file is None:
         plan = make_plan(
@@ -72,37 +81,59 @@ def sample_command(
         )  # fmt: skip
     else:
         plan = read_plan(plan_file)
-    network = chosen.load()
-    model, plan = _guided(network, plan, scale)
-    shape, cond, watch = network.picture_shape(count), network.cond(count, number), Stopwatch()
-    start = time.perf_counter()
-    timed = Timed(model, watch)
-    x = sample(timed, plan, shape=shape, seed=seed, cond=cond, batch_size=batch_size, backend=backend).cpu()
-    total = time.perf_counter() - start
-    pixels = images.to_pixels(x.numpy())
+    if scale is not None:
+        chosen.null()  # rather fail now than after the network is loaded
+    network, watch = chosen.load(), Stopwatch()
+    model, plan = _guided(chosen, network, plan, scale)
+    batches = Batches(Timed(model, watch), plan, chosen, count, number, seed, batch_size, backend)
     name = plan.recipe.solver if plan.recipe else str(plan_file)
-    guided = "none" if scale is None else scale
-    metadata = {"seed": seed, "solver": name, "nfe": plan.nfe, "guidance": guided, "plan": plan.to_json()}
-    images.save_png(images.grid(pixels, columns=min(10, count)), out, metadata, zoom=2)
+    run = {"solver": name, "nfe": plan.nfe, "guidance": "none" if scale is None else scale, "seed": seed}
+    sink.write(batches, run, plan)
     click.echo(
-        f"{out}: {count} images, {name}, {plan.nfe} evaluations, {total:.2f} s "
-        f"(network {watch.seconds:.2f} s, sampler {1e3 * (total - watch.seconds):.1f} ms)"
+        f"{out.path}: {count} images, {name}, {plan.nfe} evaluations, {batches.seconds:.2f} s "
+        f"(network {watch.seconds:.2f} s, sampler {1e3 * (batches.seconds - watch.seconds):.1f} ms)"
     )
     if "gamma_d_epsilon" in plan.outputs:
-        batches = -(-count // batch_size)
-        forward = _forward_seconds(network.model, network.shape(batch_size)) * (1 if scale is None else 2)
-        click.echo(f"exact derivatives: the cost of {total / (batches * forward):.1f} forward passes")
+        calls = -(-count // batch_size) * (1 if scale is None else 2)
+        forward = calls * _forward_seconds(network, chosen.shape(batch_size))
+        click.echo(f"exact derivatives: the cost of {batches.seconds / forward:.1f} forward passes")
 
 
-def _guided(network: Network, plan: Plan, scale: float | None) -> tuple[Model, Plan]:
+@dataclass(frozen=True)
+class _Page:
+    """All samples in one picture."""
+
+    path: Path
+    chosen: Chosen
+
+    @classmethod
+    def checked(cls, path: Path, form: str | None, chosen: Chosen) -> _Page:
+        """ValueError where it could not be written."""
+        if form is not None:
+            raise ValueError(f"--format {form}: --out {path} is one picture; leave it out, or give --out a folder")
+        images.check_target(path)
+        chosen.picture_shape(1)
+        return cls(path, chosen)
+
+    def write(self, batches: Batches, run: dict[str, Any], plan: Plan) -> None:
+        x = torch.cat([batch.samples for batch in batches])
+        columns, names = self.chosen.columns(len(x), batches.number)
+        words = [f"{run['solver']}, {run['nfe']} evaluations, seed {run['seed']}"]
+        words += [] if batches.number is None else [self.chosen.class_label(batches.number)]
+        words += [] if run["guidance"] == "none" else [f"guidance {run['guidance']:g}"]
+        page = images.captioned(images.to_pixels(x.numpy()), columns, ", ".join(words), names)
+        images.save_png(page, self.path, {**run, "plan": plan.to_json()})
+
+
+def _guided(chosen: Chosen, network: WrappedModel, plan: Plan, scale: float | None) -> tuple[Model, Plan]:
     """The model and the plan that run."""
     if scale is None:
-        return with_derivatives(network.with_head(), plan), plan
-    null = network.null()
+        return with_derivatives(chosen.with_head(network), plan), plan
+    null = chosen.null()
     if "gamma_d_epsilon" in plan.outputs:  # along the guided direction, which keeps the order
-        pair = guidance.classifier_free(network.model, null=null)
+        pair = guidance.classifier_free(network, null=null)
         return genie.exact(pair, order=len(plan.outputs) - 1, scale=scale), plan
-    return guidance.classifier_free(network.with_head(), null=null), plan.guided(scale)
+    return guidance.classifier_free(chosen.with_head(network), null=null), plan.guided(scale)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from importlib.resources import as_file, files
 from torch import Tensor, nn
 
 from ..files import open_tensors, shapes_of_module
+from ..training import own_generator
 
 __all__ = ["Classifier", "fashion_classifier"]
 
@@ -53,7 +54,8 @@ def fashion_classifier() -> Classifier:
     """
     assets = files("genie_samplers.demo") / "assets"
     config = json.loads((assets / "classifier.json").read_text())
-    network = Classifier(config["channels"], config["num_features"])
+    with own_generator(0):  # layers are made with random weights first
+        network = Classifier(config["channels"], config["num_features"])
     with as_file(assets / "classifier.safetensors") as path, open_tensors(path, "install the package again") as weights:
         weights.check(shapes_of_module(network))
         network.load_state_dict(weights.read())

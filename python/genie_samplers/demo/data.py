@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..files import unreadable
 
-__all__ = ["CLASS_NAMES", "DEFAULT_ROOT", "LabelledImages", "fashion_mnist", "read_idx"]
+__all__ = ["CLASS_NAMES", "DEFAULT_ROOT", "LabelledImages", "fashion_mnist", "has_fashion_mnist", "read_idx", "scaled"]
 
 DEFAULT_ROOT = Path("/usr/share/datasets/fashion-mnist")
 CLASS_NAMES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
@@ -29,13 +29,13 @@ _SPLITS = {"train": "train", "test": "t10k"}
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """images: float32 [N, 1, 28, 28] in [-1, 1]; labels: int64 [N] in 0..9."""
+    """images: float32 [N, C, H, W] in [-1, 1]; labels: int64 [N], the class of each."""
 
     images: NDArray[np.float32]
     labels: NDArray[np.int64]
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.images)
 
 
 def read_idx(path: Path, inner: tuple[int, ...] | None = None) -> NDArray[np.uint8]:
@@ -65,12 +65,11 @@ def fashion_mnist(split: str = "train", root: Path | str = DEFAULT_ROOT) -> Labe
     """Load one split, 'train' (60,000 images) or 'test' (10,000)."""
     if split not in _SPLITS:
         raise ValueError(f"split={split!r}; choose one of {sorted(_SPLITS)}")
-    prefix = Path(root) / _SPLITS[split]
-    pixels, labels = (Path(f"{prefix}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
+    pixels, labels = _files(split, root)
     if not pixels.exists() or not labels.exists():
         raise ValueError(
             f"root={str(root)!r} does not hold {pixels.name} and {labels.name}; install the Debian package "
-            "dataset-fashion-mnist, or put the four original .gz files there"
+            "dataset-fashion-mnist, or give a folder of the four original .gz files"
         )
     grey, numbers = read_idx(pixels, (_SIZE, _SIZE)), read_idx(labels, ())
     if len(grey) != len(numbers) or not len(grey) or numbers.max() >= len(CLASS_NAMES):
@@ -78,4 +77,20 @@ def fashion_mnist(split: str = "train", root: Path | str = DEFAULT_ROOT) -> Labe
             f"{labels}: {len(numbers)} labels up to {numbers.max(initial=0)} for {len(grey)} images; need one of 0..9 "
             f"for each of at least one image, {_FIX}"
         )
-    return LabelledImages(grey[:, None].astype(np.float32) / 127.5 - 1.0, numbers.astype(np.int64))
+    return LabelledImages(scaled(grey[:, None]), numbers.astype(np.int64))
+
+
+def has_fashion_mnist(root: Path | str = DEFAULT_ROOT) -> bool:
+    """Whether the files of both splits lie there."""
+    return all(path.exists() for split in _SPLITS for path in _files(split, root))
+
+
+def scaled(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """0..255 to [-1, 1]."""
+    return pixels.astype(np.float32) / 127.5 - 1.0
+
+
+def _files(split: str, root: Path | str) -> tuple[Path, Path]:
+    """Of the images, and of their classes."""
+    prefix = Path(root) / _SPLITS[split]
+    return Path(f"{prefix}-images-idx3-ubyte.gz"), Path(f"{prefix}-labels-idx1-ubyte.gz")

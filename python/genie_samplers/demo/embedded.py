@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from importlib.resources import as_file, files
+from typing import Any
 
 import torch
 
@@ -10,10 +12,15 @@ from ..genie import HeadedModel, with_head
 from ..models import WrappedModel, load
 from ..schedules import vp_linear
 
-__all__ = ["NULL_CLASS", "embedded", "embedded_with_head"]
+__all__ = ["NULL_CLASS", "embedded", "embedded_config", "embedded_with_head"]
 
 NULL_CLASS = 10
 """The class label that stands for none."""
+
+
+def embedded_config() -> dict[str, Any]:
+    """What its config.json holds."""
+    return json.loads((files("genie_samplers.demo") / "assets" / "config.json").read_text())
 
 
 def embedded(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> WrappedModel:

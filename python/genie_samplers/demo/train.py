@@ -1,4 +1,4 @@
-"""Training of the embedded network: noise prediction on Fashion-MNIST, label = log gamma by default.
+"""Training of a network like the embedded one, or of one that is trained already: epsilon and log gamma by default.
 
 Every random number of step k (images, mirrored ones, times, noise, dropped classes) is a function of (seed, k) alone,
 so a run that was killed and resumed takes exactly the steps of one that was not. The learning rate warms up, stays, and
@@ -8,6 +8,7 @@ Every other option that decides a step is kept in the checkpoint, and a resumed 
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from .._arguments import boolean, choice, integer, real
 from ..files import replacing_files
-from ..models import LABELS
+from ..models import LABELS, write_description
 from ..schedules import Schedule
 from ..training import RunOptions, TrainingRun, own_generator, plot_loss
 from .data import LabelledImages
@@ -26,9 +27,16 @@ from .embedded import NULL_CLASS
 
 __all__ = ["Trainer", "TrainingOptions", "build_network", "export"]
 
+Pixels = NDArray[np.float32]
+
+_PREDICTIONS = ("epsilon", "x0", "v", "flow")  # of a score the error grows without bound as sigma falls
+_LARGEST_INPUT = 2.0  # of sigma: networks take x as it is
+
 
 @dataclass(frozen=True)
 class TrainingOptions(RunOptions):
+    """What decides a step, kept in the checkpoint. about: the network, its schedule and its data, in words."""
+
     steps: int = 8000
     learning_rate: float = 6e-4
     warmup_steps: int = 300
@@ -39,12 +47,15 @@ class TrainingOptions(RunOptions):
     class_dropout: float = 0.1
     t_min: float = 1e-5  # below the default t_end, so that finer grids find a trained network
     label: str = "log_gamma"  # a name in models.LABELS
+    prediction: str = "epsilon"
     mirror: bool = True  # each image with probability 1/2; False where a mirror image is no such image
+    about: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         integer(self.batch_size, "batch_size", least=1)
         choice(self.label, "label", LABELS)
+        choice(self.prediction, "prediction", _PREDICTIONS)
         boolean(self.mirror, "mirror")
         if not 0.0 <= real(self.class_dropout, "class_dropout") <= 1.0:
             raise ValueError(f"class_dropout={self.class_dropout}: give a number in 0..1")
@@ -70,13 +81,16 @@ def build_network() -> torch.nn.Module:
 
 @dataclass(frozen=True)
 class Batch:
-    x: Tensor  # [B, 1, 28, 28] alpha x0 + sigma eps
+    x: Tensor  # [B, C, H, W] alpha x0 + sigma eps
     label: Tensor  # [B]
-    classes: Tensor  # [B] 0..9, or NULL_CLASS where dropped
-    noise: Tensor  # [B, 1, 28, 28] the target
+    classes: Tensor | None  # [B], the null class where dropped; None of a network without classes
+    noise: Tensor  # [B, C, H, W]
+    target: Tensor  # [B, C, H, W] what the network should predict
 
 
-def make_batch(data: LabelledImages, schedule: Schedule, options: TrainingOptions, step: int) -> Batch:
+def make_batch(
+    data: LabelledImages, schedule: Schedule, options: TrainingOptions, step: int, null_class: int | None = NULL_CLASS
+) -> Batch:
     """The batch of one step, a function of (seed, step)."""
     rng = np.random.default_rng([options.seed, step])
     n = options.batch_size
@@ -87,37 +101,66 @@ def make_batch(data: LabelledImages, schedule: Schedule, options: TrainingOption
     stratified = (np.arange(n) + rng.random(n)) / n
     t = options.t_min + (schedule.t_max - options.t_min) * stratified
     noise = rng.standard_normal(images.shape, dtype=np.float32)
-    classes = np.where(rng.random(n) < options.class_dropout, NULL_CLASS, data.labels[index])
-    x = _column(schedule.alpha(t)) * images + _column(schedule.sigma(t)) * noise
+    classes = None
+    if null_class is not None:
+        dropped = rng.random(n) < options.class_dropout
+        classes = torch.from_numpy(np.where(dropped, null_class, data.labels[index]))
+    alpha, sigma = _column(schedule.alpha(t)), _column(schedule.sigma(t))
     label = torch.from_numpy(LABELS[options.label](schedule)(t)).float()
-    return Batch(torch.from_numpy(x), label, torch.from_numpy(classes), torch.from_numpy(noise))
+    target = _target(options.prediction, images, noise, alpha, sigma)
+    x = torch.from_numpy(alpha * images + sigma * noise)
+    return Batch(x, label, classes, torch.from_numpy(noise), torch.from_numpy(target))
 
 
-def _column(values: NDArray[np.float64]) -> NDArray[np.float32]:
+def _target(prediction: str, x0: Pixels, noise: Pixels, alpha: Pixels, sigma: Pixels) -> Pixels:
+    """As in :mod:`genie_samplers.predictions`."""
+    match prediction:
+        case "epsilon":
+            return noise
+        case "x0":
+            return np.ascontiguousarray(x0)
+        case "v":
+            return np.asarray(alpha * noise - sigma * x0, np.float32)
+        case _:
+            return noise - x0
+
+
+def _column(values: NDArray[np.float64]) -> Pixels:
     return values.astype(np.float32)[:, None, None, None]
 
 
 class Trainer(TrainingRun):
-    """The run of :func:`build_network` on ``data``; see :class:`TrainingRun` for ``folder`` and resuming."""
+    """A run on ``data``; see :class:`TrainingRun` for ``folder`` and resuming.
+
+    network: the diffusers network to go on with, in evaluation mode, so that its dropout is off; None: one of
+    :func:`build_network`. null_class: its class label of none; None where it takes no classes. ValueError for a
+    schedule whose noise is too large for the input of a network.
+    """
 
     options: TrainingOptions
 
     def __init__(
-        self, folder: Path, data: LabelledImages, schedule: Schedule, options: TrainingOptions, device: str = "cpu"
-    ) -> None:
-        self.data, self.schedule = data, schedule
-        with own_generator(options.seed):
-            network = build_network()
-        network = network.to(torch.device(device))
+        self, folder: Path, data: LabelledImages, schedule: Schedule, options: TrainingOptions, device: str = "cpu", *,
+        network: torch.nn.Module | None = None, null_class: int | None = NULL_CLASS,
+    ) -> None:  # fmt: skip
+        if float(schedule.sigma(schedule.t_max)) > _LARGEST_INPUT:
+            fix = "train on one of bounded noise: vp_linear, vp_cosine, flow or a table of betas"
+            raise ValueError(f"schedule: {schedule} goes to sigma = {float(schedule.sigma(schedule.t_max)):g}; {fix}")
+        self.data, self.schedule, self.null_class = data, schedule, null_class
+        if network is None:
+            with own_generator(options.seed):
+                network = build_network()
+        network = network.requires_grad_(True).to(torch.device(device))
         optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=0.01)
         super().__init__(folder, options, network, optimizer)
 
     def take_step(self) -> float:
-        batch = make_batch(self.data, self.schedule, self.options, self.step)
-        x, label, classes, noise = (v.to(self.device) for v in (batch.x, batch.label, batch.classes, batch.noise))
+        batch = make_batch(self.data, self.schedule, self.options, self.step, self.null_class)
+        x, label, target = (v.to(self.device) for v in (batch.x, batch.label, batch.target))
+        classes = None if batch.classes is None else batch.classes.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
             predicted = self.network(x, label, class_labels=classes).sample
-        loss = torch.nn.functional.mse_loss(predicted.float(), noise)
+        loss = torch.nn.functional.mse_loss(predicted.float(), target)
         loss.backward()
         self.descend(self.options.rate(self.step))
         return loss.item()
@@ -126,10 +169,13 @@ class Trainer(TrainingRun):
 def export(trainer: Trainer, folder: Path) -> None:
     """Write the averaged weights as a diffusers folder (config.json, fp16 safetensors), with the loss curve.
 
-    Other files of the folder stay; each of these is whole or the old one.
+    Beside them lies what ``models.load`` needs to be told of the network. Other files of the folder stay; each of these
+    is whole or the old one.
     """
-    network = build_network()
+    network = copy.deepcopy(trainer.network)
     network.load_state_dict(trainer.average)
+    options = trainer.options
     with replacing_files(folder) as made:
         network.half().save_pretrained(made, safe_serialization=True)  # type: ignore[attr-defined]
-        plot_loss(trainer.losses, made / "loss.png", "epsilon loss")
+        write_description(made, trainer.schedule, options.prediction, options.label)
+        plot_loss(trainer.losses, made / "loss.png", f"{options.prediction} loss")

@@ -1,7 +1,8 @@
 """Files: read with their sizes compared before anything is allocated, written whole or not at all."""
 
 from .extras import require
-from .reading import read_json, read_npy, read_png, read_text, unreadable
+from .pictures import PICTURE_SUFFIXES, fitted, opened_picture, pictures_in, read_picture
+from .reading import read_json, read_npy, read_text, unreadable
 from .tensors import Shapes, Tensors, check_same, open_tensors, shapes_of_module, write_tensors
 from .writing import (
     check_folder,
@@ -16,16 +17,20 @@ from .writing import (
 )
 
 __all__ = [
+    "PICTURE_SUFFIXES",
     "Shapes",
     "Tensors",
     "check_folder",
     "check_same",
     "check_target",
     "clear_partials",
+    "fitted",
     "open_tensors",
+    "opened_picture",
+    "pictures_in",
     "read_json",
     "read_npy",
-    "read_png",
+    "read_picture",
     "read_text",
     "replacing",
     "replacing_files",

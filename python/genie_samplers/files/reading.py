@@ -15,13 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .extras import require
-
-__all__ = ["read_json", "read_npy", "read_png", "read_text", "unreadable"]
+__all__ = ["read_json", "read_npy", "read_text", "unreadable"]
 
 _MOST_TEXT = 2**26
 """Bytes; a plan of 1000 rows takes less than one per cent of it."""
-_GREY_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 
 
 @contextmanager
@@ -73,17 +70,6 @@ def read_npy(path: Path, fix: str) -> NDArray[Any]:
         if values.size != math.prod(shape):
             raise ValueError("it became shorter while it was read")
         return values.reshape(shape, order="F" if by_column else "C").copy()
-
-
-def read_png(path: Path, size: tuple[int, int], fix: str) -> NDArray[np.uint8]:
-    """Grey levels [height, width] of a PNG of just this (width, height), of 8 bits; colours are turned grey."""
-    require(f"{path}: a picture", "PIL", extra="cli")
-    from PIL import Image
-
-    with unreadable(path, fix), Image.open(path, formats=["PNG"]) as image:
-        if image.size != size or image.mode not in _GREY_MODES:
-            raise ValueError(f"{image.mode}, {image.width} x {image.height} pixels; need 8 bits, {size[0]} x {size[1]}")
-        return np.asarray(image.convert("L"))
 
 
 def _refuse_constant(name: str) -> object:

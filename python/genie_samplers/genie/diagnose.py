@@ -35,7 +35,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Advice:
-    """solver: a registered name; options: for :func:`registry.make_plan`; reason: why, in words."""
+    """solver: a registered name; options: for :func:`make_plan`; reason: why, in words."""
 
     solver: str
     options: Mapping[str, object]

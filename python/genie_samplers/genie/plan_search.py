@@ -14,7 +14,7 @@ from torch import Tensor
 from ..models import WrappedModel
 from ..plan import Plan
 from ..run import NonFiniteError, sample
-from ..solvers.registry import make_plan
+from ..solvers.make import make_plan
 from ..uses.compare import fine_plan, rmse
 from .exact import exact
 
@@ -27,7 +27,7 @@ GRIDS = ("karras", "log_snr", "quadratic_t")
 
 @dataclass(frozen=True)
 class Candidate:
-    """What :func:`registry.make_plan` takes; the derivative, where options name one, is the exact one."""
+    """What :func:`make_plan` takes; the derivative, where options name one, is the exact one."""
 
     solver: str
     grid: str

@@ -58,7 +58,7 @@ class ClassifierFree(Model):
         both = {k: v if k in self.shared else _doubled(k, v) for k, v in cond.items() if k not in self.null}
         both |= {k: _with_null(k, cond.get(k), null, x) for k, null in self.null.items()}
         outputs = output_tensors(self.conditional(torch.cat([x, x]), torch.cat([t, t]), **both))
-        return *(o[: len(x)] for o in outputs), *(o[len(x) :] for o in outputs)
+        return *(_part(o, slice(len(x))) for o in outputs), *(_part(o, slice(len(x), None)) for o in outputs)
 
 
 def classifier_free(model: Any, *, null: Mapping[str, object]) -> ClassifierFree:
@@ -80,6 +80,11 @@ def classifier_free(model: Any, *, null: Mapping[str, object]) -> ClassifierFree
     )
 
 
+def _part(output: Any, samples: slice) -> Any:
+    """Of these samples; what has none goes on as it is, to be refused with its name and row."""
+    return output[samples] if isinstance(output, Tensor) and output.ndim else output
+
+
 def _doubled(name: str, value: object) -> object:
     try:
         return map_batches(value, repeated)
@@ -91,7 +96,7 @@ def _with_null(name: str, value: object, null: Any, x: Tensor) -> Tensor:
     """[B, ...] followed by the null conditioning of B samples."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
         value = torch.from_numpy(value).to(x.device)
-    elif isinstance(value, list | tuple) and all(isinstance(v, int | float) for v in value):
+    elif isinstance(value, list | tuple) and all(isinstance(v, Real) for v in value):
         value = torch.tensor(value, device=x.device)
     if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != len(x):
         given = tuple(value.shape) if isinstance(value, Tensor) else repr(value)
@@ -100,5 +105,15 @@ def _with_null(name: str, value: object, null: Any, x: Tensor) -> Tensor:
         )
     if isinstance(null, Tensor) and null.shape != value.shape[1:]:
         raise ValueError(f"null[{name!r}]: shape {tuple(null.shape)}; one sample of cond has {tuple(value.shape[1:])}")
-    filled = null.to(value).expand_as(value) if isinstance(null, Tensor) else torch.full_like(value, null)
-    return torch.cat([value, filled])
+    if isinstance(null, Tensor):
+        if null.is_floating_point() and not value.is_floating_point():
+            raise TypeError(f"null[{name!r}]: dtype {null.dtype}; cond has {value.dtype}, give it in that")
+        return torch.cat([value, null.to(value).expand_as(value)])
+    if not (value.is_floating_point() or value.is_complex() or _holds(value.dtype, null)):
+        raise ValueError(f"null[{name!r}]: {null}, which the {value.dtype} of cond cannot hold; give another number")
+    return torch.cat([value, torch.full_like(value, null)])
+
+
+def _holds(dtype: torch.dtype, number: Any) -> bool:
+    """Whether an integer type has this number."""
+    return torch.tensor(number, device="cpu").to(dtype).item() == number

@@ -79,7 +79,7 @@ class OutputReader:
     """Reads what the network returns in the rows of one run: dense tensors like the state.
 
     A tensor in another memory format is copied, reported once per output; one in the memory of the state or of the
-    network's input, which the row overwrites, is copied, too.
+    network's input, which the row overwrites, is copied, too, as is one that is misaligned or has the negative bit.
     """
 
     def __init__(self) -> None:
@@ -120,7 +120,12 @@ class OutputReader:
             self._report_copy(output, name)
             return output.contiguous()
         address = output.data_ptr()
-        if address % output.element_size() or _lies_in(address, x) or (x_in is not None and _lies_in(address, x_in)):
+        if (
+            address % output.element_size()
+            or output.is_neg()
+            or _lies_in(address, x)
+            or (x_in is not None and _lies_in(address, x_in))
+        ):
             return output.clone()
         return output
 

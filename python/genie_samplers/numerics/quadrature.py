@@ -37,6 +37,10 @@ def decaying_measure(schedule: Schedule, anchor: float, far: float) -> tuple[Arr
     With the anchor at the upper end the sum over them is an integral over gamma, with the anchor at the lower end one
     over kappa, each in units of its value at the anchor.
     """
+    return schedule.remember(("measure", anchor, far), lambda: _decaying_measure(schedule, anchor, far))
+
+
+def _decaying_measure(schedule: Schedule, anchor: float, far: float) -> tuple[Array, Array]:
     left, width = _panels(_edges(schedule, anchor, far))
     y = left[:, None] + width[:, None] * UNIT_NODES
     return y, width[:, None] * UNIT_WEIGHTS * np.exp(-y)

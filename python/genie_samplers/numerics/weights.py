@@ -128,7 +128,9 @@ def _step(
     direct = now > after if quantity == "epsilon" else now < after
     anchor, far = (t, t_next) if direct else (t_next, t)
     y, measure = decaying_measure(schedule, anchor, far)
-    at_y = values_away(schedule, anchor, y if far > anchor else -y, variable)
+    at_y = schedule.remember(
+        (variable, anchor, far), lambda: values_away(schedule, anchor, y if far > anchor else -y, variable)
+    )
     integral = np.sum(measure * hermite_basis(u, twice, at_y), axis=(2, 3))
     if quantity == "epsilon":
         return np.sign(after - now) * max(now, after) * schedule.alpha(t_next) * integral

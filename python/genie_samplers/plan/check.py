@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from numbers import Integral
-from typing import Protocol
+from numbers import Integral, Real
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .._arguments import shown
 from .frozen import is_text
-from .rows import Combination, Init, Row
+from .recipe import Recipe
+from .rows import Combination, Conversion, HistoryEntry, Init, Row
 
 __all__ = ["MAX_CONVERTED", "MAX_DRAWS", "MAX_HISTORY", "MAX_OUTPUTS", "QUANTITIES", "check"]
 
 QUANTITIES = ("epsilon", "x0", "flow")
 MAX_OUTPUTS, MAX_CONVERTED, MAX_HISTORY, MAX_DRAWS = 8, 2, 16, 2  # of genie_ext.fused_step
+_REAL = (float, Real)  # numpy's are floats too; asking the abstract class alone takes ten times as long
 
 
 class PlanFields(Protocol):
@@ -33,24 +35,32 @@ class PlanFields(Protocol):
     @property
     def rows(self) -> tuple[Row, ...]: ...
     @property
+    def recipe(self) -> Recipe | None: ...
+    @property
     def guidance(self) -> tuple[float, ...] | None: ...
 
 
 def check(plan: PlanFields) -> None:
     """Raise ValueError naming the row and the field."""
-    if not isinstance(plan.rows, tuple) or not plan.rows:
+    if not plan.rows or not _are(plan.rows, Row):
         raise ValueError(f"rows: {shown(plan.rows)}; need a tuple of at least one row")
     _check_names(plan.outputs)
+    if not isinstance(plan.init, Init) or not isinstance(plan.init.scale, _REAL):
+        raise ValueError(f"init: {shown(plan.init)}; need an Init with a number as its scale")
     if plan.init.distribution != "normal" or plan.init.scale < 0.0 or not _finite(plan.init.scale):
         raise ValueError(f"init: {shown(plan.init)}; need distribution 'normal' and a finite scale >= 0")
     if plan.quantity not in QUANTITIES:
         raise ValueError(f"quantity={shown(plan.quantity)}; choose one of {', '.join(QUANTITIES)}")
-    if plan.guidance is not None and not (plan.guidance and _finite(plan.guidance)):
-        raise ValueError(f"guidance={shown(plan.guidance)}; need None, or one or more finite scales")
+    if plan.guidance is not None and not (_are(plan.guidance, _REAL) and plan.guidance and _finite(plan.guidance)):
+        raise ValueError(f"guidance={shown(plan.guidance)}; need None, or one or more finite scales in a tuple")
+    if plan.recipe is not None and not isinstance(plan.recipe, Recipe):
+        raise ValueError(f"recipe={shown(plan.recipe)}; need None, or a Recipe")
     if len(plan.output_names) > MAX_OUTPUTS:
         raise ValueError(
             f"outputs: {shown(plan.output_names)}; at most {MAX_OUTPUTS} fit a row, a guided pair counts twice"
         )
+    for number, row in enumerate(plan.rows):
+        _check_kinds(number, row)
     _check_draws(plan.rows)
     for number, row in enumerate(plan.rows):
         _check_calls(number, row, plan)
@@ -75,6 +85,27 @@ def _check_guided_weights(scales: tuple[float, ...], rows: tuple[Row, ...]) -> N
         weights = [float(q) * largest for c in row.converted for q in c.q if row.calls == 2]
         if not _finite(weights):
             raise ValueError(f"guidance={shown(scales)}: too large for row {number}; its weights overflow float64")
+
+
+def _check_kinds(number: int, row: Row) -> None:
+    """Tuples, which nobody can change later, of what the fields are declared to hold."""
+    _check_tuple(number, "converted", row.converted, Conversion, "Conversion")
+    _check_tuple(number, "history", row.history, HistoryEntry, "HistoryEntry")
+    _check_tuple(number, "draws", row.draws, object, "integers")
+    for name, weights in (("x", row.x), ("aux", row.aux)):
+        if weights is None and name == "aux":
+            continue
+        if not isinstance(weights, Combination):
+            raise ValueError(f"row {number}: {name}={shown(weights)}; need a Combination")
+        for part in ("y", "history", "draws"):
+            _check_tuple(number, f"{name}.{part}", getattr(weights, part), _REAL, "numbers")
+    for c in row.converted:
+        _check_tuple(number, "q", c.q, _REAL, "numbers")
+
+
+def _check_tuple(number: int, name: str, values: object, kind: Any, named: str) -> None:
+    if not _are(values, kind):
+        raise ValueError(f"row {number}: {name}={shown(values)}; need a tuple of {named}")
 
 
 def _check_draws(rows: tuple[Row, ...]) -> None:
@@ -126,8 +157,10 @@ def _check_values(number: int, row: Row) -> None:
     numbers += () if row.aux is None else row.aux.flat(with_aux=True)
     for c in row.converted:
         numbers += (c.p, *c.q, c.scale)
-        if not c.bound > 0.0 or not (c.bound == np.inf or _finite(c.bound)):
+        if not isinstance(c.bound, _REAL) or not c.bound > 0.0 or not (c.bound == np.inf or _finite(c.bound)):
             raise ValueError(f"row {number}: bound={shown(c.bound)}; need a positive bound, or inf for none")
+    if not all(isinstance(number, _REAL) for number in numbers):
+        raise ValueError(f"row {number}: a coefficient is no real number: {shown(numbers)}")
     if not _finite(numbers):
         raise ValueError(f"row {number}: a coefficient is inf or NaN: {shown(numbers)}")
 
@@ -149,6 +182,11 @@ def _check_aux(rows: tuple[Row, ...]) -> None:
         if row.reads_aux and not written:
             raise ValueError(f"row {number}: reads aux, but no earlier row writes it")
         written |= row.aux is not None
+
+
+def _are(values: object, kind: Any) -> bool:
+    """Whether this is a tuple of such values."""
+    return isinstance(values, tuple) and all(isinstance(value, kind) for value in values)
 
 
 def _finite(numbers: ArrayLike) -> bool:

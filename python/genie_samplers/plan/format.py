@@ -35,11 +35,20 @@ def loads(text: str) -> dict[str, Any]:
 
 
 def _from_version_1(data: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 said "instructions" for the rows and gave them no kind."""
+    """Version 1 said "instructions" for the rows and gave them no kind; its flow schedules had no shift."""
     if "rows" in data or "instructions" not in data:
         raise ValueError("plan: version 1 has the key 'instructions' in place of 'rows'")
-    rows = data.pop("instructions")
+    rows, recipe = data.pop("instructions"), data.get("recipe")
+    if isinstance(recipe, dict) and "schedule" in recipe:
+        data["recipe"] = {**recipe, "schedule": _shifted(recipe["schedule"])}
     return {**data, "rows": [_tagged(row) for row in rows] if isinstance(rows, list) else rows}
+
+
+def _shifted(schedule: Any) -> Any:
+    """A flow schedule with the shift of equal steps; one that has a shift already keeps none, and is refused."""
+    if not isinstance(schedule, dict) or schedule.get("name") != "flow":
+        return schedule
+    return {**schedule, "shift": None if "shift" in schedule else 1.0}
 
 
 def _tagged(row: Any) -> Any:

@@ -12,7 +12,7 @@ A row evaluates the network at ``time`` and, per sample, does
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -41,7 +41,8 @@ class Plan:
 
     outputs: names of the network's outputs in order. quantity: what y is, "epsilon", "x0" or "flow" (epsilon - x0);
     a row may make an x0 of its own output beside it (:attr:`Row.x0`). guidance: None, one scale,
-    or one per sample; set by :meth:`guided`, which doubles the outputs.
+    or one per sample; set by :meth:`guided`, which doubles the outputs. note: printed with the plan, no
+    part of its JSON: how it was chosen.
     """
 
     init: Init
@@ -50,6 +51,7 @@ class Plan:
     rows: tuple[Row, ...]
     recipe: Recipe | None = None
     guidance: tuple[float, ...] | None = None
+    note: str = field(default="", metadata={"written": False})
 
     def __post_init__(self) -> None:
         check(self)
@@ -194,7 +196,8 @@ class Plan:
         return hash(self._canonical)
 
     def __str__(self) -> str:
-        return describe(self._title, self.quantity, self.rows)
+        title = f"{self._title}\n  {self.note}" if self.note else self._title
+        return describe(title, self.quantity, self.rows)
 
     @property
     def _title(self) -> str:

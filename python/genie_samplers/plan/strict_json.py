@@ -160,7 +160,7 @@ def _refuse(data: Any, path: str, need: str) -> NoReturn:
 def _hints(cls: type) -> dict[str, Any]:
     """The fields that are written, and their types."""
     hints = get_type_hints(cls)
-    return {entry.name: hints[entry.name] for entry in fields(cls)}
+    return {entry.name: hints[entry.name] for entry in fields(cls) if entry.metadata.get("written", True)}
 
 
 def _tag(cls: type) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from ..models.outputs import FLOATS
 from ..plan import HistoryEntry
 from .program import Program
 
-__all__ = ["check_beginning", "check_like"]
+__all__ = ["apart", "check_beginning", "check_like"]
 
 
 def check_beginning(
@@ -26,6 +26,10 @@ def check_beginning(
     values: Mapping[HistoryEntry, Tensor],
 ) -> None:
     """ValueError or TypeError naming the argument of ``PlanState`` that does not fit the program."""
+    if not isinstance(program, Program):
+        raise TypeError(f"program: {type(program).__name__}; pass Program.of(plan)")
+    if noise is not None and not isinstance(noise, Noise):
+        raise TypeError(f"noise: {type(noise).__name__}; pass genie_ext.Noise(seed, sample_ids), or None")
     if not isinstance(x, Tensor):
         raise TypeError(f"x: {type(x).__name__}; pass the state at the plan's first time, a tensor [b, ...]")
     if x.ndim < 2 or len(x) < 1:
@@ -60,6 +64,18 @@ def check_like(name: str, value: Tensor, x: Tensor, dtype: torch.dtype | None = 
         raise TypeError(f"{name}: dtype {value.dtype}; need {'a float dtype' if dtype is None else dtype}")
     if value.device != x.device:
         raise ValueError(f"{name}: on {value.device}; the state is on {x.device}")
+
+
+def apart(x: Tensor, written: Sequence[Tensor | None]) -> Tensor:
+    """x, or a copy of it where it lies in memory that will be written; all of them contiguous."""
+    try:
+        begin, end = x.data_ptr(), x.data_ptr() + x.nbytes
+    except RuntimeError:  # no memory, which the op refuses by name
+        return x
+    for target in written:
+        if target is not None and begin < target.data_ptr() + target.nbytes and target.data_ptr() < end:
+            return x.clone()
+    return x
 
 
 def _needs_aux(program: Program, first_row: int) -> bool:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from genie_ext import wants_gradients
+from genie_ext import Noise, wants_gradients
 
 from .._arguments import integer
 from ..models.batches import map_batches, map_tensors, pick
 from ..models.contract import Model
 from ..models.outputs import FLOATS
 from ..plan import Plan
-from .loop import row_labels
-from .noise import signed_seed
+from .loop import checked_labels, uploaded_labels
+from .noise import STREAM_PLAN, checked_ids, signed_seed
 
 __all__ = ["Chunk", "Inputs", "gather_inputs", "signed_seed"]
 
@@ -29,7 +31,7 @@ class Chunk:
     """The samples of one pass through the plan, the last ones repeated up to the batch size."""
 
     index: Tensor | None  # int64 [b], positions in the run; None: all samples
-    sample_ids: Tensor  # int64 [b]
+    sample_ids: tuple[int, ...]
     x: Tensor | None  # [b, ...] what the run starts from, where that is given
     cond: Mapping[str, object]
 
@@ -42,9 +44,8 @@ class Inputs:
     dtype: torch.dtype
     model_dtype: torch.dtype
     all_ids: tuple[int, ...]
-    ids: Tensor  # int64 [B]
-    seed: Tensor  # int64 [1]
-    labels: Sequence[Tensor]  # of each row, float32 [batch_size] or [batch_size, m]
+    given_seed: int
+    row_labels: NDArray[np.float32]  # [rows] or [rows, m]
     cond: Mapping[str, object]  # one entry per sample
     shared: Mapping[str, object]
     x: Tensor | None  # [B, ...] the state or image given
@@ -53,10 +54,30 @@ class Inputs:
     def count(self) -> int:
         return self.shape[0]
 
+    @cached_property
+    def ids(self) -> Tensor:
+        """int64 [B], on the device."""
+        return torch.from_numpy(np.array(self.all_ids, np.int64)).to(self.device)
+
+    @cached_property
+    def seed(self) -> Tensor:
+        """int64 [1], on the device."""
+        return torch.from_numpy(np.array([signed_seed(self.given_seed)], np.int64)).to(self.device)
+
+    @cached_property
+    def labels(self) -> Sequence[Tensor]:
+        """Of each row, float32 [batch_size] or [batch_size, m]."""
+        return uploaded_labels(self.row_labels, self.batch_size, self.device)
+
+    def noise(self, chosen: Chunk) -> Noise:
+        """Of these samples, in memory of its own."""
+        ids = self.ids.clone() if chosen.index is None else self.ids.index_select(0, chosen.index)
+        return Noise(self.seed.clone(), ids, STREAM_PLAN)
+
     def select(self, start: int) -> Chunk:
         """The samples ``start``, ``start + 1``, ..., and what all share."""
         if self.batch_size == self.count:
-            return Chunk(None, self.ids, self.x, {**self.cond, **self.shared})
+            return Chunk(None, self.all_ids, self.x, {**self.cond, **self.shared})
         whole = start + self.batch_size <= self.count
         positions = [min(i, self.count - 1) for i in range(start, start + self.batch_size)]
         index = torch.arange(start, start + self.batch_size, device=self.device).clamp(max=self.count - 1)
@@ -70,7 +91,7 @@ class Inputs:
 
         cond = {name: map_batches(value, take) for name, value in self.cond.items()}
         x = None if self.x is None else take(self.x)
-        return Chunk(index, take(self.ids), x, {**cond, **self.shared})
+        return Chunk(index, tuple(self.all_ids[i] for i in positions), x, {**cond, **self.shared})
 
 
 def gather_inputs(
@@ -97,7 +118,8 @@ def gather_inputs(
     full_shape = _resolve_shape(plan, shape, x, name)
     count = full_shape[0]
     where = _resolve_device(model, x, device)
-    ids = _resolve_ids(sample_ids, count)
+    ids = checked_ids(sample_ids, count)
+    signed_seed(seed)
     size = _resolve_batch_size(batch_size, count)
     _check_guidance(plan, count)
     return Inputs(
@@ -107,9 +129,8 @@ def gather_inputs(
         dtype=state,
         model_dtype=model.dtype or state,
         all_ids=ids,
-        ids=torch.from_numpy(np.array(ids, np.int64)).to(where),
-        seed=torch.from_numpy(np.array([signed_seed(seed)], np.int64)).to(where),
-        labels=row_labels(model, plan, size, where),
+        given_seed=seed,
+        row_labels=checked_labels(model, plan),
         cond=_resolve_cond(cond, count, where),
         shared=_resolve_shared(shared, cond, where),
         x=None if x is None else x.to(where, state),
@@ -126,6 +147,8 @@ def _refuse_gradients(name: str, x: Tensor | None) -> None:
 
 
 def _resolve_shape(plan: Plan, shape: Sequence[int] | None, x: Tensor | None, name: str) -> tuple[int, ...]:
+    if shape is not None and not isinstance(shape, Sequence):
+        raise TypeError(f"shape={shape!r}; need (B, ...)")
     if x is None and plan.rising:
         raise ValueError("state: missing; this plan encodes (its times rise), so pass state= to start from")
     if x is not None:
@@ -138,8 +161,6 @@ def _resolve_shape(plan: Plan, shape: Sequence[int] | None, x: Tensor | None, na
         shape = x.shape
     if shape is None:
         raise ValueError("shape: missing; pass shape=(B, ...), or state= to start from")
-    if not isinstance(shape, Sequence):
-        raise TypeError(f"shape={shape!r}; need (B, ...)")
     sizes = tuple(integer(n, "shape") for n in shape)
     if len(sizes) < 2 or min(sizes) < 1:
         raise ValueError(f"shape={sizes}; need (B, ...) with B >= 1 and every size a positive integer")
@@ -156,11 +177,11 @@ def _resolve_dtype(dtype: torch.dtype | None, x: Tensor | None) -> torch.dtype:
 
 
 def _resolve_device(model: Model, x: Tensor | None, device: torch.device | str | None) -> torch.device:
-    wanted = device or model.device or ("cpu" if x is None else x.device)
+    wanted = next((d for d in (device, model.device, None if x is None else x.device) if d is not None), "cpu")
     try:
         chosen = torch.device(wanted)
-    except RuntimeError as error:
-        raise ValueError(f"device={wanted!r}: {error}; use 'cpu', 'cuda' or 'cuda:0'") from error
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device={wanted!r}: {str(error).splitlines()[0]}; use 'cpu', 'cuda' or 'cuda:0'") from error
     if chosen.type == "meta":
         raise ValueError(f"device={wanted!r}: meta tensors hold no values; use 'cpu' or 'cuda'")
     if chosen.type == "cuda" and not torch.cuda.is_available():
@@ -168,19 +189,6 @@ def _resolve_device(model: Model, x: Tensor | None, device: torch.device | str |
     if chosen.type == "cuda" and chosen.index is None:
         return torch.device("cuda", torch.cuda.current_device())
     return chosen
-
-
-def _resolve_ids(sample_ids: Sequence[int] | None, count: int) -> tuple[int, ...]:
-    if sample_ids is None:
-        return tuple(range(count))
-    if not isinstance(sample_ids, Iterable):
-        raise TypeError(f"sample_ids: {sample_ids!r}; need {count} integers in 0..2^32-1")
-    ids = tuple(integer(i, "sample_ids") for i in sample_ids)
-    if len(ids) != count:
-        raise ValueError(f"sample_ids: {len(ids)} ids for {count} samples; give one per sample")
-    if min(ids) < 0 or max(ids) >= 2**32:
-        raise ValueError(f"sample_ids: {min(ids)}..{max(ids)}; need integers in 0..2^32-1")
-    return ids
 
 
 def _resolve_cond(cond: Mapping[str, object] | None, count: int, device: torch.device) -> dict[str, object]:

@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from genie_ext import times_written
 
+from .._arguments import reals
 from ..models.contract import Model
 from ..plan import Call, Plan
 from .state import PlanState
 
-__all__ = ["Answer", "ask", "row_labels", "run_rows"]
+__all__ = ["Answer", "ask", "checked_labels", "row_labels", "run_rows", "uploaded_labels"]
 
 Answer = Callable[[Call, PlanState], Any]
 """What the network returns for the next row of a state."""
@@ -28,11 +30,11 @@ def run_rows(
     *,
     until: int | None = None,
 ) -> PlanState:
-    """Run every row that is left, or those before row ``until``; returns ``state``.
+    """Run every row that is left, or those of them before row ``until``; returns ``state``.
 
     answer: called before each row that asks a network. after: called after every row, with what the network returned.
     """
-    while (call := state.call) is not None and call.row != until:
+    while (call := state.call) is not None and (until is None or call.row < until):
         outputs = answer(call, state) if call.calls else ()
         state.advance(outputs)
         if after is not None:
@@ -66,17 +68,29 @@ def row_labels(model: Model, plan: Plan, size: int, device: torch.device) -> Seq
 
     ValueError where the model gives another number of them, or one that is not finite.
     """
-    labels = np.asarray(model.labels(plan), dtype=np.float64)
+    return uploaded_labels(checked_labels(model, plan), size, device)
+
+
+def checked_labels(model: Model, plan: Plan) -> NDArray[np.float32]:
+    """What the model is given as t in each row, [rows] or [rows, m]; 0 where it is not asked and has none."""
+    labels = reals(model.labels(plan), "model.labels")
     if labels.ndim not in (1, 2) or len(labels) != len(plan.times):
         raise ValueError(
             f"model.labels: gave shape {labels.shape} for {len(plan.times)} rows; need one label per row, [rows] or "
             "[rows, m]"
         )
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+        labels = labels.astype(np.float32)
     finite = np.isfinite(labels)
     if not finite.all():
         _check_labels(labels, plan)
-        labels = np.where(finite, labels, 0.0)
-    repeated = np.repeat(labels.astype(np.float32)[:, None], size, axis=1)
+        labels = np.where(finite, labels, np.float32(0.0))
+    return labels
+
+
+def uploaded_labels(labels: NDArray[np.float32], size: int, device: torch.device) -> Sequence[Tensor]:
+    """Each label once per sample: views of one tensor, [size] or [size, m]."""
+    repeated = np.repeat(labels[:, None], size, axis=1)
     with torch.inference_mode(False):  # an inference tensor does not notice that a network wrote into it
         return torch.from_numpy(repeated).to(device).unbind(0)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from genie_ext import Noise, fused_step
 
 from .._arguments import integer
 
-__all__ = ["STREAM_INITIAL", "STREAM_PLAN", "STREAM_RENOISING", "noised", "signed_seed"]
+__all__ = ["STREAM_INITIAL", "STREAM_PLAN", "STREAM_RENOISING", "checked_ids", "noised", "signed_seed"]
 
 STREAM_INITIAL, STREAM_PLAN, STREAM_RENOISING = 0, 1, 3
 
@@ -29,6 +29,20 @@ def noised(x: Tensor, alpha: float, sigma: float, *, seed: int, sample_ids: Sequ
     )
     row = torch.tensor([alpha, sigma, 1.0], dtype=compute, device=x.device)
     return fused_step(x.contiguous(), row=row, converted=0, draws=(draw,), noise=noise).out
+
+
+def checked_ids(sample_ids: Sequence[int] | None, count: int) -> tuple[int, ...]:
+    """One integer in 0..2^32-1 for each of ``count`` samples, 0, 1, ... by default; TypeError or ValueError."""
+    if sample_ids is None:
+        return tuple(range(count))
+    if not isinstance(sample_ids, Iterable):
+        raise TypeError(f"sample_ids: {sample_ids!r}; need {count} integers in 0..2^32-1")
+    ids = tuple(integer(i, "sample_ids") for i in sample_ids)
+    if len(ids) != count:
+        raise ValueError(f"sample_ids: {len(ids)} ids for {count} samples; give one per sample")
+    if min(ids) < 0 or max(ids) >= 2**32:
+        raise ValueError(f"sample_ids: {min(ids)}..{max(ids)}; need integers in 0..2^32-1")
+    return ids
 
 
 def signed_seed(seed: int) -> int:

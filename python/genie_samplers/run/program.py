@@ -42,6 +42,8 @@ class Program:
         backend: str | None = None,
     ) -> Program:
         """Upload the plan's table. model_dtype: the state's by default. TypeError for a dtype that is no float's."""
+        if not isinstance(plan, Plan):
+            raise TypeError(f"plan: {type(plan).__name__}; pass a Plan, from make_plan or a solver function")
         if dtype not in FLOATS or model_dtype not in (None, *FLOATS):
             raise TypeError(f"dtype={dtype}, model_dtype={model_dtype}; choose {', '.join(map(str, FLOATS))}")
         double = dtype == torch.float64
@@ -87,7 +89,8 @@ class Program:
         return [row[..., : at.columns] for row, at in zip(self.table.unbind(0), self.layout, strict=True)]
 
     def predicted_x0(self, row: int, x: Tensor, outputs: Sequence[Tensor]) -> Tensor:
-        """What the row converts the network's prediction to, as a prediction of the clean data, in the compute dtype.
+        """What the row converts the network's prediction to, as a prediction of the clean data, in the compute dtype or,
+        where the outputs are in float64, in that.
 
         x: the state before the row; outputs: the network's there. ValueError for a row that asks no network.
         """

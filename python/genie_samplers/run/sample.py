@@ -6,15 +6,15 @@ Nothing in a chunk waits for the device: the finiteness of every state is record
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from genie_ext import Noise
+from genie_ext import reuse_key
 
 from ..models.contract import Model, as_model, warn_if_training
 from ..models.fit import fitted
@@ -23,11 +23,11 @@ from ..plan import Call, Plan
 from .errors import NonFiniteError
 from .inputs import Chunk, Inputs, gather_inputs
 from .loop import ask, run_rows
-from .noise import STREAM_PLAN
 from .program import Program
 from .progress import progress_bar
 from .start import Start, starting_point
 from .state import PlanState
+from .workspace import KEPT, Workspace
 
 __all__ = ["AnyModel", "OnRow", "RowEvent", "sample"]
 
@@ -101,18 +101,15 @@ def sample(
     )  # fmt: skip
     if on_row is not None and not callable(on_row):
         raise TypeError(f"on_row: {type(on_row).__name__} is not callable; pass a function of one RowEvent")
-    program = Program.of(
-        plan, device=inputs.device, dtype=inputs.dtype, model_dtype=inputs.model_dtype, backend=backend
-    )
-    run = _Run(model.sharing(inputs.shared), program, beginning, inputs, on_row, check_finite)
+    run = _Run(model.sharing(inputs.shared), plan, beginning, inputs, backend, on_row, check_finite)
     chunks = range(0, inputs.count, inputs.batch_size)
     with torch.no_grad(), progress_bar(len(chunks) * len(plan.rows), show=progress) as bar:
         if len(chunks) == 1:
-            return run.chunk(0, bar)[: inputs.count]
+            return run.chunk(0, bar)
         result = torch.empty(inputs.shape, dtype=inputs.dtype, device=inputs.device)
         for first in chunks:
             run.finished = result[:first]
-            result[first : first + inputs.batch_size] = run.chunk(first, bar)[: inputs.count - first]
+            run.chunk(first, bar, result[first : first + inputs.batch_size])
     return result
 
 
@@ -120,21 +117,35 @@ class _Run:
     """One call of :func:`sample`."""
 
     def __init__(
-        self, model: Model, program: Program, start: Start, inputs: Inputs, on_row: OnRow | None, check_finite: bool
+        self,
+        model: Model,
+        plan: Plan,
+        start: Start,
+        inputs: Inputs,
+        backend: str | None,
+        on_row: OnRow | None,
+        check_finite: bool,
     ) -> None:
-        self.model, self.program, self.start, self.inputs = model, program, start, inputs
+        self.model, self.plan, self.start, self.inputs, self.backend = model, plan, start, inputs, backend
         self.on_row, self.check_finite, self.reader = on_row, check_finite, OutputReader()
-        self.finished = torch.empty((0, *inputs.shape[1:]), dtype=inputs.dtype, device=inputs.device)
+        self.finished: Tensor | None = None  # samples of earlier chunks
 
-    def chunk(self, first: int, bar: Any) -> Tensor:
-        """Run every row for the samples from ``first`` on; returns their final states, [b, ...]."""
+    @cached_property
+    def program(self) -> Program:
         inputs = self.inputs
-        chosen = inputs.select(first)
-        state = self._begin(chosen)
+        return Program.of(
+            self.plan, device=inputs.device, dtype=inputs.dtype, model_dtype=inputs.model_dtype, backend=self.backend
+        )
+
+    def chunk(self, first: int, bar: Any, out: Tensor | None = None) -> Tensor:
+        """Run every row for the samples from ``first`` on; returns their final states, [n, ...], ``out`` if given."""
+        chosen = self.inputs.select(first)
+        workspace = self._workspace(chosen)
+        state, labels = workspace.state, workspace.labels
         before = state.x
 
         def answer(call: Call, state: PlanState) -> Any:
-            return ask(self.model, call, state, inputs.labels[call.row], chosen.cond)
+            return ask(self.model, call, state, labels[call.row], chosen.cond)
 
         def recorded(call: Call, state: PlanState) -> Any:
             """As ``answer``, for on_row, which may ask what the outputs predicted from the state before the row."""
@@ -151,15 +162,32 @@ class _Run:
         run_rows(state, answer if self.on_row is None else recorded, after)
         if self.check_finite:
             self._raise_if_nonfinite(state, first)
-        return state.x
+        return KEPT.finished(workspace, self.inputs.count - first, out)
 
-    def _begin(self, chosen: Chunk) -> PlanState:
-        inputs = self.inputs
-        x = chosen.x
+    def _workspace(self, chosen: Chunk) -> Workspace:
+        """A kept or a new one, its state at the first row."""
+        inputs, key, x = self.inputs, self._key(chosen), chosen.x
+        if key is not None and (kept := KEPT.take(key)) is not None:
+            kept.restart(x, inputs.given_seed, chosen.sample_ids, self.reader)
+            return kept
         if x is None:
             x = torch.empty((inputs.batch_size, *inputs.shape[1:]), dtype=inputs.dtype, device=inputs.device)
-        noise = Noise(inputs.seed, chosen.sample_ids, STREAM_PLAN)
-        return PlanState(self.program.for_samples(chosen.index), x, noise, start=self.start, reader=self.reader)
+        with torch.inference_mode(False), torch.no_grad():  # later runs may be outside the mode
+            noise = inputs.noise(chosen) if self.start.noise or self.plan.stochastic else None
+            program = self.program.for_samples(chosen.index)
+            state = PlanState(program, x, noise, start=self.start, reader=self.reader)
+        return Workspace(key, state, inputs.labels, chosen.sample_ids)
+
+    def _key(self, chosen: Chunk) -> Hashable:
+        """All that a workspace is made of; None: it serves this chunk alone."""
+        inputs = self.inputs
+        reuse = reuse_key(inputs.device, backend=self.backend)
+        if reuse is None or (chosen.index is not None and len(self.plan.guidance or ()) > 1):
+            return None
+        # what is kept keeps its plan, so another plan has another id
+        shape, labels = (inputs.batch_size, *inputs.shape[1:]), inputs.row_labels
+        types = (inputs.device, inputs.dtype, inputs.model_dtype)
+        return id(self.plan), self.start, shape, types, labels.shape, labels.tobytes(), reuse
 
     def _report(
         self, on_row: OnRow, call: Call, first: int, state: PlanState, predicted_x0: Callable[[], Tensor]
@@ -173,7 +201,7 @@ class _Run:
             return open_question[0]()[:count]
 
         event = RowEvent(
-            plan=self.program.plan,
+            plan=self.plan,
             row=call.row,
             time=call.time,
             next_time=self._time_after(call.row),
@@ -189,19 +217,21 @@ class _Run:
             _replace(state, event, replacement)
 
     def _time_after(self, row: int) -> float:
-        plan = self.program.plan
+        plan = self.plan
         if row + 1 < len(plan.rows):
             return plan.rows[row + 1].time
         return math.nan if plan.recipe is None else plan.recipe.grid[-1]
 
     def _raise_if_nonfinite(self, state: PlanState, first: int) -> None:
         """The only wait for the device in a chunk: one look at what start and rows found, [1 + rows, b]."""
-        flags = state.nonfinite
+        ids = self.inputs.all_ids
+        chunk = ids[first : first + self.inputs.batch_size]
+        # nobody sees what pads the last chunk, and on_row cannot replace it
+        flags = None if state.nonfinite is None else state.nonfinite[:, : len(chunk)]
         if flags is None or not flags.any():
             return
         entry = int(flags.any(dim=1).nonzero()[0])
-        ids = self.inputs.all_ids
-        bad = [i for i, flag in zip(ids[first:], flags[entry].tolist(), strict=False) if flag]
+        bad = [i for i, flag in zip(chunk, flags[entry].tolist(), strict=True) if flag]
         shown = f"{bad[:8]}{' ...' if len(bad) > 8 else ''}"
         row = entry - 1 if entry else None
         message = f"state or image: holds inf or NaN for sample ids {shown}; pass finite starting states"
@@ -210,7 +240,8 @@ class _Run:
                 f"model: the state became inf or NaN in row {row} for sample ids {shown}; check the network's output "
                 "there, its dtype (float16 overflows) and its prediction type"
             )
-        raise NonFiniteError(message, row=row, sample_ids=bad, finished=self.finished.clone(), finished_ids=ids[:first])
+        finished = state.x.new_empty((0, *state.x.shape[1:])) if self.finished is None else self.finished.clone()
+        raise NonFiniteError(message, row=row, sample_ids=bad, finished=finished, finished_ids=ids[:first])
 
 
 def _replace(state: PlanState, event: RowEvent, replacement: object) -> None:

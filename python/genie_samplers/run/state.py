@@ -12,17 +12,20 @@ from torch import Tensor
 from genie_ext import (
     FusedStepCall,
     Noise,
+    Prepared,
     PreparedRows,
     StepRows,
     fused_step,
     prepare,
     prepare_rows,
+    times_written,
     wants_gradients,
 )
 
 from ..models.outputs import OutputReader
 from ..plan import Call, HistoryEntry, RowLayout
-from .beginning import check_beginning, check_like
+from .beginning import apart, check_beginning, check_like
+from .noise import checked_ids, signed_seed
 from .program import Program
 from .start import AS_GIVEN, Start
 
@@ -71,35 +74,62 @@ class PlanState:
         self.program, self.noise, self.in_place = program, noise, in_place
         self._first_row, self._start = first_row, start
         self._start_row = _start_row(program, start, first_row)
-        self._reader = reader or OutputReader()
+        self.reader = reader or OutputReader()
+        self._beginning: Prepared | None = None
         self._rows: PreparedRows | None = None
         self._slots: list[Tensor | None] = [None] * program.plan.slots
         self.nonfinite: Tensor | None = None
         self.aux: Tensor | None = None
+        self._as_left: tuple[Tensor, int] | None = None  # x and how often it was written; None while a row runs
         if in_place:
             self._allocate(x)
         self._restart(x, aux, values)
 
     def restart(
-        self, x: Tensor, *, aux: Tensor | None = None, values: Mapping[HistoryEntry, Tensor] | None = None
+        self,
+        x: Tensor,
+        *,
+        seed: int | None = None,
+        sample_ids: Sequence[int] | None = None,
+        aux: Tensor | None = None,
+        values: Mapping[HistoryEntry, Tensor] | None = None,
     ) -> None:
         """From the first row again, in the same memory, with what the constructor is given.
 
-        Nothing is uploaded, so a CUDA graph may hold it, and the rows after it.
+        seed, sample_ids: other ones, written into the tensors of the state's noise. Without them nothing is uploaded:
+        a CUDA graph may hold it, and the rows after it.
         """
         values = values or {}
         check_beginning(self.program, x, self.noise, self._first_row, aux, values)
         if x.shape != self.x.shape:
             raise ValueError(f"x: shape {tuple(x.shape)}; this state has {tuple(self.x.shape)}, make a new one")
-        self._restart(x, aux, values)
+        if self.in_place and wants_gradients(x, aux, *values.values()):
+            raise ValueError(f"x, aux or values: {_GRADIENTS}")
+        if seed is not None or sample_ids is not None:
+            self._draw_from(seed, sample_ids)
+        if x is not self.x:
+            x = apart(x.contiguous(), (self.x, self.x_in, self.nonfinite))
+        # copies: they may be in the memory of this state
+        aux = None if aux is None else aux.clone()
+        self._restart(x, aux, {entry: value.clone() for entry, value in values.items()})
+
+    def _draw_from(self, seed: int | None, sample_ids: Sequence[int] | None) -> None:
+        if self.noise is None:
+            raise ValueError("seed, sample_ids: the state has no noise; give it noise= when it is made")
+        if seed is not None:
+            self.noise.seed.fill_(signed_seed(seed))
+        if sample_ids is not None:
+            self.noise.sample_ids.copy_(torch.tensor(checked_ids(sample_ids, len(self.x)), dtype=torch.int64))
 
     def _restart(self, x: Tensor, aux: Tensor | None, values: Mapping[HistoryEntry, Tensor]) -> None:
+        self._as_left = None
         self.row = self._first_row
         self._begin(x)
         if aux is not None:
-            self.aux = aux if self.aux is None else self.aux.copy_(aux)
+            self.aux = _put(aux, self.aux if self.in_place else None)
         for entry, value in values.items():
             self._keep(entry, value)
+        self._as_left = (self.x, times_written(self.x))
 
     # --- what the network is asked
 
@@ -116,7 +146,7 @@ class PlanState:
     @property
     def history(self) -> list[Tensor]:
         """The earlier converted outputs that the next row reads, newest first, in the compute dtype; read-only."""
-        return [self._slot(s) for s in self.program.layout[self.row].history]
+        return [self._slot(s) for row in self.program.layout[self.row : self.row + 1] for s in row.history]
 
     def read(self, outputs: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Of the network's outputs, ``call.names`` or all of the plan's, those that the next row reads.
@@ -126,10 +156,10 @@ class PlanState:
         if self.row == len(self.program.plan.rows):
             raise ValueError(f"PlanState: all {self.row} rows have run; make a new one, or restart it")
         call = self.program.plan.calls[self.row]
-        return self._reader.read(call.read(outputs), call.names, self.row, self.x, self.x_in)
+        return self.reader.read(call.read(outputs), call.names, self.row, self.x, self.x_in)
 
     def predicted_x0(self, outputs: Tensor | Sequence[Tensor]) -> Tensor:
-        """The clean data that the next row's outputs predict, [b, ...] in the compute dtype."""
+        """The clean data that the next row's outputs predict, [b, ...] in the compute dtype, or float64 as they are."""
         return self.program.predicted_x0(self.row, self.x, self.read(outputs))
 
     # --- what happens to the state
@@ -138,21 +168,34 @@ class PlanState:
         """Run one row. outputs: as of :meth:`read`; none in a row that asks no network.
 
         draws: standard normals [b, ...], one for each that the row draws, where the state has no ``noise``. ValueError
-        or TypeError naming row and output or draw; the state is then as it was.
+        or TypeError naming row and output or draw; the state is then as it was. ValueError where somebody else wrote
+        into the state, or an earlier row was interrupted.
         """
+        left, x = self._as_left, self.x
+        if left is None or left[0] is not x or left[1] != times_written(x):
+            self._refuse_touched()
         read = self.read(outputs)
         layout = self.program.layout[self.row]
-        if self.noise is not None or layout.draws or draws:
+        if self.noise is not None or layout.draws or len(draws):
             draws = self._checked_draws(layout, draws)
         if self.in_place:
             if torch.is_grad_enabled() and wants_gradients(*read, *draws):
                 raise ValueError(f"model: outputs or draws of row {self.row}: {_GRADIENTS}")
             if self._rows is None:
                 self._rows = self._prepare()
-            self._rows(self.row, read, draws)
-        else:
-            self._step(layout, read, draws)
+        self._as_left = None  # an interrupt, which is no Exception, may leave a row half done
+        try:
+            if self._rows is None:
+                self._step(layout, read, draws)
+            elif draws:
+                self._rows(self.row, read, draws)
+            else:
+                self._rows.run_checked(self.row, read)
+        except Exception:
+            self._as_left = left
+            raise
         self.row += 1
+        self._as_left = self.x, times_written(self.x)
 
     def replace(self, x: Tensor) -> None:
         """Another state, [b, ...]; elements that are the same keep their bits, also on their way into the network.
@@ -163,6 +206,8 @@ class PlanState:
             raise TypeError(f"replace: {type(x).__name__}; pass a tensor {tuple(self.x.shape)}")
         if x.shape != self.x.shape:
             raise ValueError(f"replace: shape {tuple(x.shape)}; the state has {tuple(self.x.shape)}")
+        if x.is_complex():
+            raise TypeError(f"replace: dtype {x.dtype}; pass a real tensor, for example .real")
         if self.in_place and wants_gradients(x):
             raise ValueError(f"replace: {_GRADIENTS}")
         if not self.between_steps:
@@ -170,7 +215,9 @@ class PlanState:
                 f"replace: after row {self.row - 1}, a stage whose step goes on from aux; replace the state only where "
                 "between_steps is true"
             )
-        new = x.to(self.x)
+        self._refuse_touched()
+        new = x.to(self.x).contiguous()  # a view of the state itself is read before anything is written
+        self._as_left = None
         if self.x_in is not None and self.row < len(self.program.plan.rows):
             scaled = new.to(self.program.compute_dtype) * self.program.plan.rows[self.row].input_scale
             x_in = scaled.to(self.x_in)
@@ -178,14 +225,21 @@ class PlanState:
                 # what was kept stays as the row left it, scaled before the state was rounded
                 x_in = torch.where(new == self.x, self.x_in, x_in)
             self.x_in = self.x_in.copy_(x_in) if self.in_place else x_in
-        self.x = self.x.copy_(new) if self.in_place else new
+        self.x = _put(new, self.x if self.in_place else None)
         if self.nonfinite is not None:
             self.nonfinite[self.row] |= ~new.isfinite().flatten(1).all(1)
+        self._as_left = (self.x, times_written(self.x))
 
     @property
     def between_steps(self) -> bool:
         """Whether the next row starts a step of the solver, or none is left: only then the state may be replaced."""
         return self.row == len(self.program.plan.rows) or not self.program.layout[self.row].reads_aux
+
+    @property
+    def nbytes(self) -> int:
+        """Of the memory that its rows write."""
+        own = (self.x, self.x_in, self.aux, self.nonfinite, *self._slots)
+        return sum(tensor.nbytes for tensor in own if tensor is not None)
 
     def value(self, entry: HistoryEntry) -> Tensor:
         """A converted output that some row to come still reads, [b, ...] in the compute dtype."""
@@ -201,13 +255,24 @@ class PlanState:
     def __deepcopy__(self, memo: dict[int, Any]) -> PlanState:
         twin: PlanState = object.__new__(type(self))
         vars(twin).update(vars(self))
-        twin._rows = None
+        twin._rows = twin._beginning = None
         with torch.inference_mode(False):  # as in _allocate
             for name in ("x", "x_in", "aux", "nonfinite"):
                 value = getattr(self, name)
                 setattr(twin, name, None if value is None else value.clone())
+            if self.noise is not None:  # restart writes into it
+                seed, sample_ids = (tensor.clone() for tensor in self.noise[:2])
+                twin.noise = Noise(seed, sample_ids, self.noise.stream)
             twin._slots = [None if slot is None else slot.clone() for slot in self._slots]
+        twin._as_left = None if self._as_left is None else (twin.x, times_written(twin.x))
         return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_rows": None}  # addresses, made again where it is read
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._as_left = None if self._as_left is None else (self.x, times_written(self.x))
 
     # --- memory
 
@@ -236,17 +301,25 @@ class PlanState:
             self.x, self.x_in = began.out, began.x_in
             return
         self.nonfinite.zero_()
+        if self._beginning is None:
+            self._beginning = self._prepare_beginning(self.nonfinite[0])
+        self._beginning(x=x.contiguous())
+
+    def _prepare_beginning(self, nonfinite: Tensor) -> Prepared:
+        """The start row from a state in the place of x."""
+        start = self._start
+        source = self.noise._replace(stream=start.stream) if start.noise and self.noise is not None else None
         call = FusedStepCall(
-            x=x.contiguous(), outputs=(), history=(), row=self._start_row, converted=0, aux=None, draws=draws,
-            noise=source, out=self.x, aux_out=None, stored=(), x_in=self.x_in, nonfinite=self.nonfinite[0],
+            x=self.x, outputs=(), history=(), row=self._start_row, converted=0, aux=None,
+            draws=() if source is None else (0,), noise=source, out=self.x, aux_out=None, stored=(), x_in=self.x_in,
+            nonfinite=nonfinite,
         )  # fmt: skip
-        prepare("fused_step", call, backend=program.backend)()
+        return prepare("fused_step", call, backend=self.program.backend)
 
     def _keep(self, entry: HistoryEntry, value: Tensor) -> None:
         slot = self.program.layout[entry.row].store[entry.h]
         if slot is not None:  # read by some row
-            kept = self._slots[slot]
-            self._slots[slot] = value if kept is None else kept.copy_(value)
+            self._slots[slot] = _put(value, self._slots[slot] if self.in_place else None)
 
     def _slot(self, slot: int) -> Tensor:
         value = self._slots[slot]
@@ -256,8 +329,23 @@ class PlanState:
 
     # --- a row
 
+    def _refuse_touched(self) -> None:
+        """ValueError unless x is as the last row, or replace, left it."""
+        left = self._as_left
+        if left is None:
+            raise ValueError(
+                f"PlanState: row {self.row} was interrupted and may be half done; restart the state, or make a new one"
+            )
+        if left[0] is not self.x or left[1] != times_written(self.x):
+            raise ValueError(
+                f"x: written to or assigned before row {self.row}; change the state by replace(x), and let the network "
+                "work on a copy of what it is given"
+            )
+
     def _checked_draws(self, layout: RowLayout, draws: Sequence[Tensor]) -> Sequence[Tensor]:
         """The external draws of this row, dense."""
+        if isinstance(draws, Tensor):
+            raise TypeError(f"draws: a tensor {tuple(draws.shape)} in row {self.row}; pass a list of tensors")
         if self.noise is not None:
             if draws:
                 raise ValueError(f"draws: {len(draws)} given in row {self.row}, but the state draws from its own noise")
@@ -292,6 +380,11 @@ class PlanState:
         for slot, y in zip(layout.store, made.stored, strict=True):
             if slot is not None:
                 self._slots[slot] = y
+
+
+def _put(value: Tensor, own: Tensor | None) -> Tensor:
+    """A copy of ``value``, in the memory of ``own`` where there is one."""
+    return value.clone(memory_format=torch.contiguous_format) if own is None else own.copy_(value)
 
 
 def _start_row(program: Program, start: Start, first_row: int) -> Tensor:

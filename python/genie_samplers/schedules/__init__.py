@@ -20,6 +20,7 @@ from .betas import from_betas, linear_betas, scaled_linear_betas, squaredcos_bet
 from .from_diffusers import SchedulerConfig, from_diffusers, read_scheduler
 from .rare_betas import exponential_betas, laplace_betas, sigmoid_betas
 from .rectified_flow import Flow
+from .remembered import Remembered
 from .shift_of_size import flux2_mu, mu_of_length, shift_of_mu
 from .sub_variance_preserving import SubVP
 from .variance_exploding import EDM, VE
@@ -30,6 +31,7 @@ __all__ = [
     "VE",
     "AlphasCumprod",
     "Flow",
+    "Remembered",
     "Schedule",
     "SchedulerConfig",
     "SubVP",

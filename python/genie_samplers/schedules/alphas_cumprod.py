@@ -83,7 +83,7 @@ class AlphasCumprod(VariancePreserving):
         bar, bar_next, f = self._bar[i], self._bar[i + 1], t - (i - 1)
         with np.errstate(divide="ignore"):
             in_alpha_bar = (bar - bar_next) / ((1.0 - f) * bar + f * bar_next)
-        return np.where(self._in_alpha_bar(i), in_alpha_bar, self._rise_of_knots(i, i + 1))
+        return np.where(self._in_alpha_bar(i), in_alpha_bar, self._rise_of_knots(i, i + 1))[()]
 
     def _time_of_decay(self, decay: Array) -> Array:
         with np.errstate(divide="ignore"):
@@ -94,7 +94,7 @@ class AlphasCumprod(VariancePreserving):
         with np.errstate(invalid="ignore"):  # inf / inf, where the other form is taken
             in_log_alpha = beyond / self._rise_of_knots(i, i + 1)
         in_alpha_bar = -np.expm1(-beyond) / ((self._bar[i] - self._bar[i + 1]) / self._bar[i])
-        return i - 1 + np.where(self._in_alpha_bar(i), in_alpha_bar, in_log_alpha)
+        return np.where(self._in_alpha_bar(i), in_alpha_bar, in_log_alpha) + (i - 1.0)
 
 
 def from_alphas_cumprod(alphas_cumprod: ArrayLike, *, interpolation: str = "log_alpha") -> AlphasCumprod:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable
 from dataclasses import fields
 from typing import Any, ClassVar
 
@@ -71,7 +72,7 @@ class Schedule(ABC):
         return bool(self.alpha(self.t_max) == 0.0)
 
     def noise_share(self, t: ArrayLike) -> Array:
-        """sigma / (alpha + sigma), the time of the straight path from data to noise; from 0 to at most 1, always finite."""
+        """sigma / (alpha + sigma), the time of the straight path from data to noise: 0 to at most 1, always finite."""
         alpha, sigma = self.alpha(t), self.sigma(t)
         return sigma / (alpha + sigma)
 
@@ -85,7 +86,7 @@ class Schedule(ABC):
         return np.clip(self._time_of_gamma(gamma), self.t_zero, self.t_max)
 
     def gamma_change(self, t: ArrayLike, t_next: ArrayLike) -> Array:
-        """gamma(t_next) - gamma(t), relatively accurate however close the two times are; infinite from or to gamma = inf."""
+        """gamma(t_next) - gamma(t), relatively accurate however close the times are; infinite at gamma = inf."""
         return self.gamma(t_next) - self.gamma(t)
 
     def log_gamma(self, t: ArrayLike) -> Array:
@@ -119,6 +120,10 @@ class Schedule(ABC):
         fix = f"clip it to {least!r} or more"
         check_range(values, "half_log_snr", least - _SLACK, np.inf, fix)
         return np.clip(self._time_of_gamma(np.exp(-values)), self.t_zero, self.t_max)
+
+    def remember(self, key: Hashable, compute: Callable[[], Any]) -> Any:
+        """``compute()``; a schedule that keeps values answers a key that it knows without."""
+        return compute()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready recipe; :func:`from_dict` rebuilds an equal schedule from it."""

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import grids, predictions
 from .._arguments import boolean, real
 from ..numerics import transfer, x0_transfer
-from ..plan import Combination, Conversion, HistoryEntry, Init, Plan, Recipe, Row
+from ..plan import Combination, Conversion, FrozenMapping, HistoryEntry, Init, Plan, Recipe, Row
 from ..schedules import Schedule
 
 __all__ = [
@@ -96,13 +96,16 @@ def first_order_stage(schedule: Schedule, t: float, t_next: float) -> Stage:
     return Stage(t, update.ratio, update.weights, update.x0)
 
 
-def refuse_pure_noise(schedule: Schedule, times: Array, solver: str, instead: str) -> None:
-    """ValueError for a grid that starts at alpha = 0, where this solver's coefficients have no finite limit."""
-    if from_pure_noise(schedule, times[0]):
-        raise ValueError(
-            f"times[0]={times[0]!s} is pure noise, alpha = 0, where {solver} has no finite limit; take {instead}, or "
-            "start the grid after it"
-        )
+def refuse_pure_noise(schedule: Schedule, times: Array, solver: str, instead: str, *, end: bool = False) -> None:
+    """ValueError for a grid that starts, or also one that ends, at alpha = 0, where this solver's coefficients have no
+    finite limit.
+    """
+    for place, verb in ((0, "start the grid after"), (-1, "end the grid before"))[: 1 + end]:
+        if from_pure_noise(schedule, times[place]):
+            raise ValueError(
+                f"times[{place}]={times[place]!s} is pure noise, alpha = 0, where {solver} has no finite limit; take "
+                f"{instead}, or {verb} it"
+            )
 
 
 def checked_grid(schedule: Schedule, grid: ArrayLike) -> Array:
@@ -181,17 +184,19 @@ class PlanBuilder:
             )
         )  # fmt: skip
 
-    def add_analytic(self, time: float, weight: float, *, x: float) -> None:
-        """x' = x * state + weight * y without an evaluation: y is what N(0, 1) noise of the state's scale predicts.
+    def add_analytic(self, time: float, t_next: float) -> None:
+        """DDIM's step without an evaluation, on what N(0, 1) noise of the state's scale predicts.
 
-        epsilon = x / sqrt(alpha^2 + sigma^2), the normalised state itself, or the x_0 that belongs to it.
+        epsilon = x / sqrt(alpha^2 + sigma^2), the normalised state itself, or the x_0 that belongs to it; later rows
+        may read it. Both multiply the state, which has one coefficient in the step, of terms that do not cancel.
         """
         alpha, sigma = float(self.schedule.alpha(time)), float(self.schedule.sigma(time))
         scale = float(np.hypot(alpha, sigma))
-        p = 1.0 / scale if self.quantity == "epsilon" else alpha / (scale * (scale + sigma))
-        self.rows.append(
-            Row(float(time), Combination(x=float(x), y=(float(weight),)), converted=(Conversion(p, ()),), calls=0)
-        )
+        of_x0 = alpha / (scale * (scale + sigma))  # x_0 / x
+        ratio, weight = (float(v) for v in x0_transfer(self.schedule, time, t_next))
+        p = 1.0 / scale if self.quantity == "epsilon" else of_x0
+        combination = Combination(x=ratio + weight * of_x0, y=(0.0,))
+        self.rows.append(Row(float(time), combination, converted=(Conversion(p, ()),), calls=0))
 
     def add_noise(self, time: float, *, x: float, noise: float) -> None:
         """x' = x * state + noise * z, without an evaluation."""
@@ -208,9 +213,9 @@ class PlanBuilder:
 
     def plan(self, name: str, times: Array, options: Mapping[str, object]) -> Plan:
         """The plan of these rows, started from noise of the schedule's scale at the first of ``times``."""
-        recipe = Recipe(
-            name, self.schedule.to_dict(), tuple(map(float, times)), {**options, "prediction": self.outputs[0]}
-        )
+        of_schedule = self.schedule.remember("recipe", lambda: FrozenMapping(self.schedule.to_dict(), "schedule"))
+        grid = tuple(map(float, times))
+        recipe = Recipe(name, of_schedule, grid, {**options, "prediction": self.outputs[0]})
         scale = float(self.schedule.sigma(times[0]))
         return Plan(Init(scale), self.outputs, self.quantity, tuple(self.rows), recipe)
 
@@ -233,7 +238,7 @@ class PlanBuilder:
             p, q = (float(v) for v in _CONVERT[quantity](self.outputs[0], self.schedule, time))
             return abs(state) * size + abs(of) * (abs(p) * size + abs(q) * output)
 
-        state, of_x0 = _sum(x, weight / sigma), -weight * alpha / sigma
+        state, of_x0 = _sum(x, weight * (1.0 / sigma)), weight * (-alpha / sigma)
         better = 2.0 * total(state, of_x0, "x0") <= total(x, weight, "epsilon")
         return (state, 0.0, of_x0) if better else (x, weight, 0.0)
 

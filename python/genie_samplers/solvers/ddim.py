@@ -69,7 +69,7 @@ def _update(schedule: Schedule, t: float, t_next: float, eta: float, sigma_hat: 
 
 
 def _from_pure_noise(schedule: Schedule, t: float, t_next: float, eta: float, sigma_hat: bool) -> Update:
-    """The limit gamma = inf: x' = a' x_0 + sigma' sqrt(1 - eta^2) epsilon + c z with c = eta sigma', epsilon = x / sigma."""
+    """The limit gamma = inf: x' = a' x_0 + sigma' sqrt(1 - eta^2) eps + c z with c = eta sigma', eps = x / sigma."""
     step = first_order(schedule, t, t_next)
     if eta > 1.0:
         raise ValueError(f"eta={eta} asks for more noise than the marginal at t={t_next} holds; use eta <= 1")
@@ -81,7 +81,7 @@ def _from_pure_noise(schedule: Schedule, t: float, t_next: float, eta: float, si
 
 register(
     Solver(
-        "ddim", ddim, order=1, default_grid="uniform_t",
+        "ddim", ddim, order=1,
         summary="denoising diffusion implicit model; options eta, sigma_hat",
     ),
     Solver(

@@ -12,7 +12,7 @@ from ..numerics import epsilon_weights, transfer
 from ..plan import Plan
 from ..schedules import Schedule
 from .building import Update, checked_grid, first_order, from_pure_noise, multistep, outputs_used, refuse_pure_noise
-from .registry import Solver, best_measured, register
+from .registry import Solver, register
 
 __all__ = ["deis_log_ab", "deis_rho_ab", "deis_tab"]
 
@@ -124,29 +124,23 @@ def _corrected(
         yield Update(update.ratio, weights[::-1].tolist())
 
 
-_FAMILIES = {
-    "tab": (deis_tab, "t", ("uniform_t", "uniform_t", "log_snr", "log_snr")),
-    "rho_ab": (deis_rho_ab, "gamma", ("uniform_t",) * 4),
-    "log_ab": (deis_log_ab, "log gamma", ("uniform_t", "uniform_t", "karras", "log_snr")),
-}
+_FAMILIES = {"tab": (deis_tab, "t"), "rho_ab": (deis_rho_ab, "gamma"), "log_ab": (deis_log_ab, "log gamma")}
+_CHOICES = tuple({"order": r, "warmup": warmup} for r in _ORDERS[1:] for warmup in ("lower_order", "gradual"))
 
 register(
     *(
         Solver(
-            f"deis_{kind}{r}", build, order=r + 1, options={"order": r}, default_grid=grid,
+            f"deis_{kind}{r}", build, order=r + 1, options={"order": r},
             summary=f"DEIS, polynomial of degree {r} in {variable}; option warmup",
         )
-        for kind, (build, variable, grids) in _FAMILIES.items()
-        for r, grid in zip(_ORDERS, grids, strict=True)
+        for kind, (build, variable) in _FAMILIES.items()
+        for r in _ORDERS
     ),
-    Solver(
-        "deis_tab", deis_tab, order=4, options={"warmup": "gradual"},
-        budget=best_measured({1: (2, "uniform_t"), 9: (3, "uniform_t"), 11: (3, "karras"), 18: (3, "log_snr")}),
-        summary="DEIS in t, degree and grid by the number of evaluations",
-    ),
-    Solver(
-        "deis_log_ab", deis_log_ab, order=4, options={"warmup": "gradual"},
-        budget=best_measured({1: (1, "uniform_t"), 7: (2, "karras"), 18: (3, "karras")}),
-        summary="DEIS in log gamma, degree and grid by the number of evaluations",
+    *(
+        Solver(
+            f"deis_{kind}", _FAMILIES[kind][0], order=4, choices=_CHOICES,
+            summary=f"DEIS in {_FAMILIES[kind][1]}, degree, warm-up and grid by score",
+        )
+        for kind in ("tab", "log_ab")
     ),
 )  # fmt: skip

@@ -35,8 +35,9 @@ def deis_rho_rk(schedule: Schedule, grid: ArrayLike, *, tableau: str = "heun", p
 
         v_i = v + h sum_j A_ij eps_j,   v' = v + h sum_j b_j eps_j,   h = gamma' - gamma, stages at gamma + c_i h
 
-    ``tableau``: a name of ``numerics.TABLEAUS``. Order and evaluations per step are the tableau's, deterministic, no memory
-    between steps; a step to gamma = 0, or from gamma = inf, is Euler's. Zhang and Chen, arXiv 2204.13902 (gamma is its rho).
+    ``tableau``: a name of ``numerics.TABLEAUS``. Order and evaluations per step are the tableau's, deterministic, no
+    memory between steps; a step to gamma = 0, or from gamma = inf, is Euler's. Zhang and Chen, arXiv 2204.13902 (gamma
+    is its rho).
     """
     times = checked_grid(schedule, grid)
     tableau = choice(tableau, "tableau", TABLEAUS)
@@ -74,8 +75,7 @@ register(
     *(
         Solver(
             f"deis_rho_{name}", deis_rho_rk, order=tableau.order, options={"tableau": name},
-            budget=per_step(tableau.stages), default_grid="uniform_t" if name in ("euler", "heun3") else "karras",
-            summary=f"Runge-Kutta in gamma: {_ORIGINS[name]}",
+            budget=per_step(tableau.stages), summary=f"Runge-Kutta in gamma: {_ORIGINS[name]}",
         )
         for name, tableau in TABLEAUS.items()
     )

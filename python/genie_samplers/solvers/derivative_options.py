@@ -32,7 +32,7 @@ class DerivativeOptions(NamedTuple):
     afs: bool
 
     def used(self, schedule: Schedule, times: NDArray[np.float64]) -> list[bool]:
-        """For each time whether its derivative is used: 0 < gamma <= derivative_below, finite, and the network asked."""
+        """For each time whether its derivative is used: 0 < gamma <= derivative_below, finite, network asked."""
         gamma = schedule.gamma(times)
         below = (gamma > 0.0) & (gamma <= (_LARGEST if self.derivative_below is None else self.derivative_below))
         below[0] &= not self.analytic_start(schedule, times)

@@ -31,8 +31,8 @@ def dpm_solver(
 
     In 3 a pair of outputs stands for the line through them in lambda, integrated exactly. As many evaluations per step
     as the order, no memory between steps, deterministic; a step to gamma = 0 or from gamma = inf is of order 1. lambda
-    is the half-log-SNR, h its change over the step. ``orders``: one per step in place of ``order`` (these of order 1 may
-    be left out), of a longer list the last ones, so that the plan can start later; make_plan takes the paper's mixture
+    is the half-log-SNR, h its change over the step. ``orders``: one per step in place of ``order`` (these may be left
+    out), of a longer list the last ones, so that the plan can start later; make_plan takes the paper's mixture
     (:func:`fast_orders`), which makes every number of evaluations, on the intervals of the grid as they are; in
     encoding, too, the lower orders come last. Lu et al., arXiv 2206.00927.
     """

@@ -10,7 +10,7 @@ from ..numerics import x0_transfer, x0_weights
 from ..plan import Plan
 from ..schedules import Schedule
 from .building import Update, checked_grid, multistep, resolved_lower_order_final, step_orders
-from .registry import Solver, best_measured, register
+from .registry import Solver, register
 
 __all__ = ["dpmpp"]
 
@@ -83,19 +83,22 @@ def _second_difference(weights: Array, log_gamma: Array) -> Array:
     return moment * np.array([1 / (newer * older), 1 / (newer * (newer - older)), 1 / (older * (older - newer))])
 
 
-_GRIDS = {1: "uniform_t", 2: "quadratic_t", 3: "quadratic_t"}
+_FINALS = ({"lower_order_final": True}, {"lower_order_final": False})
 
 register(
+    Solver(
+        "dpmpp_1m", dpmpp, order=1, options={"order": 1},
+        summary="DPM-Solver++(1M), data prediction, equal to DDIM; options variant, lower_order_final",
+    ),
     *(
         Solver(
-            f"dpmpp_{order}m", dpmpp, order=order, options={"order": order}, default_grid=grid,
+            f"dpmpp_{order}m", dpmpp, order=order, options={"order": order}, choices=_FINALS,
             summary=f"DPM-Solver++({order}M), data prediction, half-log-SNR; options variant, lower_order_final",
         )
-        for order, grid in _GRIDS.items()
+        for order in (2, 3)
     ),
     Solver(
-        "dpmpp", dpmpp, order=3,
-        budget=best_measured({1: (2, "uniform_t"), 9: (2, "quadratic_t"), 18: (3, "karras")}),
-        summary="DPM-Solver++, order and grid by the number of evaluations",
+        "dpmpp", dpmpp, order=3, choices=tuple({"order": order, **final} for order in (2, 3) for final in _FINALS),
+        summary="DPM-Solver++, order, last orders and grid by score",
     ),
 )  # fmt: skip

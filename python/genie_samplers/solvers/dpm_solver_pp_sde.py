@@ -80,6 +80,7 @@ def _log_change(schedule: Schedule, t: float, t_next: float) -> float:
 register(
     Solver(
         "dpmpp_2m_sde", dpmpp_2m_sde, order=2, stochastic=True,
+        choices=({"lower_order_final": True}, {"lower_order_final": False}),
         summary="SDE-DPM-Solver++(2M), data prediction; options eta, lower_order_final",
     ),
 )  # fmt: skip

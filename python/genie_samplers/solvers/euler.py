@@ -54,7 +54,6 @@ register(
     ),
     Solver(
         "euler_ode", euler_maruyama, order=1, options={"noise_scale": 0.0}, exact_on_point_mass=False,
-        default_grid="uniform_t",
         summary="Euler on the probability-flow ODE in (x, t)",
     ),
 )  # fmt: skip

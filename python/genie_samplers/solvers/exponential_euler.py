@@ -28,8 +28,7 @@ def ei_score(schedule: Schedule, grid: ArrayLike, *, prediction: str = "epsilon"
     times = checked_grid(schedule, grid)
     if times[0] == schedule.t_zero:
         raise ValueError(f"times[0]={times[0]!s} is t_zero, where the score is infinite; start the grid after it")
-
-    refuse_pure_noise(schedule, times, "ei_score", "ddim")
+    refuse_pure_noise(schedule, times, "ei_score", "ddim", end=True)
 
     def update(t: float, t_next: float) -> Update:
         ratio, _ = transfer(schedule, t, t_next)
@@ -50,7 +49,6 @@ def ei_sde(schedule: Schedule, grid: ArrayLike, *, noise_scale: float = 1.0, pre
     """
     times = checked_grid(schedule, grid)
     noise_scale = checked_noise_scale(noise_scale, times)
-
     if noise_scale:
         refuse_pure_noise(schedule, times, "ei_sde", "gddim")
 
@@ -73,7 +71,7 @@ def ei_sde(schedule: Schedule, grid: ArrayLike, *, noise_scale: float = 1.0, pre
 
 register(
     Solver(
-        "ei_score", ei_score, order=1, exact_on_point_mass=False, default_grid="uniform_t",
+        "ei_score", ei_score, order=1, exact_on_point_mass=False,
         summary="exponential Euler, score frozen",
     ),
     Solver(

@@ -86,7 +86,7 @@ def _stage(schedule: Schedule, t: float, time: float, after: float, step: float,
 register(
     *(
         Solver(
-            f"flow_ab{order}", flow_ab, order=order, options={"order": order}, default_grid="uniform_t",
+            f"flow_ab{order}", flow_ab, order=order, options={"order": order},
             summary=f"Adams-Bashforth in flow coordinates, {order} outputs; option warmup",
         )
         for order in _ORDERS[1:]
@@ -94,7 +94,7 @@ register(
     *(
         Solver(
             f"flow_{name}", flow_rk, order=TABLEAUS[name].order, options={"tableau": name},
-            budget=per_step(TABLEAUS[name].stages), default_grid="uniform_t",
+            budget=per_step(TABLEAUS[name].stages),
             summary=f"Runge-Kutta in flow coordinates: {summary}",
         )
         for name, summary in {

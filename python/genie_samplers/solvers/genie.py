@@ -15,7 +15,7 @@ from ..plan import Plan
 from ..schedules import Schedule
 from .building import PlanBuilder, checked_grid, first_order, from_pure_noise
 from .derivative_options import DERIVATIVES, DerivativeOptions, checked_derivative_options, gamma_d_epsilon
-from .registry import Solver, best_measured, register
+from .registry import Solver, register
 
 __all__ = ["genie_hermite", "genie_ttm2"]
 
@@ -133,8 +133,12 @@ def _plan(
     builder = PlanBuilder(schedule, prediction=prediction, quantity=interpolant.quantity, derivatives=outputs)
     used = uses.used(schedule, times)
     for n, (time, t_next) in enumerate(itertools.pairwise(times)):
+        if n == 0 and uses.analytic_start(schedule, times):
+            builder.add_analytic(time, t_next)
+            continue
         if from_pure_noise(schedule, time):
-            _add_from_pure_noise(builder, time, t_next, analytic=uses.analytic_start(schedule, times))
+            step = first_order(schedule, time, t_next)
+            builder.add(time, {}, x=step.ratio, x0=step.x0)
             continue
         if uses.derivative == "correction" and t_next == schedule.t_zero:
             used[n] = False  # a step of infinite width in log gamma, which no head knows
@@ -143,24 +147,12 @@ def _plan(
         if uses.derivative == "correction":
             of_values = _weights(schedule, times[latest], t_next, interpolant, [False] * len(slopes)).values
         ratio = float(_QUANTITIES[interpolant.quantity](schedule, time, t_next)[0])
-        if n == 0 and uses.analytic_start(schedule, times):
-            builder.add_analytic(time, of_values[0], x=ratio)
-            continue
         builder.add(
             time, dict(zip(latest, of_values, strict=True)), x=ratio,
             derivatives=dict(zip(latest, of_slopes, strict=True)),
             derivative=gamma_d_epsilon(uses.derivative, schedule, time) if slopes[0] else (),
         )  # fmt: skip
     return builder.plan(name, times, {**options, **uses._asdict()})
-
-
-def _add_from_pure_noise(builder: PlanBuilder, time: float, t_next: float, *, analytic: bool) -> None:
-    """A step of order 1; of N(0, 1) noise of no data the x0 that the analytic start predicts is 0."""
-    step = first_order(builder.schedule, time, t_next)
-    if analytic:
-        builder.add_analytic(time, 0.0, x=step.ratio)
-    else:
-        builder.add(time, {}, x=step.ratio, x0=step.x0)
 
 
 def _weights(
@@ -176,30 +168,31 @@ def _conditions(
     schedule: Schedule, interpolant: _Interpolant, t_next: float, n: int, used: list[bool]
 ) -> tuple[list[int], list[bool]]:
     """The rows whose values step n interpolates, newest first, and for each whether its derivative, too."""
-    if t_next == schedule.t_zero and (interpolant.variable, interpolant.quantity) == ("log_gamma", "x0"):
+    to_clean = t_next == schedule.t_zero and (interpolant.variable, interpolant.quantity) == ("log_gamma", "x0")
+    if to_clean or from_pure_noise(schedule, t_next):
         return [n], [False]  # no limit but that of order 1
     latest = list(range(n, max(n - interpolant.values, -1), -1))
     return latest, [used[row] and n - row < interpolant.derivatives for row in latest]
 
 
+_GRIDS = ("uniform_t", "shifted_t", "karras")  # those that distilled heads were taught
+
 register(
     Solver(
-        "genie_ttm2", genie_ttm2, order=2, default_grid="uniform_t",
+        "genie_ttm2", genie_ttm2, order=2, grids=_GRIDS,
         summary="GENIE, second truncated Taylor method; options variable, quantity, derivative, derivative_below, afs",
     ),
     Solver(
-        "genie_hermite3", genie_hermite, order=3, options={"values": 2, "derivatives": 1},
+        "genie_hermite3", genie_hermite, order=3, options={"values": 2, "derivatives": 1}, grids=_GRIDS,
         summary="GENIE with memory, two predictions and a derivative; options as genie_ttm2",
     ),
     Solver(
-        "genie_hermite4", genie_hermite, order=4, options={"values": 2, "derivatives": 2},
+        "genie_hermite4", genie_hermite, order=4, options={"values": 2, "derivatives": 2}, grids=_GRIDS,
         summary="GENIE with memory, two predictions and their exact derivatives; options as genie_ttm2",
     ),
     Solver(
-        "genie_hermite", genie_hermite, order=3, options={"derivatives": 1},
-        budget=best_measured(
-            {1: (2, "uniform_t"), 9: (3, "uniform_t"), 13: (3, "log_snr"), 18: (2, "quadratic_t")}, "values"
-        ),
-        summary="GENIE with memory and one derivative, values and grid by the number of evaluations",
+        "genie_hermite", genie_hermite, order=3, options={"derivatives": 1}, grids=_GRIDS,
+        choices=tuple({"values": values} for values in (1, 2, 3)),
+        summary="GENIE with memory and one derivative, values and grid by score",
     ),
 )  # fmt: skip

@@ -39,17 +39,15 @@ def genie_ttm3(
     )
     used = uses.used(schedule, times)
     for n, (time, t_next) in enumerate(itertools.pairwise(times)):
+        if n == 0 and uses.analytic_start(schedule, times):
+            builder.add_analytic(time, t_next)
+            continue
         if from_pure_noise(schedule, time):
             step = first_order(schedule, time, t_next)
-            if uses.analytic_start(schedule, times):
-                builder.add_analytic(time, 0.0, x=step.ratio)  # of no data the x0 prediction is 0
-            else:
-                builder.add(time, {}, x=step.ratio, x0=step.x0)
+            builder.add(time, {}, x=step.ratio, x0=step.x0)
             continue
         ratio, weight = (float(v) for v in transfer(schedule, time, t_next))
-        if n == 0 and uses.analytic_start(schedule, times):
-            builder.add_analytic(time, weight, x=ratio)
-        elif not used[n]:
+        if not used[n] or from_pure_noise(schedule, t_next):
             builder.add(time, {n: weight}, x=ratio)
         else:
             change = float(schedule.gamma_change(time, t_next) / schedule.gamma(time))  # h / gamma

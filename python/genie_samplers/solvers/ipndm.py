@@ -8,7 +8,7 @@ from .._arguments import choice, integer
 from ..plan import Plan
 from ..schedules import Schedule
 from .building import EQUAL_STEPS, Update, checked_grid, first_order, multistep, outputs_used
-from .registry import Solver, best_measured, register
+from .registry import Solver, register
 
 __all__ = ["ipndm"]
 
@@ -52,19 +52,18 @@ def _update(schedule: Schedule, t: float, t_next: float, order: int) -> Update:
     return step._replace(weights=[step.weights[0] * w for w in EQUAL_STEPS[order]])
 
 
-_GRIDS = {1: "uniform_t", 2: "uniform_t", 3: "karras", 4: "log_snr"}
+_CHOICES = tuple({"order": order, "warmup": warmup} for order in (2, 3, 4) for warmup in _WARMUPS)
 
 register(
     *(
         Solver(
-            f"ipndm{order}", ipndm, order=min(order, 2), options={"order": order}, default_grid=grid,
+            f"ipndm{order}", ipndm, order=min(order, 2), options={"order": order},
             summary=f"improved PNDM, {order} outputs, weights of equal steps; option warmup",
         )
-        for order, grid in _GRIDS.items()
+        for order in EQUAL_STEPS
     ),
     Solver(
-        "ipndm", ipndm, order=2, options={"warmup": "gradual"},
-        budget=best_measured({1: (2, "uniform_t"), 7: (3, "uniform_t"), 16: (3, "karras")}),
-        summary="improved PNDM, order and grid by the number of evaluations",
+        "ipndm", ipndm, order=2, choices=_CHOICES,
+        summary="improved PNDM, order, warm-up and grid by score",
     ),
 )  # fmt: skip

@@ -10,7 +10,7 @@ from ..numerics import x0_transfer, x0_weights
 from ..plan import Plan
 from ..schedules import Schedule
 from .building import PlanBuilder, checked_grid, from_pure_noise, step_orders
-from .registry import Solver, best_measured, register
+from .registry import Solver, register
 
 __all__ = ["unipc"]
 
@@ -98,19 +98,15 @@ def _sum(a: Weights, b: Weights, factor: float) -> Weights:
     return {key: a.get(key, 0.0) + factor * b.get(key, 0.0) for key in {**a, **b}}
 
 
-_GRIDS = {1: "uniform_t", 2: "quadratic_t", 3: "uniform_t"}
+_CHOICES = tuple({"order": order, "lower_order_final": final} for order in (2, 3) for final in (True, False))
 
 register(
     *(
         Solver(
-            f"unipc{order}", unipc, order=order + 1, options={"order": order}, default_grid=grid,
+            f"unipc{order}", unipc, order=order + 1, options={"order": order},
             summary=f"UniPC-{order}, data prediction; options variant, lower_order_final",
         )
-        for order, grid in _GRIDS.items()
+        for order in _ORDERS
     ),
-    Solver(
-        "unipc", unipc, order=4,
-        budget=best_measured({1: (2, "uniform_t"), 7: (2, "quadratic_t"), 12: (3, "log_snr")}),
-        summary="UniPC, order and grid by the number of evaluations",
-    ),
+    Solver("unipc", unipc, order=4, choices=_CHOICES, summary="UniPC, order, last orders and grid by score"),
 )  # fmt: skip

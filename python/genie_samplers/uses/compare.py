@@ -17,19 +17,21 @@ from ..plan import Plan
 from ..run import AnyModel, NonFiniteError, sample
 from ..schedules import Schedule
 from ..solvers import deis_tab
-from ..solvers.registry import UnreachableNFE, make_plan
+from ..solvers.make import make_plan
+from ..solvers.registry import UnreachableNFE
 
 __all__ = ["Cell", "Comparison", "compare", "fine_plan", "rmse"]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One solver at one number of evaluations: final states [B, ...] and their RMSE to the fine solution."""
+    """One solver at one number of evaluations: final states [B, ...] and their RMSE to ``fine``, [B, ...] too."""
 
     solver: str
     nfe: int
     samples: Tensor
     rmse: float
+    fine: Tensor
 
 
 @dataclass
@@ -55,13 +57,15 @@ def compare(
     cond: Mapping[str, object] | None = None,
     shared: Mapping[str, object] | None = None,
     grid: str | None = None,
+    clip: float | None = None,
     options: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
     fine_steps: int = 200,
     on_cell: Callable[[Cell], None] | None = None,
 ) -> Comparison:
     """Run every solver at every NFE from the same latents, on its default grid unless ``grid`` names another.
 
-    options: solver -> its options, as of :func:`genie_samplers.make_plan`. cond, shared: as for ``sample``.
+    options: solver -> its options, as of :func:`genie_samplers.make_plan`. clip: as there; the fine solution is not
+    clipped, it stays the network's own. cond, shared: as for ``sample``.
     What the network predicts is the first of the model's ``outputs``, epsilon where it has none. The fine solution is
     deis_tab3 on the Karras grid with ``fine_steps`` steps, continued to gamma = 0 for plans that end there. A number of
     evaluations that a solver cannot make exactly is skipped, and so is a cell whose state became inf or NaN; any other
@@ -72,7 +76,7 @@ def compare(
         return sample(model, plan, shape=shape, seed=seed, cond=cond, shared=shared, progress=False)
 
     prediction = as_model(model).prediction or "epsilon"
-    plans, skipped = _plans(schedule, solvers, nfes, grid, prediction, options)
+    plans, skipped = _plans(schedule, solvers, nfes, grid, prediction, clip, options)
     fine = run(fine_plan(schedule, fine_steps, prediction=prediction))
     fine_at_zero: Tensor | None = None
     result = Comparison(fine, skipped=skipped)
@@ -87,7 +91,7 @@ def compare(
         except NonFiniteError as error:
             result.skipped[name, nfe] = str(error)
             continue
-        result.cells.append(Cell(name, nfe, samples, rmse(samples, target)))
+        result.cells.append(Cell(name, nfe, samples, rmse(samples, target), target))
         if on_cell is not None:
             on_cell(result.cells[-1])
     return result
@@ -99,6 +103,7 @@ def _plans(
     nfes: Sequence[int],
     grid: str | None,
     prediction: str,
+    clip: float | None,
     options: Mapping[str, Mapping[str, object]],
 ) -> tuple[dict[tuple[str, int], Plan], dict[tuple[str, int], str]]:
     """The plans of the table by (solver, nfe), and why the others cannot be made."""
@@ -111,7 +116,7 @@ def _plans(
     for name, nfe in itertools.product(solvers, nfes):
         try:
             plans[name, nfe] = make_plan(
-                name, schedule, nfe, grid=grid, prediction=prediction, options=options.get(name)
+                name, schedule, nfe, grid=grid, prediction=prediction, clip=clip, options=options.get(name)
             )
         except UnreachableNFE as error:
             skipped[name, nfe] = str(error)

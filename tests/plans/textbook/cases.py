@@ -12,7 +12,7 @@ from genie_samplers.schedules import Schedule
 
 from ..exact_weights import COARSE_TABLE
 
-__all__ = ["GRIDS", "SCHEDULES", "STEPS", "GridOf"]
+__all__ = ["GRIDS", "SCHEDULES", "STEPS", "GridOf", "before_zero"]
 
 Array = NDArray[np.float64]
 GridOf = Callable[[Schedule, int], Array]
@@ -31,6 +31,9 @@ SCHEDULES: dict[str, Schedule] = {
 
 
 def to_zero(schedule: Schedule, steps: int) -> Array:
+    """Karras, and a step to clean data, with which the grid of a flow schedule ends anyway."""
+    if schedule.t_end == schedule.t_zero:
+        return grids.power_gamma(schedule, steps)
     return grids.with_zero(schedule, grids.power_gamma(schedule, steps - 1))
 
 
@@ -40,3 +43,9 @@ def rising(schedule: Schedule, steps: int) -> Array:
 
 
 GRIDS: dict[str, GridOf] = {**grids.GRIDS, "to_zero": to_zero, "rising": rising}
+
+
+def before_zero(grid: str, schedule: Schedule) -> Array:
+    """The grid of ``STEPS`` steps, that of a flow schedule without its last one, to clean data."""
+    times = GRIDS[grid](schedule, STEPS)
+    return times if times[-1] != schedule.t_zero else GRIDS[grid](schedule, STEPS + 1)[:-1]

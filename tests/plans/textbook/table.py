@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from .dpm_solver_pp import dpmpp, dpmpp_2m_sde
+from .flow import flow_ab, flow_rk
 from .genie import genie_hermite, genie_ttm2, genie_ttm3
 from .multistep import deis, f_pndm, ipndm, s_pndm
 from .run import Vector
@@ -38,6 +39,8 @@ TEXTBOOK: dict[str, Callable[..., Vector]] = {
     **{f"deis_rho_{tableau}": partial(deis_rho_rk, tableau=tableau) for tableau in TABLEAUS},
     **{f"ipndm{order}": partial(ipndm, order=order) for order in range(1, 5)},
     **{f"unipc{order}": partial(unipc, order=order) for order in range(1, 4)},
+    **{f"flow_ab{order}": partial(flow_ab, order=order) for order in range(2, 5)},
+    **{f"flow_{tableau}": partial(flow_rk, tableau=tableau) for tableau in ("euler", "midpoint", "heun", "rk4")},
     "genie_ttm2": genie_ttm2,
     "genie_ttm3": genie_ttm3,
     "genie_hermite3": partial(genie_hermite, values=2, derivatives=1),

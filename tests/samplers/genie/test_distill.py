@@ -247,7 +247,8 @@ def test_the_command_distills_reports_and_exports(tmp_path: Path, chosen: list[s
     network = tmp_path / "network"
     model().network.save_pretrained(network)  # type: ignore[union-attr]
     np.save(tmp_path / "images.npy", data().images.numpy())
-    arguments = ["distill", "--network", network, "--label", "log_gamma", "--images", tmp_path / "images.npy"]
+    arguments = ["distill", "--network", network, "--schedule", "vp_linear", "--label", "log_gamma"]
+    arguments += ["--images", tmp_path / "images.npy"]
     arguments += ["--run", tmp_path / "run", "--steps", "2", "--batch-size", "4", "--export", network, *chosen]
     result = CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output

@@ -45,6 +45,10 @@ def changed(change: Callable[[Any], object]) -> gs.models.WrappedModel:
         ({"seed": -1}, ValueError, "seed=-1"),
         ({"learning_rate": 0.0}, ValueError, "learning_rate=0.0"),
         ({"learning_rate": float("nan")}, ValueError, "learning_rate=nan"),
+        ({"ema_decay": 1.5}, ValueError, "ema_decay=1.5: give a number in 0..1"),
+        ({"ema_decay": "0.9"}, TypeError, "ema_decay='0.9': give a real number"),
+        ({"decay_fraction": -0.5}, ValueError, "decay_fraction=-0.5: give a number in 0..1"),
+        ({"decay_fraction": float("nan")}, ValueError, "decay_fraction=nan: give a number in 0..1"),
         ({"target": "global"}, ValueError, "target='global'"),
         ({"nfes": ()}, ValueError, "nfes=()"),
         ({"values": 2}, ValueError, "values=2"),
@@ -192,20 +196,22 @@ def network(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (IMAGES[:, :1], "the network has 2 channels"),
-        (IMAGES[:, 0], r"need floats [N, C, H, W]"),
-        (IMAGES.int(), r"need floats [N, C, H, W]"),
-        (IMAGES[:0], "images: shape (0, 2, 8, 8)"),
+        (IMAGES[:, :1], "float32 (12, 1, 8, 8); need floats [N, 2, 8, 8]"),
+        (IMAGES[:, 0], "float32 (12, 8, 8); need floats [N, 2, 8, 8]"),
+        (IMAGES.int(), "int32 (12, 2, 8, 8); need floats [N, 2, 8, 8]"),
+        (IMAGES[:0], "float32 (0, 2, 8, 8); need floats [N, 2, 8, 8], N 1 or more"),
+        (IMAGES / 0.0, "holds inf or NaN; leave those samples out"),
     ],
-    ids=["channels", "3-D", "integers", "none"],
+    ids=["channels", "3-D", "integers", "none", "infinite"],
 )
 def test_the_command_names_bad_images(tmp_path, network, images, message):
     np.save(tmp_path / "images.npy", images.numpy())
     arguments = ("--network", network, "--images", tmp_path / "images.npy", "--run", tmp_path / "run", "--steps", 1)
-    assert message in refused("distill", *arguments)
+    assert message in refused("distill", *arguments, "--schedule", "vp_linear")
 
 
 def test_the_command_names_a_file_that_holds_no_array(tmp_path, network):
     (tmp_path / "images.npy").write_bytes(b"nothing")
     arguments = ("--network", network, "--images", tmp_path / "images.npy", "--run", tmp_path / "run")
+    arguments = (*arguments, "--schedule", "vp_linear")
     assert "images.npy: cannot be read" in refused("distill", *arguments)

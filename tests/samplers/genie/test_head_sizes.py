@@ -70,14 +70,12 @@ def test_rk45_runs_a_model_with_more_outputs_as_without(kind):
     plain = model()
     head = genie.GenieHead(genie.HeadConfig.of(plain.network))  # type: ignore[arg-type]
     more = genie.with_head(plain, head) if kind == "headed" else genie.exact(plain)
-    found, wanted = (
-        gs.adaptive.rk45(m, SCHEDULE, shape=(2, 2, 8, 8), rtol=0.1, atol=0.1, t_end=0.5) for m in (more, plain)
-    )
+    found, wanted = (gs.rk45(m, SCHEDULE, shape=(2, 2, 8, 8), rtol=0.1, atol=0.1, t_end=0.5) for m in (more, plain))
     assert torch.equal(found.x, wanted.x) and (found.nfe == wanted.nfe).all()
 
 
 @pytest.mark.parametrize("text", ["[1]", "{}", "nothing"])
 def test_a_folder_whose_config_names_no_network_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(ValueError, match=r"config\.json: .*; give the folder of a diffusers U-Net"):
+    with pytest.raises(ValueError, match=r"config\.json: .*; give the folder of a diffusers network"):
         gs.models.load(tmp_path, SCHEDULE)

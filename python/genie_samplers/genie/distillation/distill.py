@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from genie_ext import jvp_distill_loss
 from genie_ext.ops.jvp_distill_loss import WEIGHTINGS
 
-from ..._arguments import choice, integer, real
+from ..._arguments import choice, integer
 from ...grids import GRIDS
 from ...models import WrappedModel
 from ...plan import Plan
@@ -68,9 +68,9 @@ class DistillOptions(RunOptions):
     about: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "seed", "forced_steps"):
-            integer(getattr(self, name), name, least=0)
-        for name in ("batch_size", "chunk_size", "warmup_steps", "save_every", "trajectories", "pool_steps"):
+        super().__post_init__()
+        integer(self.forced_steps, "forced_steps", least=0)
+        for name in ("batch_size", "chunk_size", "trajectories", "pool_steps"):
             integer(getattr(self, name), name, least=1)
         choice(self.target, "target", ("step", "pointwise"))
         choice(self.weighting, "weighting", WEIGHTINGS)
@@ -83,8 +83,6 @@ class DistillOptions(RunOptions):
             choice(grid, "grids", GRIDS)
         if self.target == "step" and self.gamma_max is not None:
             raise ValueError(f"gamma_max={self.gamma_max}: has no part in target='step'; leave it out")
-        if not 0.0 < real(self.learning_rate, "learning_rate") < math.inf:
-            raise ValueError(f"learning_rate={self.learning_rate}: give a finite number > 0")
         if self.batch_size % self.chunk_size:
             raise ValueError(f"batch_size={self.batch_size}: give a multiple of chunk_size={self.chunk_size}")
 
@@ -132,7 +130,7 @@ class Distiller(TrainingRun):
 
     def averaged(self) -> Head:
         """The head with its averaged weights, as it is exported."""
-        head = new_head(self.network.config).to(self.device)  # type: ignore[arg-type]
+        head: Head = copy.deepcopy(self.network)  # type: ignore[assignment]
         head.load_state_dict(self.average)
         return head.eval().requires_grad_(False)
 

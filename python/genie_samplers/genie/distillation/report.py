@@ -15,6 +15,7 @@ import torch
 from genie_ext import jvp_distill_loss
 
 from ...files import replacing
+from ...plotting import plain_ticks
 from ...uses.compare import Comparison, compare
 from ..heads.files import Head
 from ..heads.headed import HeadedModel
@@ -86,6 +87,8 @@ class HeadReport:
             right.plot(*zip(*((c.nfe, c.rmse) for c in cells if c.solver == solver), strict=True), "o-", label=solver)
         right.set(yscale="log", xlabel="evaluations", ylabel="RMSE to the fine solution")
         right.legend()
+        plain_ticks(left)
+        plain_ticks(right)
         with replacing(path) as partial:
             figure.savefig(partial, dpi=100)
 

@@ -1,0 +1,59 @@
+"""Samples batch by batch, so that no more than one batch is held."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..models import Model
+from ..plan import Plan
+from ..run.progress import progress_bar
+from ..run.sample import sample
+from .network import Chosen
+
+__all__ = ["Batch", "Batches"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """ids: of the samples; samples: [B, ...] on the CPU."""
+
+    ids: range
+    samples: Tensor
+
+
+@dataclass
+class Batches:
+    """The samples 0..count-1 of a seed, each with the bits that it has in any other number of them.
+
+    number: the class of all; None: all classes in turn. seconds: spent in sampling so far.
+    """
+
+    model: Model
+    plan: Plan
+    chosen: Chosen
+    count: int
+    number: int | None
+    seed: int
+    size: int
+    backend: str | None
+    seconds: float = 0.0
+
+    def __iter__(self) -> Iterator[Batch]:
+        starts = range(0, self.count, self.size)
+        several = len(starts) > 1
+        with progress_bar(len(starts), show=None if several else False, unit="batch") as bar:
+            for first in starts:
+                ids = range(first, min(first + self.size, self.count))
+                start = time.perf_counter()
+                x = sample(
+                    self.model, self.plan, shape=self.chosen.shape(len(ids)), seed=self.seed, sample_ids=ids,
+                    cond=self.chosen.cond(ids, self.number), batch_size=self.size, backend=self.backend,
+                    progress=False if several else None,
+                ).cpu()  # fmt: skip
+                self.seconds += time.perf_counter() - start
+                yield Batch(ids, x)
+                bar.update()

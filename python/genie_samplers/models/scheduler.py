@@ -1,0 +1,20 @@
+"""The schedule and the prediction that a diffusers scheduler's JSON says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .. import predictions, schedules
+from ..files import read_json, unreadable
+from ..schedules import Schedule
+
+__all__ = ["read_scheduler"]
+
+_FIX = "give a scheduler_config.json as save_pretrained writes it, or say schedule and prediction"
+
+
+def read_scheduler(path: Path) -> tuple[Schedule, str]:
+    """Schedule and prediction; ValueError for a file of other content, or of a scheduler that is not read."""
+    config = read_json(path, _FIX)
+    with unreadable(path, _FIX):
+        return schedules.from_diffusers(config), predictions.from_diffusers(config)
