@@ -19,7 +19,6 @@ from genie_samplers.cli.source import Source
 from genie_samplers.demo import data
 from genie_samplers.demo import samples as samples_file
 from genie_samplers.demo.samples import photos, samples
-from genie_samplers.models import scheduler
 
 from .command_line import refused, run, write_idx
 from .network_folders import save_pipeline, save_unet
@@ -218,22 +217,19 @@ def test_a_network_without_a_schedule_needs_one_named(command: str, tmp_path: Pa
     assert "--schedule: nothing in" in text and "vp_linear, vp_cosine, edm, flow" in text
 
 
-def test_a_pipeline_runs_by_what_its_scheduler_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    betas = gs.schedules.from_betas(gs.schedules.linear_betas(50))
-    monkeypatch.setattr(scheduler, "schedule_reader", lambda: lambda config: betas)
-    folder = save_pipeline(tmp_path / "pipeline", {"prediction_type": "v_prediction"})
+def test_a_pipeline_runs_by_what_its_scheduler_says(tmp_path: Path) -> None:
+    config = {"_class_name": "DDIMScheduler", "num_train_timesteps": 50, "prediction_type": "v_prediction"}
+    folder = save_pipeline(tmp_path / "pipeline", config)
     run("sample", "--network", folder, "--solver", "ddim", "--nfe", 2, "--count", 1, "--out", tmp_path / "made")
     plan = gs.Plan.from_json((tmp_path / "made" / "plan.json").read_text())
+    betas = gs.schedules.from_betas(gs.schedules.linear_betas(50))
     assert plan == gs.make_plan("ddim", betas, 2, prediction="v")
 
 
-def test_a_pipeline_whose_scheduler_cannot_be_read_needs_the_schedule(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scheduler, "schedule_reader", lambda: None)
-    folder = save_pipeline(tmp_path / "pipeline", {"prediction_type": "v_prediction"})
+def test_a_pipeline_whose_scheduler_is_not_read_needs_the_schedule(tmp_path: Path) -> None:
+    folder = save_pipeline(tmp_path / "pipeline", {"_class_name": "IPNDMScheduler"})
     text = refused("sample", "--network", folder)
-    assert "--schedule: this version cannot read" in text and "scheduler_config.json; give the one" in text
+    assert "IPNDMScheduler" in text and "give the network's own folder, and say schedule and prediction" in text
 
 
 def test_noise_beyond_what_a_network_takes_is_not_trained_on(folder: Path, tmp_path: Path) -> None:

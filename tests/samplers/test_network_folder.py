@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 import torch
 
 import genie_samplers as gs
-from genie_samplers.models import read_folder, scheduler, write_description
+from genie_samplers.models import read_folder, write_description
 
 from .network_folders import save_dit, save_pipeline, save_unet
 
@@ -24,15 +23,6 @@ HALF = np.array([0.5])
 
 def label_of(model: gs.models.WrappedModel) -> list[float]:
     return np.asarray(model.label(HALF)).tolist()
-
-
-def reads_betas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A version of this library that reads schedulers."""
-
-    def from_diffusers(config: Mapping[str, Any]) -> gs.schedules.Schedule:
-        return gs.schedules.from_betas(gs.schedules.linear_betas(config["num_train_timesteps"]))
-
-    monkeypatch.setattr(scheduler, "schedule_reader", lambda: from_diffusers)
 
 
 def test_a_folder_of_weights_alone_says_nothing(tmp_path: Path) -> None:
@@ -55,12 +45,13 @@ def test_arguments_go_before_what_the_folder_says(tmp_path: Path) -> None:
     assert (model.schedule, model.outputs, label_of(model)) == (LINEAR, ("x0",), LINEAR.label(HALF).tolist())
 
 
+def ddim(**values: Any) -> dict[str, Any]:
+    return {"_class_name": "DDIMScheduler", "num_train_timesteps": 50, **values}
+
+
 @pytest.mark.parametrize("part", ["unet", "transformer"])
-def test_a_pipeline_is_its_network_and_its_scheduler(
-    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reads_betas(monkeypatch)
-    save_pipeline(tmp_path, {"num_train_timesteps": 50, "prediction_type": "v_prediction"})
+def test_a_pipeline_is_its_network_and_its_scheduler(part: str, tmp_path: Path) -> None:
+    save_pipeline(tmp_path, ddim(prediction_type="v_prediction"))
     (tmp_path / "unet").rename(tmp_path / part)
     found = read_folder(tmp_path)
     assert (found.home, found.prediction) == (tmp_path / part, "v")
@@ -71,45 +62,40 @@ def test_a_pipeline_is_its_network_and_its_scheduler(
 @pytest.mark.parametrize(
     ("config", "prediction"),
     [
-        ({}, "epsilon"),
-        ({"prediction_type": "epsilon"}, "epsilon"),
-        ({"prediction_type": "sample"}, "x0"),
+        (ddim(), "epsilon"),
+        (ddim(prediction_type="sample"), "x0"),
         ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "flow"),
-        ({"prediction_type": "flow_prediction"}, "flow"),
+        (
+            {
+                "_class_name": "UniPCMultistepScheduler",
+                "use_flow_sigmas": True,
+                "prediction_type": "flow_prediction",
+            },
+            "flow",
+        ),
     ],
 )
-def test_the_prediction_is_what_the_scheduler_says(
-    config: dict[str, str], prediction: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reads_betas(monkeypatch)
-    assert read_folder(save_pipeline(tmp_path, {"num_train_timesteps": 9, **config})).prediction == prediction
+def test_the_prediction_is_what_the_scheduler_says(config: dict[str, Any], prediction: str, tmp_path: Path) -> None:
+    assert read_folder(save_pipeline(tmp_path, config)).prediction == prediction
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (
-            {"num_train_timesteps": 9, "prediction_type": "noise"},
-            r"prediction_type is 'noise', none of epsilon, sample",
-        ),
-        ({}, "num_train_timesteps"),
+        (ddim(prediction_type="noise"), r"prediction_type='noise': epsilon, sample, .* are read"),
+        ({"_class_name": "IPNDMScheduler"}, r"scheduler: IPNDMScheduler; .* are read"),
+        ({}, r"scheduler: no _class_name; .* are read"),
+        ({"_class_name": "EDMEulerScheduler"}, "EDMEulerScheduler scales what its network takes"),
     ],
 )
-def test_a_scheduler_that_says_no_such_thing_is_named(
-    config: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_scheduler_that_is_not_read_leaves_the_schedule_to_be_said(
+    config: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    reads_betas(monkeypatch)
     save_pipeline(tmp_path, config)
-    with pytest.raises(ValueError, match=rf"scheduler_config\.json: cannot be read \(.*{message}"):
+    fix = "give the network's own folder, and say schedule and prediction"
+    with pytest.raises(ValueError, match=rf"scheduler_config\.json: cannot be read \(.*{message}.*\); {fix}"):
         read_folder(tmp_path)
-
-
-def test_a_scheduler_that_this_version_cannot_read_leaves_the_schedule_to_be_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scheduler, "schedule_reader", lambda: None)
-    found = read_folder(save_pipeline(tmp_path, {"beta_start": 1e-4}))
-    assert found.schedule is None and found.scheduler == tmp_path / "scheduler" / "scheduler_config.json"
+    assert gs.models.load(tmp_path / "unet", COSINE, prediction="v").schedule == COSINE
 
 
 def test_two_networks_and_none_are_told_apart(tmp_path: Path) -> None:

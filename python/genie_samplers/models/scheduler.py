@@ -10,7 +10,7 @@ from ..schedules import Schedule
 
 __all__ = ["read_scheduler"]
 
-_FIX = "give a scheduler_config.json as save_pretrained writes it, or say schedule and prediction"
+_FIX = "give the network's own folder, and say schedule and prediction"
 
 
 def read_scheduler(path: Path) -> tuple[Schedule, str]:
