@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import genie_samplers as gs
 from genie_samplers import grids, schedules
-from genie_samplers.solvers import registry
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.filterwarnings("error", "ignore::FutureWarning", "ignore:__array:DeprecationWarning")
@@ -67,16 +67,18 @@ def test_an_offset_moves_the_leading_indices_of_the_multistep_classes(steps: int
 
 
 @pytest.mark.parametrize("steps", STEPS[1:])
-def test_the_indices_of_the_euler_class_are_not_rounded(steps: int) -> None:
-    made = scheduler("EulerDiscrete", steps)
+@pytest.mark.parametrize("name", ["EulerDiscrete", "EulerAncestralDiscrete", "LMSDiscrete"])
+def test_the_indices_of_the_euler_classes_are_not_rounded(name: str, steps: int) -> None:
+    made = scheduler(name, steps)
     ours = grids.euler_linspace(table(made), steps)[:-1]
     assert np.abs(double(made.timesteps) - ours).max() <= 512.0 * UNIT
 
 
 @pytest.mark.parametrize("steps", STEPS[1:])
 @pytest.mark.parametrize("spacing", ["leading", "trailing"])
-def test_the_other_spacings_of_the_euler_class_are_those_of_ddim(spacing: str, steps: int) -> None:
-    made = scheduler("EulerDiscrete", steps, timestep_spacing=spacing)
+@pytest.mark.parametrize("name", ["DDPM", "EulerDiscrete", "EulerAncestralDiscrete", "LMSDiscrete"])
+def test_the_other_spacings_of_these_classes_are_those_of_ddim(name: str, spacing: str, steps: int) -> None:
+    made = scheduler(name, steps, timestep_spacing=spacing)
     assert grids.DISCRETE_GRIDS[spacing](table(made), steps).tolist() == [*made.timesteps.tolist(), -1.0]
 
 
@@ -95,21 +97,34 @@ def test_between_indices_gamma_is_that_of_the_euler_class_but_for_the_interpolat
 
 
 @pytest.mark.parametrize("steps", [2, 7, 20, 50])
-@pytest.mark.parametrize(("respacing", "grid"), [("karras", "karras"), ("exponential", "log_snr"), ("beta", "beta")])
+@pytest.mark.parametrize(
+    ("option", "grid"),
+    [("use_karras_sigmas", "karras"), ("use_exponential_sigmas", "log_snr"), ("use_beta_sigmas", "beta")],
+)
 @pytest.mark.parametrize("name", ["DPMSolverMultistep", "EulerDiscrete", "UniPCMultistep"])
-def test_respaced_sigmas_of_a_table(name: str, respacing: str, grid: str, steps: int) -> None:
+def test_respaced_sigmas_of_a_table(name: str, option: str, grid: str, steps: int) -> None:
     """Both ends are float32 numbers of 3 roundings each; what lies between moves by as much, and is rounded once."""
-    made = scheduler(name, steps, **{f"use_{respacing}_sigmas": True})
+    made = scheduler(name, steps, **{option: True})
     schedule = table(made)
-    plan = registry.make_plan("ddim", schedule, steps, grid=grid, denoise=True)
+    plan = gs.make_plan("ddim", schedule, steps, grid=grid, denoise=True)
     assert np.all(np.abs(schedule.gamma(plan.times) / double(made.sigmas)[:-1] - 1.0) <= 8.0 * UNIT)
+
+
+@pytest.mark.parametrize("steps", [2, 7, 20, 50])
+def test_lu_lambdas_are_equal_steps_in_log_gamma(steps: int) -> None:
+    """Their log gamma of up to 5 is float32."""
+    made = scheduler("DPMSolverMultistep", steps, use_lu_lambdas=True)
+    schedule = table(made)
+    plan = gs.make_plan("ddim", schedule, steps, grid="log_snr", denoise=True)
+    error = schedule.half_log_snr(plan.times) + np.log(double(made.sigmas)[:-1])
+    assert np.abs(error).max() <= 8.0 * UNIT + 3.0 * 8.0 * UNIT
 
 
 @pytest.mark.parametrize("steps", [7, 20, 50])
 @pytest.mark.parametrize(("respacing", "grid"), [("exponential", "log_snr"), ("beta", "beta")])
 def test_the_multistep_classes_truncate_the_times_of_those_sigmas(respacing: str, grid: str, steps: int) -> None:
     made = scheduler("DPMSolverMultistep", steps, **{f"use_{respacing}_sigmas": True})
-    ours = np.array(registry.make_plan("ddim", table(made), steps, grid=grid, denoise=True).times)
+    ours = np.array(gs.make_plan("ddim", table(made), steps, grid=grid, denoise=True).times)
     assert made.timesteps.tolist() == np.floor(ours + 1e-3).tolist()
 
 
@@ -202,6 +217,17 @@ def test_respaced_sigmas_of_flow_are_of_sigma_itself(shift: float, respacing: st
     assert np.abs(theirs[:-1] - ours).max() <= UNIT
 
 
+@pytest.mark.parametrize("steps", [2, 3, 8, 50])
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+@pytest.mark.parametrize(("grid", "respacing"), [("shifted_t", None), ("karras", "karras")])
+def test_the_grids_of_any_schedule_are_on_flow_what_pipelines_make_of_linear_sigmas(
+    grid: str, respacing: str | None, shift: float, steps: int
+) -> None:
+    ours = grids.GRIDS[grid](schedules.flow(shift=shift), steps)
+    sigmas = grids.flow_sigmas(steps, shift=shift, respacing=respacing)
+    np.testing.assert_allclose(ours, [*sigmas, 0.0], rtol=0, atol=8.0 * 2.0**-53)
+
+
 FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
 
 
@@ -273,7 +299,7 @@ def test_a_plan_on_a_grid_of_flow_has_the_shift_of_its_schedule_and_ends_with_cl
     name: str, shift: float, steps: int
 ) -> None:
     schedule = schedules.flow(shift=shift)
-    plan = registry.make_plan("ddim", schedule, steps, grid=name, prediction="flow")
+    plan = gs.make_plan("ddim", schedule, steps, grid=name, prediction="flow")
     assert (*plan.times, 0.0) == tuple(grids.FLOW_GRIDS[name](schedule, steps))
     assert plan.nfe == steps
 
