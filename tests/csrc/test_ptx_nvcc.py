@@ -87,25 +87,44 @@ def nvcc(op: str, *arguments: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def read_ptx(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], dict[str, str]]:
+def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[str, str]]:
+    """op -> what ptxas says of it and its PTX for sm_90, of one run of nvcc with the project's flags."""
+    folder = tmp_path_factory.mktemp("built")
+
+    @cache
+    def made(op: str) -> tuple[str, str]:
+        targets = [f"-gencode=arch=compute_{n},code=sm_{n}" for n in (80, 90)]
+        kept = ["-c", "-o", str(folder / f"{op}.o"), "--keep", "--keep-dir", str(folder)]
+        said = nvcc(op, *targets, "-Xptxas", "-v", *kept, *project_flags())
+        return said, (folder / f"{op}_cuda.compute_90.ptx").read_text()
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def read_ptx(
+    build: Callable[[str], tuple[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], dict[str, str]]:
     """(op, flags) -> kernel -> its PTX for sm_90."""
     folder = tmp_path_factory.mktemp("ptx")
 
+    def by_default(op: str) -> str:
+        path = folder / f"{op}.ptx"
+        nvcc(op, "-arch=sm_90", "-ptx", "-o", str(path))
+        return path.read_text()
+
     @cache
     def read(op: str, flags: str) -> dict[str, str]:
-        path = folder / f"{op}_{flags}.ptx"
-        chosen = project_flags() if flags == "as_built" else []
-        nvcc(op, "-arch=sm_90", "-ptx", "-o", str(path), *chosen)
-        bodies = re.split(r"\.entry (\w+)", path.read_text())
+        ptx = build(op)[1] if flags == "as_built" else by_default(op)
+        bodies = re.split(r"\.entry (\w+)", ptx)
         return {label(name): body for name, body in zip(bodies[1::2], bodies[2::2], strict=True)}
 
     return read
 
 
 @pytest.fixture(scope="session")
-def read_resources(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict]:
+def read_resources(build: Callable[[str], tuple[str, str]]) -> Callable[[str], dict]:
     """op -> (kernel, arch) -> what ptxas reports."""
-    folder = tmp_path_factory.mktemp("resources")
     report = re.compile(
         r"entry function '(\w+)' for '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores.*?"
         r"Used (\d+) registers",
@@ -114,12 +133,9 @@ def read_resources(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
 
     @cache
     def read(op: str) -> dict[tuple[str, str], Resources]:
-        targets = [f"-gencode=arch=compute_{n},code=sm_{n}" for n in (80, 90)]
-        target = str(folder / f"{op}.o")
-        said = nvcc(op, *targets, "-Xptxas", "-v", "-c", "-o", target, *project_flags())
         return {
             (label(name), arch): Resources(int(registers), int(stack), int(spilled))
-            for name, arch, stack, spilled, registers in report.findall(said)
+            for name, arch, stack, spilled, registers in report.findall(build(op)[0])
         }
 
     return read

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import genie_samplers as gs
 from genie_samplers import grids, schedules
 
 pytestmark = pytest.mark.filterwarnings("error")

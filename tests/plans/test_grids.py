@@ -107,7 +107,7 @@ def test_a_shifted_grid_has_the_gammas_of_the_uniform_one_times_the_shift(schedu
 
 @pytest.mark.parametrize("shift", [0.99, 0.0, np.inf, np.nan])
 def test_a_shift_below_one_is_refused_from_a_finite_gamma(shift):
-    with pytest.raises(ValueError, match=r"shift=.*: give a finite number, of 1 or more where the grid starts at finite"):
+    with pytest.raises(ValueError, match=r"shift=.*: give a finite number, of 1 or more where the grid starts"):
         grids.shifted_t(VP, 4, shift=shift)
 
 
@@ -320,6 +320,13 @@ def test_subdivided_keeps_the_times_and_cuts_steps_equally_in_log_gamma(parts: i
     assert widths == pytest.approx(np.repeat(np.diff(VP.log_gamma(times)) / parts, parts).reshape(5, parts), rel=1e-9)
 
 
-def test_subdivided_refuses_a_grid_to_gamma_zero() -> None:
-    with pytest.raises(ValueError, match="touches t_zero"):
-        grids.subdivided(VP, grids.with_zero(VP, grids.uniform_t(VP, 3)), 2)
+def test_steps_at_infinite_log_gamma_are_cut_equally_in_the_share_of_noise() -> None:
+    flow = gs.schedules.flow()
+    fine = grids.subdivided(flow, [1.0, 0.75, 0.5, 0.0], 4)
+    assert fine[:5].tolist() == [1.0, 0.9375, 0.875, 0.8125, 0.75]
+    assert np.diff(flow.log_gamma(fine[4:9])) == pytest.approx(np.log(1.0 / 3.0) / 4, rel=1e-12)
+    assert fine[8:].tolist() == [0.5, 0.375, 0.25, 0.125, 0.0]
+
+
+def test_a_step_from_noise_to_data_is_cut_equally_in_the_share_of_noise() -> None:
+    assert grids.subdivided(gs.schedules.flow(), [1.0, 0.0], 4).tolist() == [1.0, 0.75, 0.5, 0.25, 0.0]

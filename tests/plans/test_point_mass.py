@@ -100,7 +100,7 @@ def assert_exact_in_law(plan: Plan) -> None:
     schedule, grid = plan.schedule, recipe_of(plan).grid
     alpha, sigma = float(schedule.alpha(grid[-1])), float(schedule.sigma(grid[-1]))
     highest = max(gamma for gamma in schedule.gamma(grid).tolist() if np.isfinite(gamma))
-    # v = x / alpha is of the order of the first finite gamma until the later rows take all but the last gamma of it away
+    # v = x / alpha is of the order of the first finite gamma until later rows take all but the last gamma of it away
     bound = roundings(plan) * np.finfo(np.float64).eps * alpha * highest
     assert law(plan) == pytest.approx((alpha, sigma), rel=0, abs=bound)
 

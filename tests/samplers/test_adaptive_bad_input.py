@@ -28,11 +28,11 @@ BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
     "negative rtol": ({"rtol": -1.0}, "rtol=-1.0, atol=1e-05: give"),
     "NaN rtol": ({"rtol": float("nan")}, "rtol=nan, atol=1e-05: give"),
     "infinite atol": ({"atol": float("inf")}, "rtol=1e-05, atol=inf: give"),
-    "variable": ({"variable": "sigma"}, "variable='sigma': choose one of ('t', 'gamma', 'log_gamma')"),
+    "variable": ({"variable": "sigma"}, "variable='sigma': choose one of ('t', 'gamma', 'log_gamma', 'noise_share')"),
     "norm": ({"norm": "max"}, "norm='max': choose one of ('sample', 'batch')"),
     "few evaluations": ({"max_evaluations": 7}, "max_evaluations=7: give 8 or more"),
     "t_zero in log gamma": (
-        {"t_end": 0.0},
+        {"t_end": 0.0, "variable": "log_gamma"},
         "t_end=0.0 is t_zero, where log gamma is not finite: use 0.001, when sampling with denoise=True",
     ),
     "t_zero in t": ({"t_end": 0.0, "variable": "t"}, "t_end=0.0 is t_zero, where dgamma/dt is not finite: use 0.001"),

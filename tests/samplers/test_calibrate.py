@@ -26,7 +26,7 @@ from genie_samplers.cli import main
 from genie_samplers.solvers.registry import rebuild
 from genie_samplers.uses.reconstruct import GaussianData
 
-from ..plans.problems import DISCRETE, EDM, GOLDEN_MIXTURE, VP
+from ..plans.problems import DISCRETE, EDM, GOLDEN_MIXTURE, VP, ZERO_SNR
 from .fakes import thinned
 
 ROOT = Path(__file__).parents[2]
@@ -174,7 +174,10 @@ def test_factor_gives_the_size_of_every_combination() -> None:
 # --- the lattice and the reference
 
 
-@pytest.mark.parametrize("schedule", [VP, EDM, DISCRETE], ids=["vp_linear", "edm", "discrete"])
+EVERYWHERE = {"vp_linear": VP, "edm": EDM, "discrete": DISCRETE, "flow": gs.schedules.flow(), "zero_snr": ZERO_SNR}
+
+
+@pytest.mark.parametrize("schedule", EVERYWHERE.values(), ids=EVERYWHERE.keys())
 def test_lattice_falls_from_end_to_end_and_its_nodes_survive_subdivision(schedule: gs.schedules.Schedule) -> None:
     times = lattice(schedule, 20)
     assert (times[0], times[-1], len(times)) == (schedule.t_max, schedule.t_end, 21)

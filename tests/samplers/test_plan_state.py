@@ -172,13 +172,6 @@ def test_a_scale_per_sample_is_that_samples(in_place: bool) -> None:
     assert_same_bits(final(plan.guided(scales), x), torch.cat(alone))
 
 
-def test_the_rows_run_until_one_is_reached() -> None:
-    state, after = begun(solver_plan("ddim", 4)), []
-    run_rows(state, lambda call, state: outputs_of(state), lambda call, outputs: after.append(call.row), until=3)
-    assert after == [0, 1, 2]
-    assert state.call is not None and state.call.row == 3
-
-
 @pytest.mark.parametrize("until", [0, 2, 3])
 def test_a_row_that_was_reached_already_ends_nothing_more(until: int) -> None:
     state = begun(solver_plan("ddim", 4))
@@ -191,17 +184,11 @@ def test_a_row_that_was_reached_already_ends_nothing_more(until: int) -> None:
     [(torch.float16, torch.float32), (torch.float32, torch.float32), (torch.float64, torch.float64)],
 )
 def test_predicted_x0_is_as_precise_as_the_outputs(dtype: torch.dtype, expected: torch.dtype) -> None:
-    state = PlanState(Program.of(VARIANTS["dpmpp_2m"]), X)
-    assert state.predicted_x0(network(X).to(dtype)).dtype == expected
+    state = PlanState(Program.of(VARIANTS["dpmpp_2m"]), torch.ones(2, 3))
+    assert state.predicted_x0(network(state.x).to(dtype)).dtype == expected
 
 
 def test_after_the_last_row_nothing_is_read() -> None:
     state = begun(VARIANTS["deis_tab2"])
     finished(state)
     assert state.history == []
-
-
-def test_labels_are_one_per_row() -> None:
-    plan = plan_of(euler(1.0), euler(0.5))
-    labels = gs.run.row_labels(gs.models.as_model(FakeModel(label=same_label)), plan, 3, torch.device("cpu"))
-    assert np.stack([label.numpy() for label in labels]).tolist() == [[1.0] * 3, [0.5] * 3]

@@ -1,12 +1,13 @@
 """An attempted step as a plan: its rows once, with one set of numbers per trajectory and attempt.
 
-In x = alpha v, with w = dgamma/du and the step's base state in aux, stage i + 1 stands at
+In x = S y, with the scale S and the slope w of :class:`StepVariable` and the step's base state in aux, stage i + 1
+stands at
 
-    x_(i+1) = (alpha_(i+1) / alpha_0) x_0 + alpha_(i+1) h sum_(j <= i) a_(i+1),j w_j epsilon_j
+    x_(i+1) = (S_(i+1) / S_0) x_0 + S_(i+1) h sum_(j <= i) a_(i+1),j w_j f_j        f: epsilon, or epsilon - x_0
 
-Row 0 evaluates epsilon_0 at the base state. Row 1 makes x_1 of it, for the step before may have left it. Row i + 1
+Row 0 evaluates f_0 at the base state. Row 1 makes x_1 of it, for the step before may have left it. Row i + 1
 calls the network at x_i and makes x_(i+1); the last of them leaves the new state as it is and puts its error estimate,
-times alpha, into aux. One row more makes the first-order step from the new state with the newest epsilon.
+times S, into aux. One row more makes the first-order step from the new state with the newest prediction.
 """
 
 from __future__ import annotations
@@ -17,9 +18,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..numerics import Tableau, transfer
+from ..numerics import Tableau
 from ..plan import Combination, Conversion, HistoryEntry, Init, Plan, Row
-from ..predictions import to_epsilon
 from .step_variable import StepVariable
 
 __all__ = ["AttemptPlan", "Numbers"]
@@ -31,8 +31,8 @@ Array = NDArray[np.float64]
 class Numbers:
     """Of the rows ``first`` to ``last`` of an :class:`AttemptPlan`; g is 1 where all samples share the step.
 
-    table: [all rows, g, columns]. times: [rows that run, g]. ratio: [g] alpha at the last row / alpha at the base;
-    alpha: [g] at the last row. known: whose epsilon is that of the base state, None where the first row evaluates it.
+    table: [all rows, g, columns]. times: [rows that run, g]. ratio: [g] scale at the last row / scale at the base;
+    scale: [g] at the last row. known: whose prediction is that of the base state, None where the first row makes it.
     """
 
     first: int
@@ -40,7 +40,7 @@ class Numbers:
     table: Array
     times: Array
     ratio: Array
-    alpha: Array
+    scale: Array
     known: HistoryEntry | None
 
 
@@ -55,67 +55,67 @@ class AttemptPlan:
 
     @property
     def base(self) -> HistoryEntry:
-        """Epsilon of the base state."""
+        """The prediction of the base state."""
         return HistoryEntry(0)
 
     @property
     def newest(self) -> HistoryEntry:
-        """Epsilon of the new state: first same as last."""
+        """The prediction of the new state: first same as last."""
         return HistoryEntry(self.tableau.stages)
 
     @cached_property
     def plan(self) -> Plan:
         """The rows; of their numbers only which are there counts."""
         stages, t = self.tableau.stages, self.variable.t_start
-        epsilon = (Conversion(1.0, (1.0,)),)
+        converted = (Conversion(1.0, (1.0,)),)
         rows = [
-            Row(t, Combination(1.0, y=(1.0,)), aux=Combination(1.0, y=(1.0,)), converted=epsilon),
+            Row(t, Combination(1.0, y=(1.0,)), aux=Combination(1.0, y=(1.0,)), converted=converted),
             _first_order(t, self.base),
         ]
         for stage in range(1, stages):
             earlier = tuple(HistoryEntry(row) for row in (*range(stage, 1, -1), 0))
             terms = Combination(1.0, 1.0, y=(1.0,), history=(1.0,) * stage)
             last = stage == stages - 1
-            rows.append(Row(t, terms, aux=terms if last else None, converted=epsilon, history=earlier))
+            rows.append(Row(t, terms, aux=terms if last else None, converted=converted, history=earlier))
         rows.append(_first_order(t, self.newest))
         scale = float(self.variable.schedule.sigma(t))
-        plan = Plan(Init(scale), (self.prediction,), "epsilon", tuple(rows))
+        plan = Plan(Init(scale), (self.prediction,), self.variable.quantity, tuple(rows))
         return plan.guided(1.0) if self.guided else plan
 
     def evaluation(self, t: float, guidance: Array | None) -> Numbers:
-        """Epsilon of the base state."""
+        """The prediction of the base state."""
         row = (*self._conversion(np.array([t]), guidance), 1.0, 0.0, 1.0, 0.0, 1.0)
-        alpha = self.variable.schedule.alpha([t])
-        return Numbers(0, 0, self._table({0: row}), np.array([[t]]), np.ones_like(alpha), alpha, None)
+        scale = self.variable.scale([t])
+        return Numbers(0, 0, self._table({0: row}), np.array([[t]]), np.ones_like(scale), scale, None)
 
     def transfer(self, t: float, t_next: float) -> Numbers:
-        """The first-order step from the base state with its known epsilon: no network call."""
+        """The first-order step from the base state with its known prediction: no network call."""
         number = self.tableau.stages + 1
-        ratio, weight = transfer(self.variable.schedule, [t], [t_next])
-        table, alpha = self._table({number: (0.0, ratio, weight, 1.0)}), self.variable.schedule.alpha([t_next])
-        return Numbers(number, number, table, np.array([[t]]), ratio, alpha, self.newest)
+        ratio, weight = self.variable.first_order([t], [t_next])
+        table, scale = self._table({number: (0.0, ratio, weight, 1.0)}), self.variable.scale([t_next])
+        return Numbers(number, number, table, np.array([[t]]), ratio, scale, self.newest)
 
     def attempt(self, u: Array, u_next: Array, guidance: Array | None) -> Numbers:
         """A step from u to u_next, each [g]; guidance: [g] scales of a guided pair."""
-        tableau, schedule = self.tableau, self.variable.schedule
+        tableau = self.tableau
         stages, h = tableau.stages, u_next - u
         c = tableau.c_array[:, None]
         times = self.variable.times(np.where(c == 1.0, u_next, u + c * h))
-        ratio, _ = transfer(schedule, times[0], times)
-        alpha, slope = schedule.alpha(times), self.variable.slope(times)
-        weights = alpha[:, None] * h * tableau.a_array[:, :, None] * slope  # [stages, stages, g]
-        errors = alpha[-1] * h * tableau.error_array[:, None] * slope
+        ratio, _ = self.variable.first_order(times[0], times)
+        scale, slope = self.variable.scale(times), self.variable.slope(times)
+        weights = scale[:, None] * h * tableau.a_array[:, :, None] * slope  # [stages, stages, g]
+        errors = scale[-1] * h * tableau.error_array[:, None] * slope
         rows: dict[int, tuple[ArrayLike, ...]] = {1: (0.0, ratio[1], weights[1, 0], 1.0)}
         for i in range(1, stages - 1):
             newest_first = weights[i + 1, i::-1]
             rows[i + 1] = (*self._conversion(times[i], guidance), 0.0, ratio[i + 1], *newest_first, 1.0)
         unchanged, nothing = (1.0, *(0.0,) * (stages + 1)), (0.0, 0.0)
         rows[stages] = (*self._conversion(times[-1], guidance), *unchanged, *nothing, *errors[::-1], 1.0)
-        return Numbers(1, stages, self._table(rows), times, ratio[-1], alpha[-1], self.base)
+        return Numbers(1, stages, self._table(rows), times, ratio[-1], scale[-1], self.base)
 
     def _conversion(self, t: Array, guidance: Array | None) -> tuple[ArrayLike, ...]:
         """p, q of every output, bound and scale."""
-        p, q = to_epsilon(self.prediction, self.variable.schedule, t)
+        p, q = self.variable.conversion(self.prediction, t)
         mixed = (q,) if guidance is None else (guidance * q, (1.0 - guidance) * q)
         return p, *mixed, np.inf, 1.0
 
@@ -131,5 +131,5 @@ class AttemptPlan:
         return table
 
 
-def _first_order(t: float, epsilon: HistoryEntry) -> Row:
-    return Row(t, Combination(aux=1.0, history=(1.0,)), history=(epsilon,), calls=0)
+def _first_order(t: float, prediction: HistoryEntry) -> Row:
+    return Row(t, Combination(aux=1.0, history=(1.0,)), history=(prediction,), calls=0)

@@ -18,7 +18,6 @@ from ..models import as_model
 from ..models.contract import warn_if_training
 from ..models.fit import fitted
 from ..plan import Combination, Conversion, Init, Plan, Recipe, Row
-from ..predictions import to_epsilon
 from ..run import AnyModel, NonFiniteError, PlanState, Program, Start
 from ..run.inputs import Inputs, gather_inputs
 from ..run.progress import progress_bar
@@ -60,7 +59,7 @@ def rk45(
     t_end: float | None = None,
     rtol: float = 1e-5,
     atol: float = 1e-5,
-    variable: str = "log_gamma",
+    variable: str | None = None,
     norm: str = "sample",
     denoise: bool = False,
     max_evaluations: int = 10_000,
@@ -71,7 +70,7 @@ def rk45(
     backend: str | None = None,
     progress: bool | None = None,
 ) -> AdaptiveResult:
-    """Solve dv/du = epsilon dgamma/du, v = x / alpha, from t_start to t_end with steps chosen by their error.
+    """Solve the probability flow from t_start to t_end with steps chosen by their error.
 
     Dormand and Prince's 5(4) pair with the step control of Hairer, Norsett and Wanner (Solving Ordinary Differential
     Equations I, II.4); first same as last, so the network is called 2 + 6 attempts times. As a black-box solver of
@@ -80,10 +79,13 @@ def rk45(
     model, shape, seed, cond, shared, state, sample_ids, device, backend, progress: as in :func:`genie_samplers.sample`,
     with the same noise; the bar counts percents. t_start, t_end: the schedule's t_max and t_end by default; t_start <
     t_end encodes ``state``. rtol, atol: a step is accepted if the RMS of error / (atol + rtol max(|v|, |v'|)) is below
-    1. variable: u, one of "log_gamma", "gamma", "t". norm: "sample" gives every sample its own time and step,
-    independent of the others, and finished samples leave the batch; "batch" takes the RMS over the batch, one step for
-    all. denoise: a first-order step from t_end to t_zero at the end; its epsilon is known, so it costs no evaluation.
-    max_evaluations: per sample. guidance: a scale, or one per sample, for a model of ``guidance.classifier_free``.
+    1. variable: u, one of "log_gamma", "gamma", "t", in which dv/du = epsilon dgamma/du, v = x / alpha; or
+    "noise_share", s = sigma / (alpha + sigma), in which dz/ds = epsilon - x_0, z = x / (alpha + sigma), takes v's
+    place: on a flow schedule dx/dt = velocity. By default "noise_share" where an end has alpha = 0 or sigma = 0, as on
+    a flow schedule, at which the others are infinite; else "log_gamma". norm: "sample" gives every sample its own time
+    and step, independent of the others, and finished samples leave the batch; "batch" takes the RMS over the batch,
+    one step for all. denoise: a first-order step from t_end to t_zero at the end; its epsilon is known, so it costs no
+    evaluation. max_evaluations: per sample. guidance: a scale, or one per sample, for ``guidance.classifier_free``.
     prediction: what the network returns; the model's own by default, else epsilon. dtype: of the state, float32 or
     float64.
 
@@ -93,7 +95,8 @@ def rk45(
     """
     check_schedule(schedule)
     start, end = (schedule.t_max if t_start is None else t_start), (schedule.t_end if t_end is None else t_end)
-    along = StepVariable(schedule, real(start, "t_start"), real(end, "t_end"), variable)
+    start, end = real(start, "t_start"), real(end, "t_end")
+    along = StepVariable(schedule, start, end, _variable(schedule, start, end) if variable is None else variable)
     limits = _checked_limits(rtol, atol, norm, max_evaluations)
     if boolean(denoise, "denoise") and not along.t_start > along.t_end > schedule.t_zero:
         fix = "it ends sampling (t_start > t_end) that stops above t_zero"
@@ -118,6 +121,12 @@ def rk45(
         run.to_the_end(bar)
     times = np.full(inputs.count, schedule.t_zero if denoise else along.t_end)
     return AdaptiveResult(run.result, run.nfe, run.accepted, run.rejected, times, tuple(run.attempts))
+
+
+def _variable(schedule: Schedule, start: float, end: float) -> str:
+    low, high = schedule.t_zero, schedule.t_max
+    touched = low in (start, end) or (high in (start, end) and schedule.starts_in_pure_noise)
+    return "noise_share" if touched else "log_gamma"
 
 
 def _start(plan: Plan, inputs: Inputs, backend: str | None) -> Tensor:
@@ -148,11 +157,11 @@ def _both_ends(variable: StepVariable, prediction: str, guidance: float | Sequen
     """A plan that asks the network at both ends and moves nothing: what ``sample`` checks in a plan, it checks here."""
 
     def ask(t: float) -> Row:
-        p, q = (float(v) for v in to_epsilon(prediction, variable.schedule, t))
+        p, q = (float(v) for v in variable.conversion(prediction, t))
         return Row(t, Combination(1.0, y=(0.0,)), converted=(Conversion(p, (q,)),))
 
     ends = (variable.t_start, variable.t_end)
     recipe = Recipe("rk45", variable.schedule.to_dict(), ends)
     scale = float(variable.schedule.sigma(variable.t_start))
-    plan = Plan(Init(scale), (prediction,), "epsilon", tuple(ask(t) for t in ends), recipe)
+    plan = Plan(Init(scale), (prediction,), variable.quantity, tuple(ask(t) for t in ends), recipe)
     return plan if guidance is None else plan.guided(guidance)

@@ -92,7 +92,7 @@ class Run:
         epsilon = self.active.evaluate(self.steps, numbers)
         self.nfe[self.active.index] += 1
         sizes, slopes = self._norms(numbers, self.active.x, epsilon)
-        slopes = slopes * numbers.alpha * np.abs(self.variable.slope(np.array([t])))
+        slopes = slopes * numbers.scale * np.abs(self.variable.slope(np.array([t])))
         pairs = list(zip(sizes.tolist(), slopes.tolist(), strict=True))
         guesses = np.array([first_guess(size, slope, abs(away)) for size, slope in pairs])
         numbers = self.probe.attempt(u, u + np.sign(away) * guesses, self._scales())
@@ -124,9 +124,9 @@ class Run:
         return self.guidance[self.active.index]
 
     def _norms(self, numbers: Numbers, *values: Tensor, new_too: bool = False) -> Array:
-        """RMS of each value over its tolerance at the rows' end, times alpha there: [values, g]."""
+        """RMS of each value over its tolerance at the rows' end, times the scale there: [values, g]."""
         others = (self.active.next,) if new_too else ()
-        floor = self.limits.atol * numbers.alpha
+        floor = self.limits.atol * numbers.scale
         sums = [self.active.squares(v, numbers.ratio, floor, self.limits.rtol, *others) for v in values]
         squares, bad = self.active.read(*sums)
         if bad.any():

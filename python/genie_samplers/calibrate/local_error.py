@@ -29,8 +29,8 @@ def is_multistep(plan: Plan) -> bool:
 def factor(states: Array, epsilon: Array) -> Array:
     """Triangular R with \\|R c\\| = root mean square of sum_k c_k f_k over samples and elements.
 
-    states: [n, B, D], epsilon: [m, B, D]; f: the n states, then the m noise predictions. R is the Cholesky factor of
-    their Gram matrix, by QR, so that small errors keep their digits. [at most n + m, n + m].
+    states: [n, B, D], epsilon: [m, B, D]; f: the n states, then the m predictions, of noise or of the flow. R is the
+    Cholesky factor of their Gram matrix, by QR, so that small errors keep their digits. [at most n + m, n + m].
     """
     features = np.concatenate([states, epsilon])
     triangle = np.empty((0, len(features)))
@@ -42,9 +42,9 @@ def factor(states: Array, epsilon: Array) -> Array:
 class LocalErrors:
     """The error of a step (.., p, i, j) from the flow's own states and outputs at its nodes.
 
-    x_j - a x_i - sum_k b_k y_k is linear in states and noise predictions: its norm follows from their
+    x_j - a x_i - sum_k b_k y_k is linear in states and predictions: its norm follows from their
     :func:`factor`. times: float64 [n], the nodes; triangle: the factor of n states and of n or n - 1 predictions.
-    build: the solver's plan, for a network that predicts epsilon, on any of their sub-grids.
+    build: the solver's plan, for a network of these predictions, on any of their sub-grids.
     """
 
     def __init__(self, times: Array, triangle: Array, build: Callable[[Array], Plan]) -> None:
@@ -60,7 +60,7 @@ class LocalErrors:
         return float(np.linalg.norm(self.triangle @ self.weights(self._with_history(nodes))))
 
     def weights(self, chain: Sequence[int]) -> Array:
-        """Of every state and noise prediction in the error of the last step of ``chain``."""
+        """Of every state and prediction in the error of the last step of ``chain``."""
         following = range(chain[-1] + 1, min(chain[-1] + 1 + self.lookahead, len(self.times)))
         plan = self.build(self.times[[*chain, *following]])
         row = len(chain) - 2

@@ -30,8 +30,9 @@ _PARTS = 4  # fine steps between two nodes
 class Reference:
     """The probability flow of ``model`` from some latents, recorded at nodes; made by :meth:`record`.
 
-    times: float64 [M + 2], falling from t_max over t_end to t_zero. states: [M + 2, B, D], the flow at these times.
-    epsilon: [M + 1, B, D], the noise predictions there but the last. latents: [B, ...], the states at t_max as the
+    times: float64 [M + 2], falling from t_max over t_end to t_zero, [M + 1] where both are one. states: [M + 2, B, D],
+    the flow at these times. epsilon: [M + 1, B, D], the noise predictions there but the last; flow: less those of the
+    data. latents: [B, ...], the states at t_max as the
     engine takes them.
     """
 
@@ -42,6 +43,7 @@ class Reference:
     times: Array
     states: Tensor
     epsilon: Tensor
+    flow: Tensor
     cond: Mapping[str, object] = field(default_factory=dict)
     shared: Mapping[str, object] = field(default_factory=dict)
 
@@ -67,7 +69,7 @@ class Reference:
         check_schedule(schedule)
         prediction = prediction or as_model(model).prediction or "epsilon"
         times = lattice(schedule, integer(nodes, "nodes", least=2))
-        fine = grids.with_zero(schedule, grids.subdivided(schedule, times, _PARTS))
+        fine = _to_zero(schedule, grids.subdivided(schedule, times, _PARTS))
         plan = deis_tab(schedule, fine, order=3, prediction=prediction)
         cond, shared = dict(cond or {}), dict(shared or {})
         nothing = Row(plan.times[0], Combination(x=1.0), calls=0)
@@ -77,8 +79,8 @@ class Reference:
         recorder = _Recorder(schedule, latents)
         sample(model, plan, state=latents, cond=cond, shared=shared, on_row=recorder, progress=False)
         return cls(
-            model, schedule, prediction, latents, grids.with_zero(schedule, times),
-            torch.stack(recorder.states), torch.stack(recorder.epsilon), cond, shared,
+            model, schedule, prediction, latents, _to_zero(schedule, times),
+            torch.stack(recorder.states), torch.stack(recorder.epsilon), torch.stack(recorder.flow), cond, shared,
         )  # fmt: skip
 
     def residual(self, plan: Plan) -> Array:
@@ -105,6 +107,10 @@ class Reference:
         return ends[end]
 
 
+def _to_zero(schedule: Schedule, times: Array) -> Array:
+    return times if times[-1] == schedule.t_zero else grids.with_zero(schedule, times)
+
+
 class _Recorder:
     """Collects what a run of the fine grid knows at the nodes."""
 
@@ -113,12 +119,15 @@ class _Recorder:
         self.before = latents
         self.states = [latents.flatten(1).cpu()]
         self.epsilon: list[Tensor] = []
+        self.flow: list[Tensor] = []
 
     def __call__(self, event: RowEvent) -> None:
         if event.row % _PARTS == 0:
             alpha, sigma = float(self.schedule.alpha(event.time)), float(self.schedule.sigma(event.time))
-            epsilon = (self.before.double() - alpha * event.predicted_x0().double()) / sigma
+            x0 = event.predicted_x0().double()
+            epsilon = (self.before.double() - alpha * x0) / sigma
             self.epsilon.append(epsilon.flatten(1).cpu())
+            self.flow.append((epsilon - x0).flatten(1).cpu())
         if event.row % _PARTS == _PARTS - 1 or event.next_time == self.schedule.t_zero:
             self.states.append(event.x.flatten(1).cpu())
         self.before = event.x

@@ -123,11 +123,13 @@ def _shortest_path(reference: Reference, recipe: Recipe) -> tuple[Array, float]:
     schedule, steps = reference.schedule, len(recipe.grid) - 1
     count = len(reference.times) if recipe.grid[-1] == schedule.t_zero else len(reference.times) - 1
     times, states = reference.times[:count], reference.states[:count].double().numpy()
-    options = {**recipe.options, "prediction": "epsilon"}
+    prediction = "flow" if schedule.starts_in_pure_noise else "epsilon"  # epsilon determines nothing there
+    outputs = reference.flow if schedule.starts_in_pure_noise else reference.epsilon
+    options = {**recipe.options, "prediction": prediction}
     if "warmup" in options:
         options["warmup"] = "lower_order"  # the slower starts change first rows only, which a short chain cannot tell
     errors = LocalErrors(
-        times, factor(states, reference.epsilon.double().numpy()),
+        times, factor(states, outputs.double().numpy()),
         lambda grid: rebuild(recipe.solver, schedule, grid, options),
     )  # fmt: skip
     gain = _gain(schedule, times, float(np.sqrt(np.mean(states[-1] ** 2))))
@@ -140,7 +142,7 @@ def _shortest_path(reference: Reference, recipe: Recipe) -> tuple[Array, float]:
 
 def _gain(schedule: Schedule, times: Array, data_scale: float) -> Array:
     """How much of a change of x at each time is left at gamma = 0, if the data were N(0, data_scale^2)."""
-    return data_scale / (schedule.alpha(times) * np.hypot(data_scale, schedule.gamma(times)))
+    return data_scale / np.hypot(data_scale * schedule.alpha(times), schedule.sigma(times))
 
 
 def _refined(reference: Reference, plan: Plan, residual: Array, runs: int) -> tuple[Plan, float, int]:

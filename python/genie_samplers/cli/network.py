@@ -75,9 +75,8 @@ class Chosen:
             return SCHEDULES[self.schedule_name]()
         if self.found.schedule is not None:
             return self.found.schedule
-        raise ValueError(
-            f"--schedule: nothing in {self.folder} says it; give the one it was trained with, one of {', '.join(SCHEDULES)}"
-        )
+        fix = f"give the one it was trained with, one of {', '.join(SCHEDULES)}"
+        raise ValueError(f"--schedule: nothing in {self.folder} says it; {fix}")
 
     @property
     def prediction(self) -> str:

@@ -6,7 +6,7 @@ import click
 
 from ..predictions import PREDICTIONS
 from ..solvers.make import make_plan
-from ..solvers.registry import SOLVERS, Solver
+from ..solvers.registry import SOLVERS
 from .options import (
     SCHEDULES,
     clip_option,
@@ -48,21 +48,15 @@ def plan_command(
 def solver_table() -> str:
     """The registry in Markdown, as docs/solvers.md holds it."""
     rows = [
-        ("solver", "order", "exact on a point mass", "default grid", "what it is"),
-        ("---",) * 5,
+        ("solver", "order", "exact on a point mass", "what it is"),
+        ("---",) * 4,
         *(
             (
                 f"`{solver.name}`", f"{'weak ' if solver.stochastic else ''}{solver.order}",
                 "yes" if solver.exact_on_point_mass else "no",
-                _default_grid(solver), solver.summary,
+                solver.summary,
             )
             for solver in SOLVERS.values()
         ),
     ]  # fmt: skip
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def _default_grid(solver: Solver) -> str:
-    if solver.budget(10).grid is not None:
-        return "by evaluations"
-    return f"{solver.default_grid}, then 0" if solver.denoise else solver.default_grid

@@ -117,8 +117,9 @@ def diagnose(
     """Compare the network's exact derivative of epsilon along the flow with what epsilon does there.
 
     model: from models.wrap. No data: the states lie on the network's own trajectories from noise, [B, ...] = shape.
-    nfe: 3 to 50, steps of equal size in log gamma from t_max to t_end; that size is what the derivative has to bridge,
-    and two gammas are looked at per step. seed, cond, device, dtype: as of :func:`genie_samplers.sample`.
+    nfe: 3 to 50, steps of equal size in log gamma over the schedule's ``finite_ends``, t_max to t_end as a rule; that
+    size is what the derivative has to bridge, and two gammas are looked at per step. seed, cond, device, dtype: as of
+    :func:`genie_samplers.sample`.
 
     ValueError or TypeError for bad arguments, and for a network in half precision, whose rounding is all that a small
     difference would show. The derivative: Dockhorn et al., arXiv 2210.05475.
@@ -130,7 +131,8 @@ def diagnose(
         raise TypeError(f"model: {type(model).__name__}; give models.wrap(network, ...)")
     if model.dtype in (torch.float16, torch.bfloat16):
         raise ValueError(f"model: its weights are {model.dtype}; load it in float32 to diagnose it")
-    times = grids.uniform_half_log_snr(model.schedule, _PER_STEP * steps)
+    start, end = model.schedule.finite_ends
+    times = grids.uniform_half_log_snr(model.schedule, _PER_STEP * steps, t_start=start, t_end=end)
     flow = _Flow(model, dict(cond or {}))
     states = flow.states(times, shape=shape, seed=seed, cond=cond, device=device, dtype=dtype)
     step = float(model.schedule.log_gamma(times[0]) - model.schedule.log_gamma(times[-1])) / steps

@@ -89,7 +89,8 @@ def power_gamma(
     if _ends_by_a_step(schedule, end):
         return _with_last_step(power_gamma, schedule, steps, start, end, power=power)
     if math.isinf(schedule.gamma(start)):
-        shares = _power_law(*schedule.noise_share([start, end]), integer(steps, "steps", least=1), power)
+        high, low = (float(v) for v in schedule.noise_share([start, end]))
+        shares = _power_law(high, low, integer(steps, "steps", least=1), power)
         return _pinned(schedule.time_of_noise_share(np.clip(shares, 0.0, 1.0)), start, end)
     high, low = float(schedule.gamma(start)), float(schedule.gamma(end))
     gamma = _power_law(high, low, integer(steps, "steps", least=1), power)

@@ -35,16 +35,19 @@ def given(schedule: Schedule, times: ArrayLike) -> Array:
 def subdivided(schedule: Schedule, grid: ArrayLike, parts: int) -> Array:
     """The grid with every step cut into ``parts`` equal in log gamma; its own times stay to the last bit.
 
-    ValueError for a grid that touches t_zero, where log gamma is -inf.
+    A step that touches gamma = 0 or gamma = inf, where log gamma is infinite, is cut equally in the share of noise,
+    sigma / (alpha + sigma).
     """
     times = given(schedule, grid)
     parts = integer(parts, "parts", least=1)
-    if schedule.t_zero in times:
-        raise ValueError(f"grid touches t_zero={schedule.t_zero!r}: subdivide it without, and append t_zero after that")
     place = np.arange(parts * (len(times) - 1) + 1) / parts
-    fine = np.interp(place, np.arange(len(times)), schedule.half_log_snr(times))
-    inside = schedule.time_of_half_log_snr(fine[1:-1])
-    result = np.concatenate([times[:1], inside, times[-1:]])
+    shares = np.interp(place, np.arange(len(times)), schedule.noise_share(times))
+    result = schedule.time_of_noise_share(shares)
+    finite = np.flatnonzero(np.isfinite(schedule.half_log_snr(times)))
+    if finite.size:  # all in between, as only the ends can be infinite
+        within = slice(parts * finite[0], parts * finite[-1] + 1)
+        fine = np.interp(place[within], finite, schedule.half_log_snr(times[finite]))
+        result[within] = schedule.time_of_half_log_snr(fine)
     result[::parts] = times
     return result
 

@@ -89,8 +89,9 @@ class Program:
         return [row[..., : at.columns] for row, at in zip(self.table.unbind(0), self.layout, strict=True)]
 
     def predicted_x0(self, row: int, x: Tensor, outputs: Sequence[Tensor]) -> Tensor:
-        """What the row converts the network's prediction to, as a prediction of the clean data, in the compute dtype or,
-        where the outputs are in float64, in that.
+        """What the row converts the network's prediction to, as a prediction of the clean data.
+
+        In the compute dtype or, where the outputs are in float64, in that.
 
         x: the state before the row; outputs: the network's there. ValueError for a row that asks no network.
         """

@@ -94,7 +94,7 @@ class AlphasCumprod(VariancePreserving):
         with np.errstate(invalid="ignore"):  # inf / inf, where the other form is taken
             in_log_alpha = beyond / self._rise_of_knots(i, i + 1)
         in_alpha_bar = -np.expm1(-beyond) / ((self._bar[i] - self._bar[i + 1]) / self._bar[i])
-        return np.where(self._in_alpha_bar(i), in_alpha_bar, in_log_alpha) + (i - 1.0)
+        return np.add(i - 1, np.where(self._in_alpha_bar(i), in_alpha_bar, in_log_alpha), dtype=np.float64)
 
 
 def from_alphas_cumprod(alphas_cumprod: ArrayLike, *, interpolation: str = "log_alpha") -> AlphasCumprod:

@@ -16,6 +16,7 @@ __all__ = ["Array", "Schedule", "check_range", "check_schedule", "option_names"]
 
 Array = NDArray[np.float64]
 
+_FAR = 1000.0  # a gamma in place of infinity
 _SLACK = 1e-12  # how far beyond gamma(t_max), relatively, a gamma may lie and still mean t_max
 
 
@@ -70,6 +71,14 @@ class Schedule(ABC):
     def starts_in_pure_noise(self) -> bool:
         """Whether alpha(t_max) = 0: the state there says nothing about the data."""
         return bool(self.alpha(self.t_max) == 0.0)
+
+    @property
+    def finite_ends(self) -> tuple[float, float]:
+        """(t_max, t_end), or the time of gamma = 1000 for the one and of 1/1000 for the other where log gamma is
+        infinite: the range of what goes by log gamma.
+        """
+        start = float(self.time_of_gamma(_FAR)) if self.starts_in_pure_noise else self.t_max
+        return start, float(self.time_of_gamma(1.0 / _FAR)) if self.t_end == self.t_zero else self.t_end
 
     def noise_share(self, t: ArrayLike) -> Array:
         """sigma / (alpha + sigma), the time of the straight path from data to noise: 0 to at most 1, always finite."""

@@ -26,14 +26,14 @@ def dpm_solver(
 ) -> Plan:
     """Singlestep DPM-Solver of order 1, 2 or 3 in every step.
 
-        2: x_1 = DDIM(t -> s),                        x' = (a'/a) x - sigma' (e^h - 1) eps_1,   s at lambda + h/2
-        3: x_1 = DDIM(t -> s_1), x_2 to s_2 by (eps, eps_1), x' by (eps, eps_2),      s_i at lambda + (1/3, 2/3) h
+            2: x_1 = DDIM(t -> s),                        x' = (a'/a) x - sigma' (e^h - 1) eps_1,   s at lambda + h/2
+            3: x_1 = DDIM(t -> s_1), x_2 to s_2 by (eps, eps_1), x' by (eps, eps_2),      s_i at lambda + (1/3, 2/3) h
 
-    In 3 a pair of outputs stands for the line through them in lambda, integrated exactly. As many evaluations per step
+        In 3 a pair of outputs stands for the line through them in lambda, integrated exactly. As many evaluations per step
     as the order, no memory between steps, deterministic; a step to gamma = 0 or from gamma = inf is of order 1. lambda
-    is the half-log-SNR, h its change over the step. ``orders``: one per step in place of ``order`` (these may be left
-    out), of a longer list the last ones, so that the plan can start later; make_plan takes the paper's mixture
-    (:func:`fast_orders`), which makes every number of evaluations, on the intervals of the grid as they are; in
+    is the half-log-SNR, h its change over the step. ``orders``: one per step in place of ``order`` (those of order 1
+    may be left out), of a longer list the last ones, so that the plan can start later; make_plan takes the paper's
+    mixture (:func:`fast_orders`), which makes every number of evaluations, on the intervals of the grid as they are; in
     encoding, too, the lower orders come last. Lu et al., arXiv 2206.00927.
     """
     times = checked_grid(schedule, grid)

@@ -190,9 +190,10 @@ def _on_times(
 ) -> Plan:
     """The plan on the caller's times; what is open is chosen by score on these."""
     candidates = _candidates(solver, own)
-    several = len(candidates) > 1 and times[0] > times[-1]
+    first, *others = candidates
+    several = bool(others) and times[0] > times[-1]
     choices = list(ranked_on(candidates, schedule, tuple(times.tolist()))) if several else []
-    best = Candidate(*choices[0][:2]) if choices else candidates[0]
+    best = next((Candidate(c.solver, c.options) for c in choices), first)
     plan = rebuild(best.solver, schedule, times, {**best.options, **fixed})
     if nfe not in (None, plan.nfe):
         raise ValueError(

@@ -20,6 +20,7 @@ from .clipping import clipped
 
 __all__ = [
     "SOLVERS",
+    "SPELLINGS",
     "Budget",
     "Solver",
     "UnreachableNFE",

@@ -124,8 +124,14 @@ def _plans(
 
 
 def fine_plan(schedule: Schedule, steps: int, *, prediction: str = "epsilon", denoise: bool = False) -> Plan:
-    """What solvers are compared with: deis_tab3 on the Karras grid; ``denoise`` adds a step to gamma = 0."""
-    times = grids.power_gamma(schedule, integer(steps, "fine_steps", least=1))
+    """What solvers are compared with: deis_tab3 on the Karras grid; ``denoise`` adds a step to gamma = 0.
+
+    A flow schedule's grid ends there in any case, and is quadratic in t: of Karras' the last step is too long.
+    """
+    steps = integer(steps, "fine_steps", least=1)
+    if schedule.t_end == schedule.t_zero:
+        return deis_tab(schedule, grids.quadratic_t(schedule, steps), order=3, prediction=prediction)
+    times = grids.power_gamma(schedule, steps)
     return deis_tab(schedule, grids.with_zero(schedule, times) if denoise else times, order=3, prediction=prediction)
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import predictions
 from ..models import Model
 from ..plan import Plan
 from ..run import AnyModel, sample
@@ -83,7 +82,18 @@ class GaussianData(Model):
         # a label is float32, and may round beyond the schedule
         times = np.clip(t.double().cpu().numpy(), self.schedule.t_zero, self.schedule.t_max)
         alpha, sigma = self.schedule.alpha(times), self.schedule.sigma(times)
-        p, q = predictions.to_epsilon(self.outputs[0], self.schedule, times)
-        epsilon = sigma / ((alpha * self.scale) ** 2 + sigma**2)
-        factor = torch.from_numpy((epsilon - p) / q).to(x.device, x.dtype)
+        variance = (alpha * self.scale) ** 2 + sigma**2
+        epsilon, x0 = sigma / variance, alpha * self.scale**2 / variance  # finite at alpha = 0 and at sigma = 0
+        match self.outputs[0]:
+            case "epsilon":
+                output = epsilon
+            case "x0":
+                output = x0
+            case "v":
+                output = alpha * epsilon - sigma * x0
+            case "score":
+                output = -1.0 / variance
+            case _:
+                output = epsilon - x0
+        factor = torch.from_numpy(output).to(x.device, x.dtype)
         return factor.reshape(-1, *(1,) * (x.ndim - 1)) * x

@@ -167,11 +167,12 @@ def targets_of(
             trajectories=options.trajectories, pool_chunks=options.pool_steps * options.chunks,
             forced_chunks=options.forced_steps * options.chunks,
         )  # fmt: skip
-    t_max = schedule.t_max if options.gamma_max is None else float(schedule.time_of_gamma(options.gamma_max))
-    if not t_max > schedule.t_end:
-        least = float(schedule.gamma(schedule.t_end))
+    t_max, t_end = schedule.finite_ends
+    t_max = t_max if options.gamma_max is None else float(schedule.time_of_gamma(options.gamma_max))
+    if not t_max > t_end:
+        least = float(schedule.gamma(t_end))
         raise ValueError(f"gamma_max={options.gamma_max}: give more than {least:.3g}, where sampling ends")
-    return PointwiseTargets(model, config, data, options.chunk_size, schedule.t_end, t_max, seed)
+    return PointwiseTargets(model, config, data, options.chunk_size, t_end, t_max, seed)
 
 
 def _plans(model: WrappedModel, nfe: int, grid: str, values: Sequence[int]) -> list[Plan]:

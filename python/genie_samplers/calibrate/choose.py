@@ -1,0 +1,169 @@
+"""The best plan for a network, measured: candidates of the best scores against the network's own fine solution."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .._arguments import integer
+from ..models import Model, as_model
+from ..plan import FrozenMapping, Plan
+from ..run import AnyModel, NonFiniteError, sample
+from ..schedules import Schedule, check_schedule
+from ..solvers.choosing import AUTO, Candidate, Choice, fitting_grids, ranked
+from ..solvers.fitting import fitted
+from ..solvers.registry import find
+from ..uses.compare import fine_plan, rmse
+
+__all__ = ["Chosen", "Measured", "choose"]
+
+_EACH = 4  # candidates of every grid
+_FINE, _COARSER = 120, 80  # steps of the two solutions whose difference is the check of the finer
+_DERIVATIVES = {"gamma_d_epsilon": "exact", "c1": "correction"}
+_KEPT: dict[str, Chosen] = {}
+_MOST_KEPT = 64
+
+
+class Measured(NamedTuple):
+    """A candidate and its root mean square error from the network's fine solution; inf where it ran away."""
+
+    choice: Choice
+    rmse: float
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """plan: the best. cells: what was measured, the best first. auto: the error of what the score alone chooses.
+
+    convergence: root mean square difference of the fine solution from one of two thirds of its steps; errors of this
+    size are not told apart.
+    """
+
+    plan: Plan
+    cells: tuple[Measured, ...]
+    auto: float
+    convergence: float
+
+    def __str__(self) -> str:
+        best, gain = self.cells[0], self.auto / self.cells[0].rmse if self.cells[0].rmse else 1.0
+        return (
+            f"{best.choice}: RMSE {best.rmse:.4g}, {gain:.2f} times better than the score's choice ({self.auto:.4g}); "
+            f"{len(self.cells)} measured, fine solution within {self.convergence:.1g}"
+        )
+
+
+def choose(
+    model: AnyModel,
+    schedule: Schedule,
+    nfe: int,
+    *,
+    shape: Sequence[int],
+    count: int = 8,
+    seed: int = 1,
+    cond: Mapping[str, object] | None = None,
+    shared: Mapping[str, object] | None = None,
+    prediction: str | None = None,
+    denoise: bool = False,
+    progress: bool = False,
+) -> Chosen:
+    """The plan at ``nfe`` evaluations with the least error on ``count`` latents of this network.
+
+    Of every grid that fits the schedule the candidates of the best scores (``make_plan("auto")``) are run from the same
+    latents; what wins there is taken. Of a model that returns exact derivatives or a head's corrections, too, GENIE's
+    solvers with memory are among them. It costs about 16 ``nfe`` + 200 evaluations of a batch of ``count``, once:
+    the same question is answered from memory as long as the network's weights are the same.
+
+    shape: of one sample, (C, H, W). cond, shared: as for ``sample``, of ``count`` samples. prediction: the model's own
+    by default, else epsilon. seed: of the latents; measure on other ones. progress: whether ``sample`` shows its bars.
+    Raises ValueError or TypeError naming the argument, and NonFiniteError where the fine solution is not finite.
+    """
+    check_schedule(schedule)
+    net, size = as_model(model), (integer(count, "count", least=1), *shape)
+    prediction = prediction or net.prediction or "epsilon"
+    nfe = integer(nfe, "nfe", least=1)
+    key = _fingerprint(net, schedule, nfe, size, seed, cond, shared, prediction, denoise)
+    if key is not None and key in _KEPT:
+        return _KEPT[key]
+
+    def run(plan: Plan) -> Tensor:
+        return sample(model, plan, shape=size, seed=seed, cond=cond, shared=shared, progress=progress)
+
+    fine, coarser = (run(fine_plan(schedule, n, prediction=prediction, denoise=denoise)) for n in (_FINE, _COARSER))
+    plans = _plans(net, schedule, nfe, prediction, denoise=denoise)
+    cells = [Measured(choice, _error(run, plan, fine)) for choice, plan in plans]
+    order = sorted(range(len(cells)), key=lambda k: cells[k].rmse)
+    best = cells[order[0]]
+    chosen = Chosen(plans[order[0]][1], tuple(cells[k] for k in order), cells[0].rmse, rmse(fine, coarser))
+    chosen = replace(chosen, plan=replace(chosen.plan, note=f"measured: {best.choice}, RMSE {best.rmse:.3g}"))
+    if key is not None:
+        while len(_KEPT) >= _MOST_KEPT:
+            _KEPT.pop(next(iter(_KEPT)))
+        _KEPT[key] = chosen
+    return chosen
+
+
+def _error(run: Callable[[Plan], Tensor], plan: Plan, fine: Tensor) -> float:
+    try:
+        return rmse(run(plan), fine)
+    except NonFiniteError:
+        return float("inf")
+
+
+def _plans(model: Model, schedule: Schedule, nfe: int, prediction: str, *, denoise: bool) -> list[tuple[Choice, Plan]]:
+    """The candidates, the score's own choice first."""
+    names = fitting_grids(schedule, denoise=denoise)
+    candidates = [Candidate(name, FrozenMapping({**find(name).options, **free})) for name, free in AUTO]
+    candidates += _with_derivatives(model)
+    choices = ranked(tuple(candidates), schedule, nfe, names, denoise)
+    taken = [choice for grid in names for choice in [c for c in choices if c.grid == grid][:_EACH]]
+    taken += [c for c in choices if c.solver.startswith("genie") and c not in taken]
+    taken.sort(key=lambda choice: choice.score.total(nfe))
+    options = {"prediction": prediction}
+    return [
+        (c, fitted(find(c.solver), schedule, nfe, c.grid, {**c.options, **options}, denoise=denoise)) for c in taken
+    ]
+
+
+def _with_derivatives(model: Model) -> list[Candidate]:
+    """GENIE's solvers with memory, where the model has what they read."""
+    kinds = [kind for name, kind in _DERIVATIVES.items() if name in (model.outputs or ())]
+    return [
+        Candidate("genie_hermite", FrozenMapping({"derivatives": 1, "values": values, "derivative": kind}))
+        for kind in kinds
+        for values in (2, 3)
+    ]
+
+
+def _fingerprint(model: Model, *question: object) -> str | None:
+    """Of the network's weights and the question; None where there are no weights to look at."""
+    network = model.network
+    if not isinstance(network, nn.Module):
+        return None
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(_bytes(tensor))
+    for part in question:
+        digest.update(_text(part).encode())
+    return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+def _text(part: object) -> str:
+    """In words that differ where the values do."""
+    if isinstance(part, Mapping):
+        return str({key: _text(value) for key, value in part.items()})
+    if isinstance(part, Tensor):
+        return hashlib.sha256(
+            part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        ).hexdigest()
+    return str(np.asarray(part).tolist()) if isinstance(part, np.ndarray) else repr(part)
