@@ -67,16 +67,18 @@ def test_an_offset_moves_the_leading_indices_of_the_multistep_classes(steps: int
 
 
 @pytest.mark.parametrize("steps", STEPS[1:])
-def test_the_indices_of_the_euler_class_are_not_rounded(steps: int) -> None:
-    made = scheduler("EulerDiscrete", steps)
+@pytest.mark.parametrize("name", ["EulerDiscrete", "EulerAncestralDiscrete", "LMSDiscrete"])
+def test_the_indices_of_the_euler_classes_are_not_rounded(name: str, steps: int) -> None:
+    made = scheduler(name, steps)
     ours = grids.euler_linspace(table(made), steps)[:-1]
     assert np.abs(double(made.timesteps) - ours).max() <= 512.0 * UNIT
 
 
 @pytest.mark.parametrize("steps", STEPS[1:])
 @pytest.mark.parametrize("spacing", ["leading", "trailing"])
-def test_the_other_spacings_of_the_euler_class_are_those_of_ddim(spacing: str, steps: int) -> None:
-    made = scheduler("EulerDiscrete", steps, timestep_spacing=spacing)
+@pytest.mark.parametrize("name", ["DDPM", "EulerDiscrete", "EulerAncestralDiscrete", "LMSDiscrete"])
+def test_the_other_spacings_of_these_classes_are_those_of_ddim(name: str, spacing: str, steps: int) -> None:
+    made = scheduler(name, steps, timestep_spacing=spacing)
     assert grids.DISCRETE_GRIDS[spacing](table(made), steps).tolist() == [*made.timesteps.tolist(), -1.0]
 
 
@@ -95,14 +97,27 @@ def test_between_indices_gamma_is_that_of_the_euler_class_but_for_the_interpolat
 
 
 @pytest.mark.parametrize("steps", [2, 7, 20, 50])
-@pytest.mark.parametrize(("respacing", "grid"), [("karras", "karras"), ("exponential", "log_snr"), ("beta", "beta")])
+@pytest.mark.parametrize(
+    ("option", "grid"),
+    [("use_karras_sigmas", "karras"), ("use_exponential_sigmas", "log_snr"), ("use_beta_sigmas", "beta")],
+)
 @pytest.mark.parametrize("name", ["DPMSolverMultistep", "EulerDiscrete", "UniPCMultistep"])
-def test_respaced_sigmas_of_a_table(name: str, respacing: str, grid: str, steps: int) -> None:
+def test_respaced_sigmas_of_a_table(name: str, option: str, grid: str, steps: int) -> None:
     """Both ends are float32 numbers of 3 roundings each; what lies between moves by as much, and is rounded once."""
-    made = scheduler(name, steps, **{f"use_{respacing}_sigmas": True})
+    made = scheduler(name, steps, **{option: True})
     schedule = table(made)
     plan = gs.make_plan("ddim", schedule, steps, grid=grid, denoise=True)
     assert np.all(np.abs(schedule.gamma(plan.times) / double(made.sigmas)[:-1] - 1.0) <= 8.0 * UNIT)
+
+
+@pytest.mark.parametrize("steps", [2, 7, 20, 50])
+def test_lu_lambdas_are_equal_steps_in_log_gamma(steps: int) -> None:
+    """Their log gamma of up to 5 is float32."""
+    made = scheduler("DPMSolverMultistep", steps, use_lu_lambdas=True)
+    schedule = table(made)
+    plan = gs.make_plan("ddim", schedule, steps, grid="log_snr", denoise=True)
+    error = schedule.half_log_snr(plan.times) + np.log(double(made.sigmas)[:-1])
+    assert np.abs(error).max() <= 8.0 * UNIT + 3.0 * 8.0 * UNIT
 
 
 @pytest.mark.parametrize("steps", [7, 20, 50])
@@ -149,25 +164,27 @@ def euler(steps: int, **options: Any) -> np.ndarray:
 @pytest.mark.parametrize("steps", [1, 2, 8, 20, 50])
 @pytest.mark.parametrize("shift", [0.5, 1.0, 3.0, 12.0])
 def test_the_default_grid_of_flow_match_euler_shifts_twice(shift: float, steps: int) -> None:
-    ours = grids.flow_sigmas(steps, spacing="euler", shift=shift)
+    ours = grids.flow_sigmas(steps, spacing="flow_match", shift=shift)
     assert np.abs(euler(steps, shift=shift)[:-1] - ours).max() <= UNIT
 
 
 def test_the_exact_grid_shifts_once() -> None:
     """Published of shift 3 and 8 steps: the last timestep is 8.93 in place of 2.99."""
-    twice, once = (1000.0 * grids.flow_sigmas(8, spacing=name, shift=3.0)[-1] for name in ("euler", "euler_exact"))
+    twice, once = (
+        1000.0 * grids.flow_sigmas(8, spacing=name, shift=3.0)[-1] for name in ("flow_match", "flow_match_exact")
+    )
     assert (round(twice, 2), round(once, 2)) == (8.93, 2.99)
 
 
 def test_without_a_shift_the_two_are_one() -> None:
-    exact = grids.flow_sigmas(9, spacing="euler_exact")
-    np.testing.assert_array_equal(grids.flow_sigmas(9, spacing="euler"), exact)
+    exact = grids.flow_sigmas(9, spacing="flow_match_exact")
+    np.testing.assert_array_equal(grids.flow_sigmas(9, spacing="flow_match"), exact)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 8, 50])
 @pytest.mark.parametrize("kind", ["exponential", "linear"])
 def test_dynamic_shifting(kind: str, steps: int) -> None:
-    ours = grids.flow_sigmas(steps, spacing="euler", mu=1.15, time_shift_type=kind)
+    ours = grids.flow_sigmas(steps, spacing="flow_match", mu=1.15, time_shift_type=kind)
     theirs = euler(steps, mu=1.15, use_dynamic_shifting=True, time_shift_type=kind, shift=3.0)
     assert np.abs(theirs[:-1] - ours).max() <= UNIT
 
@@ -186,7 +203,7 @@ def test_what_pipelines_pass_is_linear(steps: int) -> None:
 def test_a_terminal_shift(options: dict[str, Any], steps: int) -> None:
     """float64 on both sides; the stretch is at most 1 / (1 - s_last)."""
     theirs = euler(steps, shift_terminal=0.1, use_dynamic_shifting="mu" in options, **options)
-    ours = grids.flow_sigmas(steps, spacing="euler", shift_terminal=0.1, **options)
+    ours = grids.flow_sigmas(steps, spacing="flow_match", shift_terminal=0.1, **options)
     assert np.abs(theirs[:-1] - ours).max() <= UNIT
     assert ours[-1] == pytest.approx(0.1, abs=1e-15)
 
@@ -196,8 +213,19 @@ def test_a_terminal_shift(options: dict[str, Any], steps: int) -> None:
 @pytest.mark.parametrize("shift", [1.0, 3.0])
 def test_respaced_sigmas_of_flow_are_of_sigma_itself(shift: float, respacing: str, steps: int) -> None:
     theirs = euler(steps, shift=shift, **{f"use_{respacing}_sigmas": True})
-    ours = grids.flow_sigmas(steps, spacing="euler", shift=shift, respacing=respacing)
+    ours = grids.flow_sigmas(steps, spacing="flow_match", shift=shift, respacing=respacing)
     assert np.abs(theirs[:-1] - ours).max() <= UNIT
+
+
+@pytest.mark.parametrize("steps", [2, 3, 8, 50])
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+@pytest.mark.parametrize(("grid", "respacing"), [("shifted_t", None), ("karras", "karras")])
+def test_the_grids_of_any_schedule_are_on_flow_what_pipelines_make_of_linear_sigmas(
+    grid: str, respacing: str | None, shift: float, steps: int
+) -> None:
+    ours = grids.GRIDS[grid](schedules.flow(shift=shift), steps)
+    sigmas = grids.flow_sigmas(steps, shift=shift, respacing=respacing)
+    np.testing.assert_allclose(ours, [*sigmas, 0.0], rtol=0, atol=8.0 * 2.0**-53)
 
 
 FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
@@ -283,7 +311,7 @@ def test_a_schedule_that_is_no_flow_is_refused(name: str) -> None:
 
 
 REFUSED = {
-    "spacing": ({"spacing": "sgm"}, "spacing='sgm'; choose one of linear, euler"),
+    "spacing": ({"spacing": "sgm"}, "spacing='sgm'; choose one of linear, flow_match"),
     "respacing": ({"respacing": "lu"}, "respacing='lu'; choose one of karras, exponential, beta"),
     "both shifts": ({"shift": 3.0, "mu": 1.0}, r"mu=1\.0 beside shift=3\.0: give one of them"),
     "shift": ({"shift": 0.0}, r"shift=0\.0: give a positive finite number"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -416,6 +417,14 @@ def test_a_unet_is_read_with_the_table_and_prediction_of_its_scheduler() -> None
     model = gs.models.from_diffusers(network, scheduler)
     assert (model.prediction, model.schedule) == ("v", gs.schedules.from_diffusers(scheduler))
     np.testing.assert_array_equal(model.label(np.array([999.0, 3.0])), [999.0, 3.0])
+
+
+def test_the_folder_of_an_edm_pipeline_is_not_read_without_its_scaling(tmp_path: Path) -> None:
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "config.json").write_text('{"_class_name": "UNet2DModel"}')
+    diffusers.EDMEulerScheduler().save_pretrained(tmp_path / "scheduler")
+    with pytest.raises(ValueError, match=r"EDMEulerScheduler scales what .* to models\.from_diffusers"):
+        gs.models.load(tmp_path)
 
 
 def test_a_guidance_for_a_network_without_one_is_refused() -> None:

@@ -218,18 +218,18 @@ def test_a_network_without_a_schedule_needs_one_named(command: str, tmp_path: Pa
 
 
 def test_a_pipeline_runs_by_what_its_scheduler_says(tmp_path: Path) -> None:
-    betas = gs.schedules.from_betas(gs.schedules.linear_betas(50))
-    described = {"_class_name": "DDIMScheduler", "num_train_timesteps": 50, "prediction_type": "v_prediction"}
-    folder = save_pipeline(tmp_path / "pipeline", described)
+    config = {"_class_name": "DDIMScheduler", "num_train_timesteps": 50, "prediction_type": "v_prediction"}
+    folder = save_pipeline(tmp_path / "pipeline", config)
     run("sample", "--network", folder, "--solver", "ddim", "--nfe", 2, "--count", 1, "--out", tmp_path / "made")
     plan = gs.Plan.from_json((tmp_path / "made" / "plan.json").read_text())
+    betas = gs.schedules.from_betas(gs.schedules.linear_betas(50))
     assert plan == gs.make_plan("ddim", betas, 2, prediction="v")
 
 
-def test_a_pipeline_whose_scheduler_is_unknown_names_it(tmp_path: Path) -> None:
-    folder = save_pipeline(tmp_path / "pipeline", {"_class_name": "UnheardOfScheduler"})
+def test_a_pipeline_whose_scheduler_is_not_read_needs_the_schedule(tmp_path: Path) -> None:
+    folder = save_pipeline(tmp_path / "pipeline", {"_class_name": "IPNDMScheduler"})
     text = refused("sample", "--network", folder)
-    assert "UnheardOfScheduler" in text and "scheduler_config.json" in text
+    assert "IPNDMScheduler" in text and "give the network's own folder, and say schedule and prediction" in text
 
 
 def test_noise_beyond_what_a_network_takes_is_not_trained_on(folder: Path, tmp_path: Path) -> None:

@@ -240,7 +240,7 @@ def test_sample_takes_a_network_of_the_users(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(Image.open(out))[: 2 * len(page) : 2, : 2 * page.shape[1] : 2], page)
 
 
-@pytest.mark.parametrize(("schedule", "grid"), [("linear_betas", "dpm_linspace"), ("flow", "flow_euler")])
+@pytest.mark.parametrize(("schedule", "grid"), [("linear_betas", "dpm_linspace"), ("flow", "flow_match")])
 def test_grids_of_diffusers_have_names(schedule: str, grid: str, tmp_path: Path) -> None:
     folder, out = save_unet(tmp_path / "unet"), tmp_path / "s.png"
     given = ("--network", folder, "--prediction", "flow", "--schedule", schedule, "--nfe", 3, "--batch-size", 1)
@@ -250,7 +250,7 @@ def test_grids_of_diffusers_have_names(schedule: str, grid: str, tmp_path: Path)
 
 
 def test_a_grid_of_another_schedule_is_refused() -> None:
-    assert "is no flow: take karras or beta" in refused("plan", "--grid", "flow_euler")
+    assert "is no flow: take karras or beta" in refused("plan", "--grid", "flow_match")
 
 
 def test_compare_and_calibrate_take_a_network_of_the_users(tmp_path: Path) -> None:

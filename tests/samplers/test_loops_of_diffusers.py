@@ -47,17 +47,31 @@ def assert_close(x: Tensor, expected: Tensor) -> None:
 
 @pytest.mark.parametrize("steps", [1, 2, 8, 20])
 @pytest.mark.parametrize("shift", [1.0, 3.0, 12.0])
-@pytest.mark.parametrize("name", ["flow_euler", "flow_karras", "flow_exponential", "flow_beta"])
-def test_euler_in_t_is_flow_match_euler(name: str, shift: float, steps: int) -> None:
+@pytest.mark.parametrize("respacing", [None, "karras", "exponential", "beta"])
+@pytest.mark.parametrize("solver", ["ddim", "flow_euler"])
+def test_euler_in_t_is_flow_match_euler(solver: str, respacing: str | None, shift: float, steps: int) -> None:
     """From t = 1 itself to 0 itself."""
-    respacing = name.removeprefix("flow_")
-    options = {} if respacing == "euler" else {f"use_{respacing}_sigmas": True}
+    options = {} if respacing is None else {f"use_{respacing}_sigmas": True}
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=shift, **options)
     scheduler.set_timesteps(steps)
     model = gs.models.from_diffusers(network, scheduler)  # type: ignore[arg-type]
-    plan = gs.make_plan("ddim", model.schedule, steps, grid=name, model=model)
+    plan = gs.make_plan(solver, model.schedule, steps, grid=f"flow_{respacing or 'match'}", model=model)
     assert (plan.times[0], plan.nfe) == (1.0, steps)
     assert_close(gs.sample(model, plan, state=start()), loop(scheduler, start()))
+
+
+@pytest.mark.parametrize("steps", [2, 8, 20])
+@pytest.mark.parametrize("shift", [1.0, 3.0, 12.0])
+def test_heun_in_t_is_flow_match_heun(shift: float, steps: int) -> None:
+    """Its last step, to 0, is one of Euler; the others divide x - (x - sigma v), rounded twice, by their last sigma."""
+    scheduler = diffusers.FlowMatchHeunDiscreteScheduler(shift=shift)
+    scheduler.set_timesteps(steps)
+    model = gs.models.from_diffusers(network, scheduler)  # type: ignore[arg-type]
+    plan = gs.solvers.flow_rk(model.schedule, gs.grids.FLOW_GRIDS["flow_match"](model.schedule, steps), tableau="heun")
+    assert plan.nfe == len(scheduler.timesteps) == 2 * steps - 1
+    x, expected, levels = gs.sample(model, plan, state=start()), loop(scheduler, start()), scheduler.sigmas[:-1:2]
+    lost = 2.0**-24 * float((-levels.diff() / levels[1:]).sum()) * float(start().abs().max())
+    assert float((x - expected).abs().max()) <= lost + TOLERANCE * float(expected.abs().max())
 
 
 @pytest.mark.parametrize("kind", ["exponential", "linear"])
@@ -68,7 +82,7 @@ def test_dynamic_shifts_are_flow_match_euler_too(kind: str, terminal: float | No
     )
     mu = gs.grids.mu_of_length(1024)
     scheduler.set_timesteps(8, mu=mu)
-    sigmas = gs.grids.flow_sigmas(8, spacing="euler", mu=mu, time_shift_type=kind, shift_terminal=terminal)
+    sigmas = gs.grids.flow_sigmas(8, spacing="flow_match", mu=mu, time_shift_type=kind, shift_terminal=terminal)
     model = gs.models.from_diffusers(network, scheduler, tokens=1024)  # type: ignore[arg-type]
     plan = gs.solvers.ddim(model.schedule, [*sigmas, 0.0], prediction="flow")
     assert_close(gs.sample(model, plan, state=start()), loop(scheduler, start()))

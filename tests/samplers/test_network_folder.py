@@ -45,11 +45,13 @@ def test_arguments_go_before_what_the_folder_says(tmp_path: Path) -> None:
     assert (model.schedule, model.outputs, label_of(model)) == (LINEAR, ("x0",), LINEAR.label(HALF).tolist())
 
 
+def ddim(**values: Any) -> dict[str, Any]:
+    return {"_class_name": "DDIMScheduler", "num_train_timesteps": 50, **values}
+
+
 @pytest.mark.parametrize("part", ["unet", "transformer"])
-def test_a_pipeline_is_its_network_and_its_scheduler(
-    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save_pipeline(tmp_path, {"num_train_timesteps": 50, "prediction_type": "v_prediction"})
+def test_a_pipeline_is_its_network_and_its_scheduler(part: str, tmp_path: Path) -> None:
+    save_pipeline(tmp_path, ddim(prediction_type="v_prediction"))
     (tmp_path / "unet").rename(tmp_path / part)
     found = read_folder(tmp_path)
     assert (found.home, found.prediction) == (tmp_path / part, "v")
@@ -60,35 +62,40 @@ def test_a_pipeline_is_its_network_and_its_scheduler(
 @pytest.mark.parametrize(
     ("config", "prediction"),
     [
-        ({}, "epsilon"),
-        ({"prediction_type": "epsilon"}, "epsilon"),
-        ({"prediction_type": "sample"}, "x0"),
+        (ddim(), "epsilon"),
+        (ddim(prediction_type="sample"), "x0"),
         ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "flow"),
-        ({"prediction_type": "flow_prediction"}, "flow"),
+        (
+            {
+                "_class_name": "UniPCMultistepScheduler",
+                "use_flow_sigmas": True,
+                "prediction_type": "flow_prediction",
+            },
+            "flow",
+        ),
     ],
 )
-def test_the_prediction_is_what_the_scheduler_says(
-    config: dict[str, str], prediction: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert read_folder(save_pipeline(tmp_path, {"num_train_timesteps": 9, **config})).prediction == prediction
+def test_the_prediction_is_what_the_scheduler_says(config: dict[str, Any], prediction: str, tmp_path: Path) -> None:
+    assert read_folder(save_pipeline(tmp_path, config)).prediction == prediction
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (
-            {"num_train_timesteps": 9, "prediction_type": "noise"},
-            r"prediction_type is 'noise', none of epsilon, sample",
-        ),
-        ({}, "num_train_timesteps"),
+        (ddim(prediction_type="noise"), r"prediction_type='noise': epsilon, sample, .* are read"),
+        ({"_class_name": "IPNDMScheduler"}, r"scheduler: IPNDMScheduler; .* are read"),
+        ({}, r"scheduler: no _class_name; .* are read"),
+        ({"_class_name": "EDMEulerScheduler"}, "EDMEulerScheduler scales what its network takes"),
     ],
 )
-def test_a_scheduler_that_says_no_such_thing_is_named(
-    config: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_scheduler_that_is_not_read_leaves_the_schedule_to_be_said(
+    config: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     save_pipeline(tmp_path, config)
-    with pytest.raises(ValueError, match=rf"scheduler_config\.json: cannot be read \(.*{message}"):
+    fix = "give the network's own folder, and say schedule and prediction"
+    with pytest.raises(ValueError, match=rf"scheduler_config\.json: cannot be read \(.*{message}.*\); {fix}"):
         read_folder(tmp_path)
+    assert gs.models.load(tmp_path / "unet", COSINE, prediction="v").schedule == COSINE
 
 
 def test_two_networks_and_none_are_told_apart(tmp_path: Path) -> None:

@@ -129,14 +129,14 @@ TABLE_GRIDS: Mapping[str, DiscreteGridFunction] = MappingProxyType(
 
 FLOW_GRIDS: Mapping[str, DiscreteGridFunction] = MappingProxyType(
     {
-        "flow_euler": partial(flow_grid, spacing="euler"),
-        "flow_euler_exact": partial(flow_grid, spacing="euler_exact"),
+        "flow_match": partial(flow_grid, spacing="flow_match"),
+        "flow_match_exact": partial(flow_grid, spacing="flow_match_exact"),
         "flow_multistep": partial(flow_grid, spacing="multistep"),
         "flow_unipc": partial(flow_grid, spacing="unipc"),
         "flow_linear_quadratic": partial(flow_grid, spacing="linear_quadratic"),
-        "flow_karras": partial(flow_grid, spacing="euler", respacing="karras"),
-        "flow_exponential": partial(flow_grid, spacing="euler", respacing="exponential"),
-        "flow_beta": partial(flow_grid, spacing="euler", respacing="beta"),
+        "flow_karras": partial(flow_grid, spacing="flow_match", respacing="karras"),
+        "flow_exponential": partial(flow_grid, spacing="flow_match", respacing="exponential"),
+        "flow_beta": partial(flow_grid, spacing="flow_match", respacing="beta"),
     }
 )
 """The grids of flow alone, with the schedule's shift; read-only."""

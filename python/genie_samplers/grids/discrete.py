@@ -77,7 +77,7 @@ def dpm_leading(schedule: Schedule, steps: int, *, steps_offset: int = 0) -> Arr
 
 
 def euler_linspace(schedule: Schedule, steps: int) -> Array:
-    """As :func:`discrete_linspace`, not rounded: "linspace" of the Euler, Heun and LMS classes.
+    """As :func:`discrete_linspace`, not rounded: "linspace" of the Euler and LMS classes.
 
     The time, and so the label, is theirs. Their sigma is linear between the indices, here log alpha is (or alpha-bar):
     gamma of an index that is not whole is off by at most an eighth of the square of gamma's relative change from index

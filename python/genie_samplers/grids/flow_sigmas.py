@@ -29,7 +29,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-SPACINGS = ("linear", "euler", "euler_exact", "multistep", "unipc", "linear_quadratic")
+SPACINGS = ("linear", "flow_match", "flow_match_exact", "multistep", "unipc", "linear_quadratic")
 RESPACINGS = ("karras", "exponential", "beta")
 
 
@@ -49,8 +49,8 @@ def flow_sigmas(
     spacing, before any shift, T = train_steps, N = steps:
 
     * "linear": 1, 1 - 1/N, .., 1/N, what the pipelines of FLUX, Qwen-Image, Z-Image and HunyuanVideo pass
-    * "euler": FlowMatchEulerDiscreteScheduler by itself (SD3): equidistant from 1 to the *shifted* 1/T, so that the
-      static shift acts twice on the last one; "euler_exact": to 1/T, which it was meant to be
+    * "flow_match": FlowMatchEulerDiscreteScheduler by itself (SD3): evenly from 1 to the *shifted* 1/T, so that the
+      static shift acts twice on the last one; "flow_match_exact": to 1/T, which it was meant to be
     * "multistep": DPMSolver, DEIS, SASolver with use_flow_sigmas: (1 - 1/T) times "linear"
     * "unipc": UniPC likewise: N of the N + 1 equidistant from 1 to 1/T; 1 itself where that class takes 1 - 1e-6
     * "linear_quadratic": Mochi
@@ -152,9 +152,9 @@ def _base(steps: int, spacing: str, shift: float, size: int) -> Array:
     match spacing:
         case "linear":
             return (steps - i) / steps
-        case "euler":
+        case "flow_match":
             return np.linspace(1.0, float(shifted(1.0 / size, shift)), steps)
-        case "euler_exact":
+        case "flow_match_exact":
             return np.linspace(1.0, 1.0 / size, steps)
         case "multistep":
             return (1.0 - 1.0 / size) * ((steps - i) / steps)
