@@ -8,7 +8,7 @@ from . import _schema  # noqa: F401  registers the ops with torch.library
 from ._autograd import wants_gradients
 from ._dispatch import available_backends, backends, use_backend
 from ._prepare import prepare, prepare_rows, reuse_key
-from ._torch_private import times_written
+from ._torch_private import all_times_written, times_written
 from .ops.fused_step import StepResult, fused_step
 from .ops.fused_step.columns import column_names, row_columns
 from .ops.fused_step.contract import FusedStepCall
@@ -29,6 +29,7 @@ __all__ = [
     "PreparedRows",
     "StepResult",
     "StepRows",
+    "all_times_written",
     "available_backends",
     "backends",
     "column_names",

@@ -1,8 +1,10 @@
 """A whole sampler step without the network, against the diffusers schedulers of the same methods.
 
-Ours is ``genie_samplers.sample`` divided by its rows, with everything in it: checks, tables and
-their upload, the copy of the start, the check of the outputs, the step, the look at the finiteness
-flags; and "state", a ``PlanState`` that is restarted for each run, as a loop of one's own has it.
+Ours is ``genie_samplers.sample`` divided by its rows, with everything in it: checks, labels, the
+copies of the start and of the result, the check of the outputs, the step, the look at the
+finiteness flags. Beside it "first", where the thread has kept nothing of an earlier run, so that
+table, memory and prepared rows are made; and "state", a ``PlanState`` that is restarted for each
+run, as a loop of one's own has it.
 Theirs is ``scheduler.step(...).prev_sample`` alone; ``set_timesteps`` is not timed. Both get
 the same start, the same outputs in place of a network, and run the whole grid in order.
 """
@@ -21,6 +23,7 @@ from torch import Tensor
 import genie_samplers as gs
 from genie_samplers.plan import Plan
 from genie_samplers.run import run_rows
+from genie_samplers.run.workspace import KEPT
 from genie_samplers.schedules import Schedule
 
 from ..case import Benchmark, Case, Competitor, Settings, shape_text
@@ -82,21 +85,28 @@ def _cases(settings: Settings) -> Iterator[Case]:
 def _case(name: str, plan: Plan, scheduler: Any, start: Tensor, outputs: list[Tensor]) -> Case:
     model, steps = _Replay(outputs), len(plan.rows)
     ours = partial(gs.sample, model, plan, state=start, progress=False)
+    first = partial(_run_first, ours)
     state = partial(_run_state, gs.PlanState(gs.Program.of(plan, device=start.device), start), model, start)
     theirs = partial(_run_scheduler, scheduler, model, start)
     restart = partial(_restart, scheduler, model, steps, start.device)
     # their schedulers count steps, so each run needs a restart
     competitors = [
         Competitor("sample", ours, prepare=restart, units=steps),
+        Competitor("first", first, prepare=restart, units=steps),
         Competitor("state", state, prepare=restart, units=steps),
         Competitor("diffusers", theirs, prepare=restart, units=steps, repeatable=False),
     ]
-    return Case(name, competitors, partial(_disagreement, ours, (state, theirs), restart, steps))
+    return Case(name, competitors, partial(_disagreement, ours, (first, state, theirs), restart, steps))
 
 
 def _restart(scheduler: Any, model: _Replay, steps: int, device: torch.device) -> None:
     scheduler.set_timesteps(steps, device=device)
     model.reset()
+
+
+def _run_first(sample: Callable[[], Tensor]) -> Tensor:
+    KEPT.held.clear()
+    return sample()
 
 
 def _run_state(state: gs.PlanState, model: _Replay, x: Tensor) -> Tensor:
@@ -116,14 +126,14 @@ def _disagreement(
     restart: Callable[[], None],
     steps: int,
 ) -> str | None:
-    """The last is theirs; a state that is driven by hand has our bits."""
+    """The last is theirs; a first run and a state that is driven by hand have our bits."""
     results = []
     for run in (ours, *others):
         restart()
         results.append(run().double())
-    mine, state, other = results
-    if not torch.equal(mine, state):
-        return "state: other bits than those of sample"
+    mine, first, state, other = results
+    if not torch.equal(mine, first) or not torch.equal(mine, state):
+        return "first, state: other bits than those of sample"
     error = float((mine - other).abs().max() / mine.abs().max())
     allowed = steps * _ROUNDINGS_PER_STEP * 2.0**-24
     if error <= allowed:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import genie_ext
-from genie_ext import times_written
+from genie_ext import all_times_written, times_written
 
 PACKAGE = Path(genie_ext.__file__).parent
 HOME = "_torch_private.py"
@@ -37,3 +37,5 @@ def test_inference_tensors_count_nothing():
     with torch.inference_mode():
         tensor = torch.zeros(2).add_(1.0)
     assert times_written(tensor) == 0
+    other = torch.zeros(2).add_(1.0)
+    assert all_times_written([other, tensor]) == [times_written(other), 0] == [1, 0]

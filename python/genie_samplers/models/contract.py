@@ -29,8 +29,9 @@ _BATCH_STATISTICS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatc
 class Model(ABC):
     """A network as the sampler sees it: called as ``model(x, t, **cond)``; all else has a default.
 
-    x: [B, ...] in ``dtype``; t: float32 [B] or [B, m], what ``labels`` gave for the row; cond: keyword arguments. It
-    returns the plan's outputs in order, each of x's shape: a tensor, or a tuple of them.
+    x: [B, ...] in ``dtype``, read-only, and written again by later rows and runs: to remember it, clone it; t: float32
+    [B] or [B, m], what ``labels`` gave for the row; cond: keyword arguments. It returns the plan's outputs in order,
+    each of x's shape: a tensor, or a tuple of them.
     """
 
     outputs: tuple[str, ...] | Any = None  # Any: a class may promise that it has them

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genie_ext import times_written
+from genie_ext import all_times_written
 
 from .._arguments import reals
 from ..models.contract import Model
@@ -54,9 +54,9 @@ def ask(model: Model, call: Call, state: PlanState, label: Tensor, cond: Mapping
     x = state.model_input
     history = state.history if network.reads_history else []
     given = (x, label, *history)
-    before = list(map(times_written, given))
+    before = all_times_written(given)
     outputs = network(x, label, history=history, **cond) if history else network(x, label, **cond)
-    if list(map(times_written, given)) != before:
+    if all_times_written(given) != before:
         raise ValueError(
             f"model: wrote into its input x, t or history in row {call.row}; work on a copy (x = x.clone())"
         )
