@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 import torch
 
@@ -23,7 +23,7 @@ def eager(function: Callable[P, T]) -> Callable[P, T]:
     @wraps(function)
     def untraced(*args: P.args, **kwargs: P.kwargs) -> T:
         if torch.compiler.is_compiling():
-            disabled: Callable[P, T] = torch.compiler.disable(function)  # not earlier: it imports the compiler
+            disabled = cast(Callable[P, T], torch.compiler.disable(function))  # not earlier: it imports the compiler
             return disabled(*args, **kwargs)
         return function(*args, **kwargs)
 
