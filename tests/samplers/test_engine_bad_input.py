@@ -229,6 +229,16 @@ OUTPUTS: dict[str, tuple[Callable[[Tensor], Any], type[Exception], str]] = {
         TypeError,
         "has dtype torch.complex64; return a float tensor",
     ),
+    "sparse": (
+        lambda x: x.to_sparse(),
+        TypeError,
+        "model: output 'epsilon' in row 0 is no array in memory (",
+    ),
+    "nested": (
+        lambda x: torch.nested.nested_tensor(list(x)),
+        TypeError,
+        "model: output 'epsilon' in row 0 is no array in memory (",
+    ),
     "another device": (
         lambda x: x.to("meta"),
         ValueError,
@@ -243,6 +253,14 @@ def test_a_bad_output_is_refused_with_its_name_and_row(
 ) -> None:
     with pytest.raises(error, match=re.escape(message)):
         sample(FakeModel(lambda x, t: function(x)))
+
+
+def test_an_output_inside_vmap_is_refused_with_its_name_and_row() -> None:
+    def run(factor: Tensor) -> Tensor:
+        return sample(FakeModel(lambda x, t: factor * x))
+
+    with pytest.raises(TypeError, match="model: output 'epsilon' in row 0 is no array in memory"):
+        torch.func.vmap(run)(torch.ones(2))
 
 
 def test_the_row_named_is_that_of_the_bad_output() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -162,6 +163,14 @@ def test_a_seed_beyond_64_bits_is_refused() -> None:
 def test_images_of_another_number_are_refused() -> None:
     with pytest.raises(ValueError, match=r"image: shape \(2, 2, 3, 5\) for states \(3, 2, 3, 5\); give one per sample"):
         run(PLAN, on_row=gs.inpaint(PAINT, IMAGE[:2], PLAN))
+
+
+@pytest.mark.parametrize("image", [IMAGE[:1, :1], IMAGE[:1, :, :1]], ids=["channels", "height"])
+def test_one_image_of_another_shape_is_refused(image: Tensor) -> None:
+    """It would have been broadcast."""
+    shape = re.escape(str(tuple(image.shape)))
+    with pytest.raises(ValueError, match=rf"image: shape {shape} for states \(3, 2, 3, 5\); give one per sample"):
+        run(PLAN, on_row=gs.inpaint(torch.tensor(True), image, PLAN))
 
 
 # --- soft masks

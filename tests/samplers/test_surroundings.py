@@ -306,6 +306,18 @@ def test_a_default_device_changes_nothing(on_meta: Any, run: Callable[[], Tensor
     assert_same_bits(found.cpu(), expected.cpu())
 
 
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda: gs.sample(halve, PLAN, shape=(2, 3), seed=3),
+        lambda: gs.rk45(halve, SCHEDULE, shape=(2, 3), seed=3, rtol=1e-2, atol=1e-2).x,
+    ],
+    ids=["sample", "rk45"],
+)
+def test_a_compiled_function_may_sample(run: Callable[[], Tensor]) -> None:
+    assert_same_bits(torch.compile(lambda: 2.0 * run(), backend="eager")(), 2.0 * run())
+
+
 def test_a_program_without_a_console_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
     monkeypatch.setattr(sys, "stdout", None)

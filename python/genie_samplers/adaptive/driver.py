@@ -14,6 +14,7 @@ from torch import Tensor
 from genie_ext import Noise
 
 from .._arguments import boolean, integer, real
+from .._eager import eager
 from ..models import as_model
 from ..models.contract import warn_if_training
 from ..models.fit import fitted
@@ -45,6 +46,7 @@ class AdaptiveResult:
     attempts: tuple[Attempt, ...]  # in the order they were made
 
 
+@eager
 def rk45(
     model: AnyModel,
     schedule: Schedule,

@@ -110,6 +110,15 @@ class OutputReader:
     def _checked(self, output: object, name: str, row: int, x: Tensor, x_in: Tensor | None) -> Tensor:
         if not isinstance(output, Tensor):
             raise TypeError(f"model: output {name!r} in row {row} is {type(output).__name__}; return a tensor")
+        try:
+            return self._dense(output, name, row, x, x_in)
+        except RuntimeError as error:  # of a nested or sparse tensor, or one inside vmap
+            reason = str(error).partition("\n")[0]
+            raise TypeError(
+                f"model: output {name!r} in row {row} is no array in memory ({reason}); return a dense tensor"
+            ) from error
+
+    def _dense(self, output: Tensor, name: str, row: int, x: Tensor, x_in: Tensor | None) -> Tensor:
         if output.shape != x.shape:
             _refuse_shape(output, name, row, x)
         if output.dtype not in FLOATS:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from genie_ext import reuse_key
 
+from .._eager import eager
 from ..models.contract import Model, as_model, warn_if_training
 from ..models.fit import fitted
 from ..models.outputs import OutputReader
@@ -52,6 +53,7 @@ class RowEvent:
 OnRow = Callable[[RowEvent], Tensor | None]
 
 
+@eager
 def sample(
     model: AnyModel,
     plan: Plan,

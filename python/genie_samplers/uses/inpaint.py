@@ -88,9 +88,7 @@ def _broadcasts(mask: Tensor, image: Tensor) -> bool:
 
 
 def _of_samples(tensor: Tensor, event: RowEvent) -> Tensor:
-    if len(tensor) == 1:
-        return tensor.expand(event.x.shape)
-    chosen = tensor[event.samples]
+    chosen = tensor.expand(len(event.x), *tensor.shape[1:]) if len(tensor) == 1 else tensor[event.samples]
     if chosen.shape != event.x.shape:
         raise ValueError(f"image: shape {tuple(tensor.shape)} for states {tuple(event.x.shape)}; give one per sample")
     return chosen
