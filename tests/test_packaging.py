@@ -12,6 +12,7 @@ import tarfile
 import venv
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -252,6 +253,39 @@ def test_the_module_is_linked_against_no(library):
     dynamic = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "(NEEDED)" in dynamic
     assert library not in dynamic
+
+
+def wheels() -> dict[str, Any]:
+    """What pyproject.toml says."""
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 reads no TOML")
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def test_every_python_that_the_package_is_for_gets_a_wheel():
+    settings = wheels()
+    named = [re.findall(r":: (3\.\d+)$", line) for line in settings["project"]["classifiers"]]
+    pythons = [version for found in named for version in found]
+    built = [re.fullmatch(r"cp3(\d+)-\*", name) for name in settings["tool"]["cibuildwheel"]["build"]]
+    assert [f"3.{found[1]}" for found in built if found] == pythons
+    assert settings["project"]["requires-python"] == f">={pythons[0]}"
+
+
+def test_the_checks_of_the_wheels_run_what_is_there():
+    command = wheels()["tool"]["cibuildwheel"]["test-command"]
+    workflow = (ROOT / ".github" / "workflows" / "wheels.yml").read_text()
+    scripts = re.findall(r"scripts/\S+", command + workflow)
+    assert len(scripts) == 2 and [script for script in scripts if not (ROOT / script).is_file()] == []
+
+
+@pytest.mark.parametrize("kind", ["native", "pure"])
+def test_an_installed_wheel_passes_the_check_of_the_wheels(kind, request, tmp_path):
+    programs = install(request.getfixturevalue(f"{kind}_wheel"), tmp_path)
+    backend = {"native": "cpu", "pure": "reference"}[kind]
+    done = run_installed(programs, "python", "-W", "ignore", str(ROOT / "scripts" / "check_installed.py"), backend)
+    assert done.returncode == 0, done.stderr
+    other = {"native": "reference", "pure": "cpu"}[kind]
+    refused = run_installed(programs, "python", "-W", "ignore", str(ROOT / "scripts" / "check_installed.py"), other)
+    assert refused.returncode == 1 and f"need {other}" in refused.stderr
 
 
 SCRIPT = (ROOT / "scripts" / "packaging.sh").read_text()

@@ -130,6 +130,7 @@ def test_one_tenth_of_many_pictures_is_held_out_and_of_few_none(folder: Path) ->
     assert (len(training.images), len(held_out.images)) == (108, 12)
     together = np.concatenate([training.images, held_out.images])
     assert len(np.unique(together, axis=0)) == 120
+    assert len(Source((), "samples").load(EMBEDDED, "all").images) == 120
     few = [Source((folder,), None).load(EMBEDDED, split) for split in ("train", "test")]
     assert np.array_equal(few[0].images, few[1].images) and few[0].labels is None
 
@@ -140,6 +141,13 @@ def test_a_data_set_is_brought_to_the_form_of_another_network_without_its_classe
 
 
 # --- whole commands
+
+
+def test_encode_takes_all_pictures_of_a_folder_and_the_first_of_a_set(network: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "many.npy", np.zeros((25, 3, 8, 8), np.uint8))
+    given = ("--network", network, "--solver", "ddim", "--nfe", "1", "--count", 16, "--out", tmp_path / "e.png")
+    assert "25 images (many.npy)" in run("encode", *given, "--images", tmp_path / "many.npy")
+    assert "16 images (samples)" in run("encode", *given, "--data", "samples")
 
 
 def test_encode_and_interpolate_run_on_any_network(network: Path, folder: Path, tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ from collections import defaultdict
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from genie_samplers.cli import main
 
+from ..documents import ROOT, blocks
 from .command_line import commands
 
 OPTIONS = [
@@ -56,3 +58,18 @@ def test_an_option_of_several_commands_says_the_same_in_each(flag: str) -> None:
             if isinstance(option, click.Option) and option.opts[0] == flag and name != "plan":
                 said[option.help].add(name)
     assert len(said) == 1 and len(next(iter(said.values()))) > 1
+
+
+SHOWN = [
+    pytest.param(line, id=f"{page.stem} {line[15:75]}")
+    for page in sorted((ROOT / "docs").glob("*.md"))
+    for block in blocks(page, "bash")
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.startswith("genie-samplers")
+]
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_the_commands_of_the_pages_have_these_options(line: str) -> None:
+    result = CliRunner().invoke(main, [*line.split("#")[0].split()[1:], "--help"])
+    assert result.exit_code == 0, result.output

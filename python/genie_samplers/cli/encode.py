@@ -77,7 +77,7 @@ def encode_command(
         for nfe in nfes
     ]
     number = None if class_name is None else chosen.class_number(class_name)
-    pictures = source.load(chosen, "test", count)
+    pictures = source.load(chosen, "all", count)
     originals = torch.from_numpy(pictures.images)
     model = with_derivatives(chosen.with_head(chosen.load()), plans[0])
     # noised with a seed, else as they are

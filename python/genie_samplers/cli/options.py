@@ -86,8 +86,10 @@ backend_option = click.option(
     "--backend", type=click.Choice(_BACKENDS), help="What runs the sampler's rows; the best one here by default."
 )
 class_option = click.option(
-    "--class", "class_name", help="Class of every image, by its number or, of the embedded network, its name."
-)
+    "--class", "class_name",
+    help="Class of every image, by its number or, of the embedded network, its name. By default `sample` takes all"
+    " classes in turn, the other commands none.",
+)  # fmt: skip
 run_option = click.option(
     "--run", "run_folder", type=click.Path(path_type=Path), required=True,
     help="Folder of the checkpoint and what the run reports; a checkpoint in it is resumed.",

@@ -51,9 +51,10 @@ class Source:
             raise ValueError(f"--data {self.data}: --images {self.paths[0]} is given, too; leave one of the two out")
 
     def load(self, chosen: Chosen, split: str, count: int | None = None) -> Pictures:
-        """Pictures of the form of the network's samples; split: "train", or "test" for those held out.
+        """Pictures of the form of the network's samples.
 
-        count: as many at most, of a data set's first. ValueError naming the file, or all ways to get data.
+        split: "train", "test" for those held out, or "all" of them, of Fashion-MNIST its test images. count: as many at
+        most, of a data set's first. ValueError naming the file, or all ways to get data.
         """
         _, *size = chosen.shape(1)
         shape = (size[0], size[1], size[2])
@@ -62,7 +63,7 @@ class Source:
         name = self._name(chosen)
         if name == "photos":
             return Pictures(_part(photos(shape), split)[:count], None, name)
-        found = samples() if name == "samples" else _fashion_mnist(split, name)
+        found = samples() if name == "samples" else _fashion_mnist("train" if split == "train" else "test", name)
         images, labels = found.images, found.labels
         if name == "samples":
             images, labels = _part(images, split), _part(labels, split)
@@ -119,7 +120,7 @@ def _fashion_mnist(split: str, root: str) -> data.LabelledImages:
 
 def _part(values: NDArray[Any], split: str) -> NDArray[Any]:
     """Every tenth is held out; of fewer than twenty all are both."""
-    if len(values) < 2 * _EVERY:
+    if split == "all" or len(values) < 2 * _EVERY:
         return values
     held_out = np.arange(len(values)) % _EVERY == _EVERY - 1
     return values[held_out if split == "test" else ~held_out]
