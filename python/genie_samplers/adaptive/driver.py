@@ -86,8 +86,8 @@ def rk45(
     and step, independent of the others, and finished samples leave the batch; "batch" takes the RMS over the batch,
     one step for all. denoise: a first-order step from t_end to t_zero at the end; its epsilon is known, so it costs no
     evaluation. max_evaluations: per sample. guidance: a scale, or one per sample, for a model of
-    ``guidance.classifier_free``. prediction: what the network returns; the model's own by default, else epsilon. dtype: of the state, float32 or
-    float64.
+    ``guidance.classifier_free``. prediction: what the network returns; the model's own by default, else epsilon.
+    dtype: of the state, float32 or float64.
 
     Raises ValueError or TypeError for bad arguments and outputs, ValueError naming samples, time and steps where the
     evaluations are spent or the step falls below float64's spacing, and :class:`NonFiniteError` where a state becomes
