@@ -1,4 +1,4 @@
-"""What "auto" chooses on many schedules, beside the best of its candidates on exact data that took no part in the score.
+"""What "auto" chooses on many schedules, beside the best candidate on exact data that took no part in the score.
 
     python -m benchmarks.auto [--nfe 4,5,6,8,10,12,15,20] [--schedules flow,edm] --out docs/images/auto.csv
 

@@ -45,6 +45,8 @@ EXACT = Case(options={"derivative": "exact"}, why="derivatives are exact")
 CASES: dict[str, Case] = {
     **dict.fromkeys(("deis_tab3", "deis_tab"), TAB3),
     **dict.fromkeys(("deis_rho_ab3", "deis_log_ab3", "deis_log_ab"), LATE),
+    "flow_ab3": Case(steps=(256, 512), why="the slope nears 3 late"),
+    "flow_ab4": LATE,
     "deis_rho_rk4": Case(steps=(64, 128), why="rounding is near beyond"),
     "unipc2": Case(dropped=1, why="before the last step, which has order 1 (its own end: below)"),
     **dict.fromkeys(("unipc3", "unipc"), UNIPC3),
