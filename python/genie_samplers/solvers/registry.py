@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from .. import grids
 from .._arguments import integer, real, shown
-from ..plan import Plan, Recipe, Row
+from ..plan import Plan, Recipe
 from ..schedules import Remembered, Schedule
 from .clipping import clipped
+from .older_form import is_older_form
 
 __all__ = [
     "SOLVERS",
@@ -79,8 +79,6 @@ class UnreachableNFE(ValueError):
 
 
 SOLVERS: dict[str, Solver] = {}
-_ROUNDING = 16 * np.finfo(np.float64).eps
-
 SPELLINGS: Mapping[str, str] = MappingProxyType(
     {
         "euler": "ddim", "euler_a": "ddpm", "dpm++_2m": "dpmpp_2m", "dpm++2m": "dpmpp_2m", "dpm++_3m": "dpmpp_3m",
@@ -145,41 +143,12 @@ def recipe_of(plan: Plan) -> Recipe:
         raise ValueError("plan: has no recipe to rebuild it from; make it with make_plan or a solver function")
     rebuilt = rebuild(recipe.solver, plan.schedule, recipe.grid, recipe.options)
     rebuilt = rebuilt if plan.guidance is None else rebuilt.guided(plan.guidance)
-    if rebuilt != plan and not _is_older_form(plan, rebuilt):
+    if rebuilt != plan and not is_older_form(plan, rebuilt):
         raise ValueError(
             f"plan: is not what its recipe ({recipe.solver}) makes, which would undo the changes; give a plan without "
             "changes, or build the changed one on the times that it is to run"
         )
     return recipe
-
-
-def _is_older_form(plan: Plan, rebuilt: Plan) -> bool:
-    """Whether a plan, of a file, differs only in that its rows of v, x0 and flow networks make no x0 of their own, or
-    its analytic row has two terms where now is one; but for rounding it does the same.
-    """
-    described = (plan.init, plan.outputs, plan.quantity, len(plan.rows))
-    alike = described == (rebuilt.init, rebuilt.outputs, rebuilt.quantity, len(rebuilt.rows))
-    return alike and plan.rows != rebuilt.rows and all(map(_is_older_row, plan.rows, rebuilt.rows))
-
-
-def _is_older_row(row: Row, rebuilt: Row) -> bool:
-    if rebuilt.x0 is None and rebuilt.calls:
-        return row == rebuilt
-    aux = None if rebuilt.aux is None else replace(rebuilt.aux, y=rebuilt.aux.y[:1])
-    x = replace(rebuilt.x, x=row.x.x, y=row.x.y)
-    described = row in (rebuilt, replace(rebuilt, x=x, aux=aux, converted=rebuilt.converted[:1]))
-    (before, terms), (now, _) = _sums(row), _sums(rebuilt)
-    return described and bool(np.all(np.abs(before - now) <= _ROUNDING * terms))
-
-
-def _sums(row: Row) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What multiplies the state and the outputs in the row's result, and the same without signs."""
-    terms = np.array([[row.x.x, *(0.0 for _ in row.converted[0].q)]])
-    of_y = np.array(
-        [[weight * c.p, *(weight * q for q in c.q)] for weight, c in zip(row.x.y, row.converted, strict=True)]
-    )
-    terms = np.concatenate([terms, of_y])
-    return terms.sum(axis=0), np.abs(terms).sum(axis=0)
 
 
 def starting_at(plan: Plan, k: int) -> Plan:
