@@ -22,6 +22,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from genie_samplers import demo, genie, schedules
+from genie_samplers.plotting import plain_ticks
 from genie_samplers.solvers.make import make_plan
 
 from ..case import Competitor, Settings
@@ -156,6 +157,7 @@ def plot(path: Path, found: Sequence[Line]) -> None:
         axes.plot(list(others), list(others.values()), "k:", label="best of diffusers")
         axes.set(xscale="log", yscale="log")
         axes.grid(alpha=0.3, which="both")
+        plain_ticks(axes)
     panels[0].set(xlabel="network evaluations", ylabel="RMSE to the fine solution, held-out latents")
     panels[1].set(xlabel="cost in forward passes")
     panels[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 
+from genie_samplers.plotting import plain_ticks
+
 from .cells import Cell
 from .frechet import Distance
 
@@ -95,6 +97,7 @@ def plot(path: Path, cells: Sequence[Cell], curves: Sequence[Method] = CURVES) -
             color=f"C{number % 10}", marker="osv^DPX"[number % 7], markersize=4, linewidth=1.3, label=label,
         )  # fmt: skip
     axes.set(xscale="log", yscale="log", xlabel="network evaluations", ylabel="RMSE to the fine solution, best grid")
+    plain_ticks(axes)
     nfes = sorted({cell.nfe for cell in cells})
     axes.set_xticks(nfes, map(str, nfes))
     axes.minorticks_off()
