@@ -8,7 +8,7 @@ the sum of these terms over the rows is what the error is measured in.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from .problems import ZERO_SNR, prediction_of
 
 __all__ = ["NFE", "PREDICTIONS", "SCHEDULES", "Cost", "cost", "one_row_per_step", "plan_of"]
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]  # float32 or float64
 
 NFE = 20
 SCALE = 0.5  # of the data

@@ -54,8 +54,10 @@ def flow_coefficients(
 ) -> FlowCoefficients:
     """The numbers at ``times`` [n] for a network of this prediction and label; float64 arrays [n].
 
-    ValueError for a time outside the schedule, and for "x0" at ``t_zero``.
+    ValueError for a time outside the schedule or of pure noise, where log gamma is infinite, and for "x0" at t_zero.
     """
+    if np.any(schedule.alpha(times) == 0.0):
+        raise ValueError(f"t={schedule.t_max!r} is pure noise, where log gamma is infinite: take a time after it")
 
     def as_array(t: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(label(t), dtype=np.float64)

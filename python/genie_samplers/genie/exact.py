@@ -30,9 +30,16 @@ class ExactModel(ExtendedModel):
         self.method = method
 
     def label(self, times: NDArray[np.float64]) -> NDArray[np.float64]:  # type: ignore[override]
-        """[n, 14]: the columns of :class:`FlowCoefficients`."""
+        """[n, 14]: the columns of :class:`FlowCoefficients`; of pure noise, where no plan reads a derivative and log
+        gamma is infinite, the network's label and zeros.
+        """
         model = self.model
-        return np.stack(flow_coefficients(model.outputs[0], model.schedule, model.label, times), axis=-1)
+        at, signal = np.asarray(model.label(times), dtype=np.float64), model.schedule.alpha(times) > 0.0
+        columns = np.zeros((len(times), len(FlowCoefficients._fields)))
+        columns[:, 0] = at
+        found = flow_coefficients(model.outputs[0], model.schedule, model.label, times[signal])
+        columns[signal] = np.stack(found, axis=-1)
+        return columns
 
     def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> tuple[Tensor, ...]:
         """x [B, ...], t [B, 14] -> the network's prediction, gamma_d_epsilon, ..., each of x's shape."""

@@ -34,11 +34,15 @@ class HeadedModel(ExtendedModel, Generic[AnyHead]):
         self.head = head
 
     def label(self, times: NDArray[np.float64]) -> NDArray[np.float64]:  # type: ignore[override]
-        """[n, 5]: the network's label, p and q of epsilon = p x + q output, :func:`input_scale`, and gamma."""
+        """[n, 5]: the network's label, p and q of epsilon = p x + q output, :func:`input_scale`, and gamma; 0 for that
+        of pure noise, where no plan reads a head.
+        """
         schedule = self.model.schedule
         to_epsilon = predictions.to_epsilon(self.model.outputs[0], schedule, times)
         label = np.asarray(self.model.label(times), dtype=np.float64)
-        return np.stack([label, *to_epsilon, input_scale(schedule, times), schedule.gamma(times)], axis=-1)
+        gamma = schedule.gamma(times)
+        finite = np.where(np.isinf(gamma), 0.0, gamma)
+        return np.stack([label, *to_epsilon, input_scale(schedule, times), finite], axis=-1)
 
     def __call__(self, x: Tensor, t: Tensor, *, history: Sequence[Tensor] = (), **cond: Any) -> tuple[Tensor, ...]:
         """x [B, C, H, W], t [B, 5 or more] -> the network's prediction and the head's maps, of its dtype, like x."""
