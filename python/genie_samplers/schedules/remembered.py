@@ -23,10 +23,8 @@ class Remembered(Schedule):
     same integrals: :meth:`remember` keeps those. The numbers are the schedule's own. Not for threads.
     """
 
-    name = "remembered"
-
     def __init__(self, schedule: Schedule, times: ArrayLike) -> None:
-        self.schedule = schedule
+        self.schedule, self.name = schedule, schedule.name  # type: ignore[misc]
         self.preferred_grid, self.shift = schedule.preferred_grid, schedule.shift  # type: ignore[misc]
         self.t_zero, self.t_max, self.t_end, self.knots = (
             schedule.t_zero,

@@ -91,7 +91,7 @@ def make_plan(
         choices = ranked(candidates, schedule, integer(nfe, "nfe", least=1), names, denoise, shift, end)
     best, on = (Candidate(*choices[0][:2]), choices[0].grid) if choices else (candidates[0], names[0])
     plan = fitted(
-        find(best.solver), schedule, integer(nfe, "nfe", least=1), on, {**best.options, **fixed},
+        find(best.solver), schedule, integer(nfe, "nfe", least=1), on, {**best.options, **own, **fixed},
         encode=encode, denoise=denoise, shift=shift if on == "shifted_t" else None, end=end,
     )  # fmt: skip
     return replace(plan, note=_note(choices, nfe)) if choices else plan
@@ -190,7 +190,7 @@ def _on_times(
     several = bool(others) and times[0] > times[-1]
     choices = list(ranked_on(candidates, schedule, tuple(times.tolist()))) if several else []
     best = next((Candidate(c.solver, c.options) for c in choices), first)
-    plan = rebuild(best.solver, schedule, times, {**best.options, **fixed})
+    plan = rebuild(best.solver, schedule, times, {**best.options, **own, **fixed})
     if nfe not in (None, plan.nfe):
         raise ValueError(
             f"nfe={nfe}; on these {len(times)} times {best.solver} makes {plan.nfe} evaluations: leave nfe out"

@@ -46,9 +46,9 @@ TEXTBOOK: dict[str, Callable[..., Vector]] = {
     "genie_hermite3": partial(genie_hermite, values=2, derivatives=1),
     "genie_hermite4": partial(genie_hermite, values=2, derivatives=2),
     # families: the order that the function has unless told
-    "deis_tab": partial(deis, variable="t", order=3, warmup="gradual"),
-    "deis_log_ab": partial(deis, variable="log_gamma", order=3, warmup="gradual"),
-    "ipndm": partial(ipndm, order=4, warmup="gradual"),
+    "deis_tab": partial(deis, variable="t", order=3),
+    "deis_log_ab": partial(deis, variable="log_gamma", order=3),
+    "ipndm": partial(ipndm, order=4),
     "unipc": partial(unipc, order=3),
     "genie_hermite": partial(genie_hermite, values=2, derivatives=1),
     "dpmpp": partial(dpmpp, order=2, variant="published"),

@@ -42,7 +42,7 @@ every_schedule = pytest.mark.parametrize("schedule", ALL.values(), ids=ALL)
 
 def pointwise(size: int = 5, seed: int = 0, schedule: Schedule = SCHEDULE) -> genie.PointwiseTargets:
     config = genie.HeadConfig.of(model().network)  # type: ignore[arg-type]
-    return genie.PointwiseTargets(model(schedule=schedule), config, data(), size, schedule.t_end, schedule.t_max, seed)
+    return genie.PointwiseTargets(model(schedule=schedule), config, data(), size, *schedule.finite_ends[::-1], seed)
 
 
 def distiller(folder: Path, options: genie.DistillOptions = OPTIONS) -> genie.Distiller:
@@ -100,7 +100,7 @@ def test_a_chunk_is_a_function_of_its_number() -> None:
 @every_schedule
 def test_the_times_of_a_chunk_fill_the_range_evenly_in_log_gamma(schedule: Schedule) -> None:
     place = np.sort(np.log(pointwise(size=20, schedule=schedule).chunk(0).gamma.numpy()))
-    low, high = schedule.log_gamma(np.array([schedule.t_end, schedule.t_max]))
+    low, high = schedule.log_gamma(np.array(schedule.finite_ends[::-1]))
     assert np.all(np.floor((place - low) / (high - low) * 20) == np.arange(20))
 
 

@@ -17,8 +17,8 @@ every_schedule = pytest.mark.parametrize("schedule", ALL.values(), ids=ALL)
 
 
 def times(schedule: gs.schedules.Schedule) -> np.ndarray:
-    """Both ends, times between and knots."""
-    inner = np.linspace(schedule.t_end, schedule.t_max, 7)
+    """Both ends, as far as log gamma is finite, times between and knots."""
+    inner = np.linspace(*schedule.finite_ends[::-1], 7)
     return np.concatenate([inner, np.array(schedule.knots[:3]), 0.5 * (inner[1:] + inner[:-1])])
 
 

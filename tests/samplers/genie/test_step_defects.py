@@ -76,8 +76,9 @@ def test_the_head_learns_from_what_it_will_see_in_the_solver(schedule: Schedule)
         expected = (defect.scale * defect.x, defect.epsilons[0], defect.features.expand(COUNT, -1), *history)
         return all(torch.allclose(a, b, rtol=1e-4, atol=1e-3) for a, b in zip(shown, expected, strict=True))
 
-    assert [agree(*pair) for pair in zip(seen, step_defects(made, fine, 2, C), strict=True)] == [True] * 4
-    assert seen[3][4].any()
+    reading = sum(row.outputs > 1 for row in made.rows)  # from pure noise the first row reads none
+    assert [agree(*pair) for pair in zip(seen, step_defects(made, fine, 2, C), strict=True)] == [True] * reading
+    assert reading >= 3 and seen[-1][4].any()
     assert 0.5 < float(seen[0][0].std()) < 2.0
 
 

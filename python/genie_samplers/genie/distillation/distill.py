@@ -177,7 +177,7 @@ def targets_of(
 
 def _plans(model: WrappedModel, nfe: int, grid: str, values: Sequence[int]) -> list[Plan]:
     """Those on this grid, and those on every k-th of its times that still have enough steps."""
-    times = GRIDS[grid](model.schedule, nfe)
+    times = GRIDS[grid](model.schedule, nfe, t_end=model.schedule.finite_ends[1])  # the step to gamma = 0 has none
     strides = [k for k in range(1, max(1, nfe // _FEWEST_STEPS) + 1) if nfe % k == 0]
     return [
         genie_hermite(
