@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from genie_samplers import make_plan, schedules
-from genie_samplers.plan import FrozenMapping, Plan
+from genie_samplers.plan import Plan
 from genie_samplers.schedules import AlphasCumprod, Remembered, Schedule
-from genie_samplers.solvers.choosing import AUTO, fitting_grids
+from genie_samplers.solvers.choosing import AUTO, Options, fitting_grids
 from genie_samplers.solvers.exact_data import MIXTURES, Mixtures, power_law
 from genie_samplers.solvers.fitting import fitted
 from genie_samplers.solvers.registry import find
@@ -76,7 +76,7 @@ def rows(schedule: Schedule, nfe: int) -> tuple[str, float, str, float]:
     cells: dict[str, float] = {}
     for grid in fitting_grids(schedule, denoise=denoise):
         for name, free in AUTO:
-            options = FrozenMapping({**find(name).options, **free, "prediction": "v"})
+            options = Options({**find(name).options, **free, "prediction": "v"})
             plan = fitted(find(name), schedule, nfe, grid, options, denoise=denoise)
             cells[f"{name}{_said(free)} {grid}"] = error(plan)
     chosen = make_plan("auto", schedule, nfe, prediction="v")

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 import genie_samplers as gs
-from genie_samplers.plan import FrozenMapping
-from genie_samplers.solvers.choosing import AUTO, Candidate, ranked
+from genie_samplers.solvers.choosing import AUTO, Candidate, Options, ranked
 from genie_samplers.solvers.registry import find
 
 TABLE = Path(__file__).parents[2] / "docs" / "images" / "quality.csv"
@@ -24,7 +23,7 @@ with open(TABLE, newline="") as file:
 GRIDS = ("uniform_t", "quadratic_t", "karras", "log_snr")
 # the candidates that were measured, with their published options
 KNOWN = tuple(
-    Candidate(name, FrozenMapping(find(name).options))
+    Candidate(name, Options(find(name).options))
     for name, options in AUTO
     if not options and (name, "karras", 10) in MEASURED
 )

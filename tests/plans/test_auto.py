@@ -11,7 +11,7 @@ import genie_samplers as gs
 from genie_samplers import grids
 from genie_samplers.schedules import Schedule
 from genie_samplers.solvers import registry
-from genie_samplers.solvers.choosing import AUTO, Candidate, fitting_grids, ranked
+from genie_samplers.solvers.choosing import AUTO, Candidate, Options, fitting_grids, ranked
 from genie_samplers.solvers.exact_data import IMAGES, MIXTURES, Marginal, Mixtures, power_law
 from genie_samplers.solvers.fitting import fitted
 from genie_samplers.solvers.registry import find
@@ -40,7 +40,7 @@ NEAR = 2.0  # times the best candidate
 
 
 def candidates() -> tuple[Candidate, ...]:
-    return tuple(Candidate(name, {**find(name).options, **free}) for name, free in AUTO)
+    return tuple(Candidate(name, Options({**find(name).options, **free})) for name, free in AUTO)
 
 
 def error_of(plan: gs.Plan, schedule: Schedule) -> float:

@@ -10,6 +10,8 @@ import torch
 
 import genie_samplers as gs
 from genie_samplers.schedules import Schedule
+from genie_samplers.solvers.choosing import fitting_grids
+from genie_samplers.solvers.scoring import score
 
 from .plans import recipe_of
 from .problems import DISCRETE, EDM, VP
@@ -17,13 +19,20 @@ from .problems import DISCRETE, EDM, VP
 VE, FLOW, SD3 = gs.schedules.ve(), gs.schedules.flow(), gs.schedules.flow(shift=3.0)
 
 
-@pytest.mark.parametrize(
-    ("nfe", "order", "grid"), [(1, 2, "uniform_t"), (6, 2, "uniform_t"), (10, 3, "uniform_t"), (40, 3, "karras")]
-)
-def test_a_family_chooses_order_and_grid_by_the_number_of_evaluations(nfe: int, order: int, grid: str) -> None:
-    recipe = recipe_of(gs.make_plan("ipndm", VP, nfe))
-    assert recipe.options["order"] == order
-    assert recipe.grid == tuple(gs.grids.GRIDS[grid](VP, nfe))
+def test_a_family_takes_what_has_the_least_score_of_all_its_choices() -> None:
+    plan = gs.make_plan("ipndm", VP, 6)
+    scores = {
+        (order, warmup, grid): score(
+            gs.make_plan(f"ipndm{order}", VP, 6, grid=grid, options={"warmup": warmup}), VP
+        ).total(6)
+        for order in (2, 3, 4)
+        for warmup in ("lower_order", "gradual")
+        for grid in fitting_grids(VP, denoise=False)
+    }
+    order, warmup, grid = min(scores, key=scores.__getitem__)
+    recipe = recipe_of(plan)
+    assert (recipe.options["order"], recipe.options["warmup"]) == (order, warmup)
+    assert recipe.grid == tuple(gs.grids.GRIDS[grid](VP, 6))
 
 
 def test_what_the_caller_names_goes_before_the_choice() -> None:
@@ -32,15 +41,17 @@ def test_what_the_caller_names_goes_before_the_choice() -> None:
     assert recipe.grid == tuple(gs.grids.power_gamma(VP, 6))
 
 
-@pytest.mark.parametrize("name", ["ddim", "ipndm", "dpmpp_2m"])
-@pytest.mark.parametrize(
-    ("schedule", "grid"),
-    [(EDM, "karras"), (VE, "karras"), (FLOW, "uniform_t"), (SD3, "shifted_t")],
-    ids=["edm", "ve", "flow", "flow-shift3"],
-)
-def test_a_schedule_whose_time_is_no_vp_time_has_a_grid_of_its_own(name: str, schedule: Schedule, grid: str) -> None:
+@pytest.mark.parametrize("name", ["ddim", "dpmpp_2m", "gddim"])
+@pytest.mark.parametrize("schedule", [EDM, VE, FLOW, SD3, DISCRETE], ids=["edm", "ve", "flow", "flow-shift3", "table"])
+def test_a_solver_takes_the_grid_of_the_least_score(name: str, schedule: Schedule) -> None:
     plan = gs.make_plan(name, schedule, 6, prediction="v")
-    assert recipe_of(plan).grid == tuple(gs.grids.GRIDS[grid](schedule, 6))
+    denoise = schedule is DISCRETE  # a table is sampled to gamma = 0
+    others = [
+        gs.make_plan(name, schedule, 6, prediction="v", grid=grid, denoise=denoise)
+        for grid in fitting_grids(schedule, denoise=denoise)
+    ]
+    assert score(plan, schedule).total(6) <= min(score(other, schedule).total(6) for other in others)
+    assert recipe_of(plan).grid in [recipe_of(other).grid for other in others]
 
 
 @pytest.mark.parametrize("denoise", [True, np.True_])

@@ -193,7 +193,8 @@ def test_guidance_must_be_a_number() -> None:
 
 @every_variant
 def test_a_printed_plan_shows_its_name_its_cost_its_formula_and_every_row(plan: Plan) -> None:
-    title, convert, combine, header, *lines = str(plan).splitlines()
+    printed = [line for line in str(plan).splitlines() if line.strip() != plan.note]
+    title, convert, combine, header, *lines = printed
     assert title.startswith(f"{recipe_of(plan).solver}: {len(plan.rows)} rows, nfe {plan.nfe}, ")
     assert f"history slots {plan.slots}, x_T = {plan.init.scale:.6g} z" in title
     assert convert.split() == [

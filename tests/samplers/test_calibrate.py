@@ -383,7 +383,7 @@ def test_command_writes_a_plan_that_sample_runs(tmp_path: Path) -> None:
         (("--seed", 3, "--check-seed", 3), "--check-seed 3 is --seed too"),
         (("--latents", 0), "'--latents': 0 is not in the range 1<=x"),
         (("--out", "plan.png"), "plan.png"),
-        (("--solver", ","), "--solver ','"),
+        (("--solver", ","), "Invalid value for '--solver': ','"),
     ],
 )
 def test_command_refuses_bad_options_before_the_network_runs(arguments: tuple[object, ...], message: str) -> None:

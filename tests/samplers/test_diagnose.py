@@ -239,7 +239,20 @@ def test_the_command_diagnoses_the_embedded_network(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("small_unet", [8], indirect=True)
 def test_the_command_measures_candidates_on_a_network_of_the_user_s(tmp_path: Path, small_unet: Path) -> None:
-    given = ("--network", small_unet, "--label", "999t", "--nfe", 3, "--count", 1, "--fine", 5)
+    given = (
+        "--network",
+        small_unet,
+        "--schedule",
+        "vp_linear",
+        "--label",
+        "999t",
+        "--nfe",
+        3,
+        "--count",
+        1,
+        "--fine",
+        5,
+    )
     text = run("diagnose", *given, "--measure", "--out", tmp_path / "d.png")
     assert text.count(" rmse ") >= len(candidates())
     assert "best at 3 evaluations: " in text and ", grid " in text

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from .._arguments import integer
 from ..models import Model, as_model
-from ..plan import FrozenMapping, Plan
+from ..plan import Plan
 from ..run import AnyModel, NonFiniteError, sample
 from ..schedules import Schedule, check_schedule
-from ..solvers.choosing import AUTO, Candidate, Choice, fitting_grids, ranked
+from ..solvers.choosing import AUTO, Candidate, Choice, Options, fitting_grids, ranked
 from ..solvers.fitting import fitted
 from ..solvers.registry import find
 from ..uses.compare import fine_plan, rmse
@@ -118,7 +118,7 @@ def _error(run: Callable[[Plan], Tensor], plan: Plan, fine: Tensor) -> float:
 def _plans(model: Model, schedule: Schedule, nfe: int, prediction: str, *, denoise: bool) -> list[tuple[Choice, Plan]]:
     """The candidates, the score's own choice first."""
     names = fitting_grids(schedule, denoise=denoise)
-    candidates = [Candidate(name, FrozenMapping({**find(name).options, **free})) for name, free in AUTO]
+    candidates = [Candidate(name, Options({**find(name).options, **free})) for name, free in AUTO]
     candidates += _with_derivatives(model)
     choices = ranked(tuple(candidates), schedule, nfe, names, denoise)
     taken = [choice for grid in names for choice in [c for c in choices if c.grid == grid][:_EACH]]
@@ -134,7 +134,7 @@ def _with_derivatives(model: Model) -> list[Candidate]:
     """GENIE's solvers with memory, where the model has what they read."""
     kinds = [kind for name, kind in _DERIVATIVES.items() if name in (model.outputs or ())]
     return [
-        Candidate("genie_hermite", FrozenMapping({"derivatives": 1, "values": values, "derivative": kind}))
+        Candidate("genie_hermite", Options({"derivatives": 1, "values": values, "derivative": kind}))
         for kind in kinds
         for values in (2, 3)
     ]

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..plan import FrozenMapping, Plan
+from ..plan import Plan
 from ..schedules import AlphasCumprod, Remembered, Schedule
 from .fitting import fitted
 from .registry import UnreachableNFE, find, option_names, rebuild
 from .scoring import Score, grid_of, score
 
-__all__ = ["AUTO", "Candidate", "Choice", "fitting_grids", "ranked", "ranked_on"]
+__all__ = ["AUTO", "Candidate", "Choice", "Options", "fitting_grids", "ranked", "ranked_on"]
 
 Array = NDArray[np.float64]
 
@@ -23,18 +23,41 @@ _INSTEAD = "v"  # whatever the network predicts: scores are those of exact arith
 _KEPT = 256
 
 
+class Options(Mapping[str, object]):
+    """A solver's options as they were given, hashable: 1 is not True, and infinity is allowed."""
+
+    def __init__(self, given: Mapping[str, object]) -> None:
+        self._given = dict(given)
+        self._text = repr(sorted(self._given.items()))
+
+    def __getitem__(self, name: str) -> object:
+        return self._given[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Options) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
 class Candidate(NamedTuple):
     """A registered solver with options."""
 
     solver: str
-    options: Mapping[str, object] = FrozenMapping({})
+    options: Options = Options({})
 
 
 class Choice(NamedTuple):
     """A candidate on a grid, and what it scored."""
 
     solver: str
-    options: Mapping[str, object]
+    options: Options
     grid: str
     score: Score
 
@@ -44,7 +67,7 @@ class Choice(NamedTuple):
 
 
 def _candidates(*families: tuple[str, Sequence[Mapping[str, object]]]) -> tuple[Candidate, ...]:
-    return tuple(Candidate(name, FrozenMapping(options)) for name, each in families for options in each)
+    return tuple(Candidate(name, Options(options)) for name, each in families for options in each)
 
 
 _WARMUPS = ({}, {"warmup": "gradual"})

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import grids, predictions
 from .._arguments import boolean, choice, integer, real, reals, shown
-from ..plan import FrozenMapping, Plan
+from ..plan import Plan
 from ..schedules import AlphasCumprod, Flow, Schedule, check_schedule
-from .choosing import AUTO, Candidate, Choice, fitting_grids, ranked, ranked_on
+from .choosing import AUTO, Candidate, Choice, Options, fitting_grids, ranked, ranked_on
 from .fitting import GRID_NAMES, fitted
 from .registry import Solver, find, rebuild
 
@@ -91,7 +91,7 @@ def make_plan(
         choices = ranked(candidates, schedule, integer(nfe, "nfe", least=1), names, denoise, shift, end)
     best, on = (Candidate(*choices[0][:2]), choices[0].grid) if choices else (candidates[0], names[0])
     plan = fitted(
-        find(best.solver), schedule, integer(nfe, "nfe", least=1), on, {**best.options, **own, **fixed},
+        find(best.solver), schedule, integer(nfe, "nfe", least=1), on, {**best.options, **fixed},
         encode=encode, denoise=denoise, shift=shift if on == "shifted_t" else None, end=end,
     )  # fmt: skip
     return replace(plan, note=_note(choices, nfe)) if choices else plan
@@ -105,9 +105,9 @@ def _fitting_spelling(name: str, schedule: Schedule) -> str:
 def _candidates(solver: Solver | None, own: Mapping[str, object]) -> tuple[Candidate, ...]:
     """The solvers and options that are open: all of :data:`AUTO`, or a solver's choices beside the caller's own."""
     if solver is None:
-        return tuple(Candidate(name, FrozenMapping({**find(name).options, **free})) for name, free in AUTO)
+        return tuple(Candidate(name, Options({**find(name).options, **free})) for name, free in AUTO)
     free = [{k: v for k, v in each.items() if k not in own} for each in solver.choices or ({},)]
-    distinct = dict.fromkeys(FrozenMapping({**solver.options, **each, **own}) for each in free)
+    distinct = dict.fromkeys(Options({**solver.options, **each, **own}) for each in free)
     return tuple(Candidate(solver.name, options) for options in distinct)
 
 
@@ -190,7 +190,7 @@ def _on_times(
     several = bool(others) and times[0] > times[-1]
     choices = list(ranked_on(candidates, schedule, tuple(times.tolist()))) if several else []
     best = next((Candidate(c.solver, c.options) for c in choices), first)
-    plan = rebuild(best.solver, schedule, times, {**best.options, **own, **fixed})
+    plan = rebuild(best.solver, schedule, times, {**best.options, **fixed})
     if nfe not in (None, plan.nfe):
         raise ValueError(
             f"nfe={nfe}; on these {len(times)} times {best.solver} makes {plan.nfe} evaluations: leave nfe out"
@@ -212,14 +212,18 @@ def _denoise(
 ) -> bool:
     table = isinstance(schedule, AlphasCumprod)
     if denoise is None:
-        habit = (solver is not None and solver.denoise) or grid in grids.DISCRETE_GRIDS or table
+        habit = (solver is not None and solver.denoise) or _is_discrete(grid) or table
         denoise = habit and not encode and end is None
     denoise = boolean(denoise, "denoise")
     if denoise and encode:
         raise ValueError("denoise=True with direction='encode'; only sampling can end at gamma = 0")
     if denoise and end is not None:
         raise ValueError(f"end={end}: with denoise=True, which goes on to gamma = 0; leave one of them out")
-    return denoise and (grid in grids.DISCRETE_GRIDS or schedule.t_end != schedule.t_zero)  # it ends there anyway
+    return denoise and (_is_discrete(grid) or schedule.t_end != schedule.t_zero)  # it ends there anyway
+
+
+def _is_discrete(grid: object) -> bool:
+    return isinstance(grid, str) and grid in grids.DISCRETE_GRIDS
 
 
 def _grids(
