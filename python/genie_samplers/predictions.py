@@ -20,18 +20,13 @@ Array = NDArray[np.float64]
 PREDICTIONS = ("epsilon", "x0", "v", "score", "flow")
 _OF_DIFFUSERS = {"epsilon": "epsilon", "sample": "x0", "v_prediction": "v", "flow_prediction": "flow"}
 
-_SPELLINGS = {
-    "v_prediction": "v", "flow_prediction": "flow", "sample": "x0", "eps": "epsilon", "noise": "epsilon",
-    "velocity": "flow", "x_0": "x0",
-}  # fmt: skip
-
 
 def named(prediction: str) -> str:
     """The name here of a prediction type, also by diffusers' names: v_prediction, flow_prediction, sample.
 
     ValueError for an unknown one.
     """
-    known = _SPELLINGS.get(prediction, prediction) if isinstance(prediction, str) else prediction
+    known = _OF_DIFFUSERS.get(prediction, prediction) if isinstance(prediction, str) else prediction
     return choice(known, "prediction", PREDICTIONS)
 
 

@@ -135,7 +135,7 @@ REFUSED: dict[str, tuple[dict[str, object], type[Exception], str]] = {
     "seed type": ({"seed": 1.5}, TypeError, "seed=1.5"),
     "ids": ({"sample_ids": [1]}, ValueError, "sample_ids: 1 ids for 2 samples; give one per sample"),
     "id": ({"sample_ids": [1, 2**32]}, ValueError, r"sample_ids: 1..4294967296; need integers in 0..2\^32-1"),
-    "gradient": ({"x": x_of(1).requires_grad_()}, ValueError, "x: requires grad"),
+    "gradient": ({"x": x_of(1).requires_grad_()}, ValueError, "x, aux or values: require grad"),
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..predictions import PREDICTIONS
+from .. import predictions
 from ..schedules import Schedule, check_schedule
 from .contract import Label, Model, first_parameter
 from .outputs import single_tensor
@@ -102,8 +102,7 @@ def wrap(
     if isinstance(network, Model):
         raise TypeError(f"network: {type(network).__name__} is a model already; pass the network that it holds")
     check_schedule(schedule)
-    if prediction not in PREDICTIONS:
-        raise ValueError(f"prediction={prediction!r}; choose one of {', '.join(PREDICTIONS)}")
+    prediction = predictions.named(prediction)
     for name, value in (("label", label), ("call", call)):
         if value is not None and (not callable(value) or isinstance(value, nn.Module)):
             raise TypeError(f"{name}: {type(value).__name__}; give a function")

@@ -268,7 +268,7 @@ class PlanState:
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_rows": None}  # addresses, made again where it is read
+        return {**vars(self), "_rows": None, "_beginning": None}  # addresses, made again where it is read
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
