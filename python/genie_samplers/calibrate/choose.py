@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .._arguments import integer
 from ..models import Model, as_model
+from ..models.batches import map_batches, pick
 from ..plan import Plan
 from ..run import AnyModel, NonFiniteError, sample
 from ..schedules import Schedule, check_schedule
@@ -23,7 +24,7 @@ from ..uses.compare import fine_plan, rmse
 
 __all__ = ["Chosen", "Measured", "choose"]
 
-_EACH = 4  # candidates of every grid
+_SCREENED, _KEPT_ON = 2, 12  # latents that every candidate is run from, and how many go on to all latents
 _FINE, _COARSER = 120, 80  # steps of the two solutions whose difference is the check of the finer
 _DERIVATIVES = {"gamma_d_epsilon": "exact", "c1": "correction"}
 _KEPT: dict[str, Chosen] = {}
@@ -74,10 +75,10 @@ def choose(
 ) -> Chosen:
     """The plan at ``nfe`` evaluations with the least error on ``count`` latents of this network.
 
-    Of every grid that fits the schedule the candidates of the best scores (``make_plan("auto")``) are run from the same
-    latents; what wins there is taken. Of a model that returns exact derivatives or a head's corrections, too, GENIE's
-    solvers with memory are among them. It costs about 16 ``nfe`` + 200 evaluations of a batch of ``count``, once:
-    the same question is answered from memory as long as the network's weights are the same.
+    Every candidate of ``make_plan("auto")`` is run from two of the latents, and the best dozen, with the score's own
+    choice, from all; what wins there is taken. Of a model that returns exact derivatives or a head's corrections, too,
+    GENIE's solvers with memory are among them. It costs about 90 ``nfe`` evaluations of two samples, and 13 ``nfe`` +
+    200 of ``count``, once: the same question is answered from memory as long as the network's weights are the same.
 
     shape: of one sample, (C, H, W). cond, shared: as for ``sample``, of ``count`` samples. prediction: the model's own
     by default, else epsilon. seed: of the latents; measure on other ones. progress: whether ``sample`` shows its bars.
@@ -91,28 +92,31 @@ def choose(
     if key is not None and key in _KEPT:
         return _KEPT[key]
 
-    def run(plan: Plan) -> Tensor:
-        return sample(model, plan, shape=size, seed=seed, cond=cond, shared=shared, progress=progress)
+    def run(plan: Plan, latents: int) -> Tensor:
+        first = map_batches(dict(cond or {}), lambda batch: pick(batch, range(latents)))
+        return sample(model, plan, shape=(latents, *size[1:]), seed=seed, cond=first, shared=shared, progress=progress)
 
-    fine, coarser = (run(fine_plan(schedule, n, prediction=prediction, denoise=denoise)) for n in (_FINE, _COARSER))
+    def error(plan: Plan, latents: int) -> float:
+        try:
+            return rmse(run(plan, latents), fine[:latents])
+        except NonFiniteError:
+            return float("inf")
+
+    fine, coarser = (
+        run(fine_plan(schedule, steps, prediction=prediction, denoise=denoise), size[0]) for steps in (_FINE, _COARSER)
+    )
     plans = _plans(net, schedule, nfe, prediction, denoise=denoise)
-    cells = [Measured(choice, _error(run, plan, fine)) for choice, plan in plans]
-    order = sorted(range(len(cells)), key=lambda k: cells[k].rmse)
-    best = cells[order[0]]
-    chosen = Chosen(plans[order[0]][1], tuple(cells[k] for k in order), cells[0].rmse, rmse(fine, coarser))
-    chosen = replace(chosen, plan=replace(chosen.plan, note=f"measured: {best.choice}, RMSE {best.rmse:.3g}"))
+    screened = sorted(plans, key=lambda each: error(each[1], min(_SCREENED, size[0])))[:_KEPT_ON]
+    measured = {choice: (error(plan, size[0]), plan) for choice, plan in dict([plans[0], *screened]).items()}
+    cells = tuple(sorted((Measured(choice, found[0]) for choice, found in measured.items()), key=lambda c: c.rmse))
+    note = f"measured: {cells[0].choice}, RMSE {cells[0].rmse:.3g}"
+    plan = replace(measured[cells[0].choice][1], note=note)
+    chosen = Chosen(plan, cells, measured[plans[0][0]][0], rmse(fine, coarser))
     if key is not None:
         while len(_KEPT) >= _MOST_KEPT:
             _KEPT.pop(next(iter(_KEPT)))
         _KEPT[key] = chosen
     return chosen
-
-
-def _error(run: Callable[[Plan], Tensor], plan: Plan, fine: Tensor) -> float:
-    try:
-        return rmse(run(plan), fine)
-    except NonFiniteError:
-        return float("inf")
 
 
 def _plans(model: Model, schedule: Schedule, nfe: int, prediction: str, *, denoise: bool) -> list[tuple[Choice, Plan]]:
@@ -121,12 +125,9 @@ def _plans(model: Model, schedule: Schedule, nfe: int, prediction: str, *, denoi
     candidates = [Candidate(name, Options({**find(name).options, **free})) for name, free in AUTO]
     candidates += _with_derivatives(model)
     choices = ranked(tuple(candidates), schedule, nfe, names, denoise)
-    taken = [choice for grid in names for choice in [c for c in choices if c.grid == grid][:_EACH]]
-    taken += [c for c in choices if c.solver.startswith("genie") and c not in taken]
-    taken.sort(key=lambda choice: choice.score.total(nfe))
     options = {"prediction": prediction}
     return [
-        (c, fitted(find(c.solver), schedule, nfe, c.grid, {**c.options, **options}, denoise=denoise)) for c in taken
+        (c, fitted(find(c.solver), schedule, nfe, c.grid, {**c.options, **options}, denoise=denoise)) for c in choices
     ]
 
 
