@@ -12,7 +12,7 @@ import argparse
 import csv
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from genie_samplers import make_plan, schedules
@@ -24,7 +24,7 @@ from genie_samplers.solvers.fitting import fitted
 from genie_samplers.solvers.registry import find
 from genie_samplers.solvers.scoring import gaussian_score, mixture_error
 
-__all__ = ["SCHEDULES", "held_out_error", "main"]
+__all__ = ["SCHEDULES", "held_out_error", "main", "markdown"]
 
 from_betas, linear = schedules.from_betas, schedules.linear_betas
 SCHEDULES: dict[str, Schedule] = {
@@ -98,6 +98,18 @@ def table(names: list[str], nfes: list[int]) -> Iterator[dict[str, object]]:
             }  # fmt: skip
 
 
+def markdown(found: Sequence[Mapping[str, object]]) -> str:
+    """The table of docs/auto.md: error, and in brackets how many times the best candidate's."""
+    nfes = list(dict.fromkeys(str(row["nfe"]) for row in found))
+    cells = {(row["schedule"], str(row["nfe"])): row for row in found}
+    lines = [f"| schedule | {' | '.join(nfes)} |", f"|---|{'---|' * len(nfes)}"]
+    for name in dict.fromkeys(row["schedule"] for row in found):
+        each = (cells[name, nfe] for nfe in nfes)
+        text = (f"{float(str(row['error'])):.2g} ({float(str(row['ratio'])):.2f})" for row in each)
+        lines.append(f"| {name} | {' | '.join(text)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nfe", default="4,5,6,8,10,12,15,20", help="comma-separated")
@@ -112,6 +124,7 @@ def main() -> None:
             writer = csv.DictWriter(file, found[0].keys())
             writer.writeheader()
             writer.writerows(found)
+    print(markdown(found))
     ratios = [float(str(row["ratio"])) for row in found]
     print(f"of {len(ratios)}: median {statistics.median(ratios):.3f}, worst {max(ratios):.3f}")
 
