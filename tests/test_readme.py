@@ -21,7 +21,7 @@ def test_python_code_runs_and_prints_the_shown_output(tmp_path):
     pytest.importorskip("diffusers", reason="the first example samples from the embedded network")
     result = run_python(blocks(PAGE, "python"), tmp_path)
     assert result.returncode == 0, result.stderr
-    assert result.stdout == blocks(PAGE, "text")[0]
+    assert result.stdout == "".join(blocks(PAGE, "text"))
 
 
 COMMANDS = [line for block in blocks(PAGE, "bash") for line in block.splitlines() if "genie-samplers" in line]
@@ -53,7 +53,7 @@ def comparison() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("solver", ["ddim", "dpmpp", "unipc", "deis_tab", "deis_log_ab", "ipndm"])
+@pytest.mark.parametrize("solver", ["auto", "ddim", "dpmpp", "unipc", "deis_tab", "deis_log_ab", "ipndm"])
 def test_quality_table_is_the_csv_beside_the_picture(solver):
     errors = [f"{float(row['rmse']):.3f}" for row in comparison() if row["solver"] == solver]
     assert f"| `{solver}` | {' | '.join(errors)} |" in README

@@ -92,7 +92,7 @@ def test_the_same_question_is_answered_from_memory() -> None:
 
 def test_a_plan_says_what_was_chosen_and_its_json_does_not() -> None:
     plan = gs.make_plan("auto", VP, 8)
-    assert plan.note.startswith("chosen of 88: ") and "; then " in plan.note
+    assert plan.note.startswith("chosen of 32: ") and "; then " in plan.note
     assert plan.note in str(plan)
     again = gs.Plan.from_json(plan.to_json())
     assert again == plan and again.note == ""

@@ -17,7 +17,7 @@ from ..models.batches import map_batches, pick
 from ..plan import Plan
 from ..run import AnyModel, NonFiniteError, sample
 from ..schedules import Schedule, check_schedule
-from ..solvers.choosing import AUTO, Candidate, Choice, Options, fitting_grids, ranked
+from ..solvers.choosing import AUTO, FURTHER, Candidate, Choice, Options, fitting_grids, ranked
 from ..solvers.fitting import fitted
 from ..solvers.registry import find
 from ..uses.compare import fine_plan, rmse
@@ -120,11 +120,14 @@ def choose(
 
 
 def _plans(model: Model, schedule: Schedule, nfe: int, prediction: str, *, denoise: bool) -> list[tuple[Choice, Plan]]:
-    """The candidates, the score's own choice first."""
-    names = fitting_grids(schedule, denoise=denoise)
-    candidates = [Candidate(name, Options({**find(name).options, **free})) for name, free in AUTO]
-    candidates += _with_derivatives(model)
-    choices = ranked(tuple(candidates), schedule, nfe, names, denoise)
+    """The candidates, what "auto" chooses by the score alone first."""
+    own, further = (
+        tuple(Candidate(name, Options({**find(name).options, **free})) for name, free in group)
+        for group in (AUTO, FURTHER)
+    )
+    wide = fitting_grids(schedule, denoise=denoise, wide=True)
+    auto = ranked(own, schedule, nfe, fitting_grids(schedule, denoise=denoise), denoise)[:1]
+    choices = dict.fromkeys((*auto, *ranked((*own, *further, *_with_derivatives(model)), schedule, nfe, wide, denoise)))
     options = {"prediction": prediction}
     return [
         (c, fitted(find(c.solver), schedule, nfe, c.grid, {**c.options, **options}, denoise=denoise)) for c in choices

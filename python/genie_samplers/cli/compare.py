@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["amplification", "compare_command"]
 
-_COMPARED = ("ddim", "dpmpp", "unipc", "deis_tab", "deis_log_ab", "ipndm")
+_COMPARED = ("auto", "ddim", "dpmpp", "unipc", "deis_tab", "deis_log_ab", "ipndm")
 _SHOWN = 4
 _FACTORS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _FULL = 2.0  # a difference from black to white, of images in [-1, 1]

@@ -10,7 +10,8 @@ import click
 
 from .. import grids, schedules
 from ..schedules import Schedule
-from ..solvers.registry import SOLVERS
+from ..solvers.make import AUTO_NAME
+from ..solvers.registry import SOLVERS, SPELLINGS
 from .types import COUNT, POSITIVE, SEED, Integers, Names, Solver
 
 __all__ = [
@@ -105,8 +106,8 @@ def solver_option(
 def solvers_option(flag: str, default: str, text: str) -> Callable[[Any], Any]:
     """Given to the command as ``solvers``."""
     return click.option(
-        flag, "solvers", type=Names(SOLVERS, "solver"), default=default, show_default=True,
-        help=f"Names that `plan --list` prints, separated by commas. {text}".rstrip(),
+        flag, "solvers", type=Names((AUTO_NAME, *SOLVERS, *SPELLINGS), "solver"), default=default, show_default=True,
+        help=f"auto, or names that `plan --list` prints, separated by commas. {text}".rstrip(),
     )  # fmt: skip
 
 

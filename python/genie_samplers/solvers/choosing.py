@@ -15,12 +15,13 @@ from .fitting import fitted
 from .registry import UnreachableNFE, find, option_names, rebuild
 from .scoring import Score, grid_of, score
 
-__all__ = ["AUTO", "Candidate", "Choice", "Options", "fitting_grids", "ranked", "ranked_on"]
+__all__ = ["AUTO", "FURTHER", "Candidate", "Choice", "Options", "fitting_grids", "ranked", "ranked_on"]
 
 Array = NDArray[np.float64]
 
 _INSTEAD = "v"  # whatever the network predicts: scores are those of exact arithmetic, and v is finite at both ends
 _KEPT = 256
+_MODERATE = 200.0
 
 
 class Options(Mapping[str, object]):
@@ -78,17 +79,25 @@ AUTO = _candidates(
     ("deis_tab1", ({},)), ("deis_tab2", ({},)), ("deis_tab3", ({},)),
     ("deis_log_ab1", ({},)), ("deis_log_ab2", ({},)), ("deis_log_ab3", _WARMUPS),
     ("ipndm2", ({},)), ("ipndm3", _WARMUPS), ("ipndm4", _WARMUPS),
-    ("unipc2", _FINALS), ("unipc3", _FINALS), ("dpmpp_2m", _FINALS),
     ("flow_ab2", ({},)), ("flow_ab3", ({},)), ("flow_ab4", ({},)),
 )  # fmt: skip
 """What "auto" chooses from: deterministic solvers of one evaluation per step that read predictions alone."""
 
+FURTHER = _candidates(("unipc2", _FINALS), ("unipc3", _FINALS), ("dpmpp_2m", _FINALS))
+"""What a measurement chooses from besides: with few steps networks keep less of what their score promises."""
 
-def fitting_grids(schedule: Schedule, *, denoise: bool) -> tuple[str, ...]:
-    """The grids among which a plan of this schedule is chosen."""
-    natural = ("shifted_t",) if schedule.preferred_grid == "shifted_t" else ("uniform_t",)
+
+def fitting_grids(schedule: Schedule, *, denoise: bool, wide: bool = False) -> tuple[str, ...]:
+    """The grids among which a plan of this schedule is chosen; ``wide``: all among which one may be measured.
+
+    The natural one and Karras' where the schedule starts at a moderate gamma: with few steps networks are better on
+    these than on grids that are better on exact data (docs/auto.md). Where Karras' grid leaps, from larger gammas, all.
+    """
+    natural = "shifted_t" if schedule.preferred_grid == "shifted_t" else "uniform_t"
     discrete = ("trailing",) if denoise and isinstance(schedule, AlphasCumprod) else ()
-    return (*natural, "quadratic_t", "karras", "log_snr", *discrete)
+    if not wide and schedule.gamma(schedule.t_max) <= _MODERATE:
+        return (natural, "karras", *discrete)
+    return (natural, "quadratic_t", "karras", "log_snr", *discrete)
 
 
 @lru_cache(_KEPT)

@@ -42,7 +42,8 @@ every_schedule = pytest.mark.parametrize("schedule", ALL.values(), ids=ALL)
 
 def pointwise(size: int = 5, seed: int = 0, schedule: Schedule = SCHEDULE) -> genie.PointwiseTargets:
     config = genie.HeadConfig.of(model().network)  # type: ignore[arg-type]
-    return genie.PointwiseTargets(model(schedule=schedule), config, data(), size, *schedule.finite_ends[::-1], seed)
+    t_max, t_min = schedule.finite_ends
+    return genie.PointwiseTargets(model(schedule=schedule), config, data(), size, t_min, t_max, seed)
 
 
 def distiller(folder: Path, options: genie.DistillOptions = OPTIONS) -> genie.Distiller:

@@ -18,7 +18,8 @@ every_schedule = pytest.mark.parametrize("schedule", ALL.values(), ids=ALL)
 
 def times(schedule: gs.schedules.Schedule) -> np.ndarray:
     """Both ends, as far as log gamma is finite, times between and knots."""
-    inner = np.linspace(*schedule.finite_ends[::-1], 7)
+    t_max, t_end = schedule.finite_ends
+    inner = np.linspace(t_end, t_max, 7)
     return np.concatenate([inner, np.array(schedule.knots[:3]), 0.5 * (inner[1:] + inner[:-1])])
 
 
