@@ -71,6 +71,25 @@ def test_the_same_network_is_measured_once_and_another_anew() -> None:
     assert choose(model, VP, 5, shape=SHAPE, count=2) is not first
 
 
+def test_another_label_of_the_same_network_is_measured_anew() -> None:
+    network, model = wrapped(0.3)
+    first = choose(model, VP, 5, shape=SHAPE, count=2)
+    other = gs.models.wrap(network, VP, prediction="epsilon", label=lambda t: 0.5 * VP.gamma(t))
+    assert choose(other, VP, 5, shape=SHAPE, count=2).cells[0].rmse != first.cells[0].rmse
+
+
+def test_conditioning_in_lists_of_large_tensors_is_told_apart() -> None:
+    network = Gaussian(0.2, 0.4).requires_grad_(False)
+    model = gs.models.wrap(
+        network, VP, prediction="epsilon", label=VP.gamma,
+        call=lambda net, x, t, c: net(x, t) + c[0].mean(1).reshape(-1, 1, 1, 1),
+    )  # fmt: skip
+    first, second = torch.zeros(2, 3000), torch.zeros(2, 3000)
+    second[:, 1500] = 300.0  # printed alike
+    results = [choose(model, VP, 5, shape=SHAPE, count=2, cond={"c": [value]}) for value in (first, second)]
+    assert results[0] is not results[1]
+
+
 def test_a_flow_network_is_measured_to_its_clean_end() -> None:
     flow = gs.schedules.flow()
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ __all__ = ["Chosen", "Measured", "choose"]
 _SCREENED, _KEPT_ON = 2, 12  # latents that every candidate is run from, and how many go on to all latents
 _FINE, _COARSER = 120, 80  # steps of the two solutions whose difference is the check of the finer
 _DERIVATIVES = {"gamma_d_epsilon": "exact", "c1": "correction"}
-_KEPT: dict[str, Chosen] = {}
+_KEPT: MutableMapping[object, dict[str, Chosen]] = WeakKeyDictionary()  # by the model itself: a wrap has its own label
 _MOST_KEPT = 64
 
 
@@ -78,7 +79,8 @@ def choose(
     Every candidate of ``make_plan("auto")`` is run from two of the latents, and the best dozen, with the score's own
     choice, from all; what wins there is taken. Of a model that returns exact derivatives or a head's corrections, too,
     GENIE's solvers with memory are among them. It costs about 90 ``nfe`` evaluations of two samples, and 13 ``nfe`` +
-    200 of ``count``, once: the same question is answered from memory as long as the network's weights are the same.
+    200 of ``count``, once: the same question of the same model object is answered from memory as long as the weights
+    of its network are the same.
 
     shape: of one sample, (C, H, W). cond, shared: as for ``sample``, of ``count`` samples. prediction: the model's own
     by default, else epsilon. seed: of the latents; measure on other ones. progress: whether ``sample`` shows its bars.
@@ -89,8 +91,9 @@ def choose(
     prediction = prediction or net.prediction or "epsilon"
     nfe = integer(nfe, "nfe", least=1)
     key = _fingerprint(net, schedule, nfe, size, seed, cond, shared, prediction, denoise)
-    if key is not None and key in _KEPT:
-        return _KEPT[key]
+    kept = {} if key is None else _KEPT.setdefault(model, {})
+    if key in kept:
+        return kept[key]
 
     def run(plan: Plan, latents: int) -> Tensor:
         first = map_batches(dict(cond or {}), lambda batch: pick(batch, range(latents)))
@@ -113,9 +116,9 @@ def choose(
     plan = replace(measured[cells[0].choice][1], note=note)
     chosen = Chosen(plan, cells, measured[plans[0][0]][0], rmse(fine, coarser))
     if key is not None:
-        while len(_KEPT) >= _MOST_KEPT:
-            _KEPT.pop(next(iter(_KEPT)))
-        _KEPT[key] = chosen
+        while len(kept) >= _MOST_KEPT:
+            kept.pop(next(iter(kept)))
+        kept[key] = chosen
     return chosen
 
 
@@ -166,8 +169,8 @@ def _text(part: object) -> str:
     """In words that differ where the values do."""
     if isinstance(part, Mapping):
         return str({key: _text(value) for key, value in part.items()})
+    if isinstance(part, list | tuple):
+        return str([_text(value) for value in part])
     if isinstance(part, Tensor):
-        return hashlib.sha256(
-            part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-        ).hexdigest()
+        return f"{part.dtype} {tuple(part.shape)} {hashlib.sha256(_bytes(part)).hexdigest()}"
     return str(np.asarray(part).tolist()) if isinstance(part, np.ndarray) else repr(part)

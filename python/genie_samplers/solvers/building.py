@@ -31,6 +31,7 @@ __all__ = [
     "refuse_pure_noise",
     "resolved_lower_order_final",
     "step_orders",
+    "sum_or_zero",
 ]
 
 Array = NDArray[np.float64]
@@ -198,6 +199,11 @@ class PlanBuilder:
         combination = Combination(x=ratio + weight * of_x0, y=(0.0,))
         self.rows.append(Row(float(time), combination, converted=(Conversion(p, ()),), calls=0))
 
+    def add_first_order(self, time: float, t_next: float) -> None:
+        """DDIM's step: what every method makes from pure noise."""
+        step = first_order(self.schedule, time, t_next)
+        self.add(time, {self.next: step.weights[0]}, x=step.ratio, x0=step.x0)
+
     def add_noise(self, time: float, *, x: float, noise: float) -> None:
         """x' = x * state + noise * z, without an evaluation."""
         self.rows.append(Row(float(time), Combination(x=x, draws=(noise,)), draws=self._draw(noise), calls=0))
@@ -238,7 +244,7 @@ class PlanBuilder:
             p, q = (float(v) for v in _CONVERT[quantity](self.outputs[0], self.schedule, time))
             return abs(state) * size + abs(of) * (abs(p) * size + abs(q) * output)
 
-        state, of_x0 = _sum(x, weight * (1.0 / sigma)), weight * (-alpha / sigma)
+        state, of_x0 = sum_or_zero(x, weight * (1.0 / sigma)), weight * (-alpha / sigma)
         better = 2.0 * total(state, of_x0, "x0") <= total(x, weight, "epsilon")
         return (state, 0.0, of_x0) if better else (x, weight, 0.0)
 
@@ -249,7 +255,7 @@ class PlanBuilder:
         return (self.draws - 1,)
 
 
-def _sum(a: float, b: float) -> float:
+def sum_or_zero(a: float, b: float) -> float:
     """a + b, 0 where nothing but rounding is left: the state has no part in a step to gamma = 0."""
     total = a + b
     return 0.0 if abs(total) <= _ROUNDING * max(abs(a), abs(b)) else total

@@ -12,10 +12,9 @@ import numpy as np
 from .. import predictions
 from .._arguments import real
 from ..plan import Combination, Conversion, HistoryEntry, Plan, Row
+from .building import sum_or_zero
 
 __all__ = ["clipped"]
-
-_ROUNDING = 8 * np.finfo(np.float64).eps
 
 
 class _Split(NamedTuple):
@@ -116,7 +115,7 @@ def _combination(
 ) -> Combination:
     x, y = weights.x, weights.y
     if own is not None:
-        x = _sum(x, y[0] * own.of_x)
+        x = sum_or_zero(x, y[0] * own.of_x)
         of_x0 = y[0] * own.of_x0 + sum(y[1:])  # beside the row's own x0, where it has one
         y = (of_x0, *(0.0,) * (converted - 1))
     split = [
@@ -124,9 +123,3 @@ def _combination(
         for w, other in zip(weights.history, earlier, strict=True)
     ]
     return replace(weights, x=x, y=y, history=tuple(w for pair in split for w in pair))
-
-
-def _sum(a: float, b: float) -> float:
-    """a + b, 0 where nothing but rounding is left: the state has no part in a step to gamma = 0."""
-    total = a + b
-    return 0.0 if abs(total) <= _ROUNDING * max(abs(a), abs(b)) else total

@@ -13,7 +13,7 @@ from .._arguments import choice, integer
 from ..numerics import VARIABLES, HermiteWeights, hermite_weights, transfer, x0_transfer
 from ..plan import Plan
 from ..schedules import Schedule
-from .building import PlanBuilder, checked_grid, first_order, from_pure_noise
+from .building import PlanBuilder, checked_grid, from_pure_noise
 from .derivative_options import DERIVATIVES, DerivativeOptions, checked_derivative_options, gamma_d_epsilon
 from .registry import Solver, register
 
@@ -137,8 +137,7 @@ def _plan(
             builder.add_analytic(time, t_next)
             continue
         if from_pure_noise(schedule, time):
-            step = first_order(schedule, time, t_next)
-            builder.add(time, {}, x=step.ratio, x0=step.x0)
+            builder.add_first_order(time, t_next)
             continue
         if uses.derivative == "correction" and t_next == schedule.t_zero:
             used[n] = False  # a step of infinite width in log gamma, which no head knows

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from ..numerics import transfer
 from ..plan import Plan
 from ..schedules import Schedule
-from .building import PlanBuilder, checked_grid, first_order, from_pure_noise
+from .building import PlanBuilder, checked_grid, from_pure_noise
 from .derivative_options import checked_derivative_options
 from .registry import Solver, register
 
@@ -43,8 +43,7 @@ def genie_ttm3(
             builder.add_analytic(time, t_next)
             continue
         if from_pure_noise(schedule, time):
-            step = first_order(schedule, time, t_next)
-            builder.add(time, {}, x=step.ratio, x0=step.x0)
+            builder.add_first_order(time, t_next)
             continue
         ratio, weight = (float(v) for v in transfer(schedule, time, t_next))
         if not used[n] or from_pure_noise(schedule, t_next):
