@@ -7,6 +7,7 @@ from .program import Program
 from .sample import AnyModel, OnRow, RowEvent, sample
 from .start import Start
 from .state import PlanState
+from .stepper import Stepper
 
 __all__ = [
     "AnyModel",

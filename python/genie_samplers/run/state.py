@@ -197,10 +197,11 @@ class PlanState:
         self.row += 1
         self._as_left = self.x, times_written(self.x)
 
-    def replace(self, x: Tensor) -> None:
+    def replace(self, x: Tensor, *, within_step: bool = False) -> None:
         """Another state, [b, ...]; elements that are the same keep their bits, also on their way into the network.
 
-        ValueError after a stage whose step goes on from the second state, which would undo the change.
+        ValueError after a stage whose step goes on from the second state, which would undo the change, unless that is
+        what ``within_step`` allows.
         """
         if not isinstance(x, Tensor):
             raise TypeError(f"replace: {type(x).__name__}; pass a tensor {tuple(self.x.shape)}")
@@ -210,7 +211,7 @@ class PlanState:
             raise TypeError(f"replace: dtype {x.dtype}; pass a real tensor, for example .real")
         if self.in_place and wants_gradients(x):
             raise ValueError(f"replace: {_GRADIENTS}")
-        if not self.between_steps:
+        if not (self.between_steps or within_step):
             raise ValueError(
                 f"replace: after row {self.row - 1}, a stage whose step goes on from aux; replace the state only where "
                 "between_steps is true"

@@ -14,7 +14,7 @@ from .gddim import gddim
 from .genie import genie_hermite, genie_ttm2
 from .genie_ttm3 import genie_ttm3
 from .ipndm import ipndm
-from .pndm import f_pndm, s_pndm
+from .pndm import f_pndm, plms, s_pndm
 from .unipc import unipc
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "genie_ttm2",
     "genie_ttm3",
     "ipndm",
+    "plms",
     "s_pndm",
     "unipc",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._arguments import choice, integer
+from .._arguments import boolean, choice, integer
 from ..numerics import epsilon_weights, transfer
 from ..plan import Plan
 from ..schedules import Schedule
@@ -26,6 +26,7 @@ def deis_tab(
     *,
     order: int = 3,
     warmup: str = "lower_order",
+    lower_order_final: bool = False,
     prediction: str = "epsilon",
 ) -> Plan:
     """tAB-DEIS: the noise prediction is extrapolated by a polynomial in t.
@@ -42,8 +43,10 @@ def deis_tab(
     takes back the error of order 2 that a start of low degree leaves: rows n = 1..r first replace their state by
     (a_n/a_0) x_0 + a_n int_{gamma_0}^{gamma_n} of the polynomial through all outputs so far, whose error is of order 3.
     It helps where the first steps are short, and does harm where they are long.
+
+    ``lower_order_final``: whether step n of N combines at most N - n outputs, as diffusers' DEIS below 15 steps.
     """
-    return _adams_bashforth("deis_tab", "t", schedule, grid, order, warmup, prediction)
+    return _adams_bashforth("deis_tab", "t", schedule, grid, order, warmup, lower_order_final, prediction)
 
 
 def deis_rho_ab(
@@ -52,13 +55,14 @@ def deis_rho_ab(
     *,
     order: int = 3,
     warmup: str = "lower_order",
+    lower_order_final: bool = False,
     prediction: str = "epsilon",
 ) -> Plan:
     """rhoAB-DEIS: as :func:`deis_tab` with a polynomial in gamma, the variable-step Adams-Bashforth method in gamma.
 
     Zhang and Chen, arXiv 2204.13902. On EDM's schedule, where t = gamma, equal to deis_tab.
     """
-    return _adams_bashforth("deis_rho_ab", "gamma", schedule, grid, order, warmup, prediction)
+    return _adams_bashforth("deis_rho_ab", "gamma", schedule, grid, order, warmup, lower_order_final, prediction)
 
 
 def deis_log_ab(
@@ -67,37 +71,40 @@ def deis_log_ab(
     *,
     order: int = 3,
     warmup: str = "lower_order",
+    lower_order_final: bool = False,
     prediction: str = "epsilon",
 ) -> Plan:
     """As :func:`deis_tab` with a polynomial in log gamma: DPM-Solver's multistep methods with exact integrals.
 
     Lu et al., arXiv 2206.00927, in noise prediction; degree 2 is what diffusers calls DEIS.
     """
-    return _adams_bashforth("deis_log_ab", "log_gamma", schedule, grid, order, warmup, prediction)
+    return _adams_bashforth("deis_log_ab", "log_gamma", schedule, grid, order, warmup, lower_order_final, prediction)
 
 
 def _adams_bashforth(
-    name: str, variable: str, schedule: Schedule, grid: ArrayLike, order: int, warmup: str, prediction: str
+    name: str, variable: str, schedule: Schedule, grid: ArrayLike, order: int, warmup: str, final: bool, prediction: str
 ) -> Plan:
     times = checked_grid(schedule, grid)
     order = choice(integer(order, "order"), "order", _ORDERS)
     warmup = choice(warmup, "warmup", _WARMUPS)
-    updates = _updates(schedule, times, order, variable, gradual=warmup == "gradual")
+    final = boolean(final, "lower_order_final")
+    updates = _updates(schedule, times, order, variable, gradual=warmup == "gradual", final=final)
     if warmup == "corrected":
         refuse_pure_noise(schedule, times, "warmup='corrected'", "warmup='gradual'")
         updates = _corrected(schedule, times, order, variable, updates)
+    options: dict[str, object] = {"order": order, "warmup": warmup, **({"lower_order_final": True} if final else {})}
     return multistep(
-        f"{name}{order}", schedule, times, updates,
-        prediction=prediction, quantity="epsilon", options={"order": order, "warmup": warmup},
-    )  # fmt: skip
+        f"{name}{order}", schedule, times, updates, prediction=prediction, quantity="epsilon", options=options
+    )
 
 
 def _updates(
-    schedule: Schedule, times: NDArray[np.float64], order: int, variable: str, *, gradual: bool
+    schedule: Schedule, times: NDArray[np.float64], order: int, variable: str, *, gradual: bool, final: bool
 ) -> Iterator[Update]:
-    """Every step's update, of the degree that its history and the warm-up allow."""
+    """Every step's update, of the degree that its history, the warm-up and the last orders allow."""
     for n in range(len(times) - 1):
-        nodes = times[n + 1 - outputs_used(order + 1, n, gradual=gradual) : n + 1][::-1]
+        used = outputs_used(order + 1, n, gradual=gradual)
+        nodes = times[n + 1 - (min(used, len(times) - 1 - n) if final else used) : n + 1][::-1]
         if from_pure_noise(schedule, times[n]):
             yield first_order(schedule, times[n], times[n + 1])
             continue
@@ -131,7 +138,7 @@ register(
     *(
         Solver(
             f"deis_{kind}{r}", build, order=r + 1, options={"order": r},
-            summary=f"DEIS, polynomial of degree {r} in {variable}; option warmup",
+            summary=f"DEIS, polynomial of degree {r} in {variable}; options warmup, lower_order_final",
         )
         for kind, (build, variable) in _FAMILIES.items()
         for r in _ORDERS

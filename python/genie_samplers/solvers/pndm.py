@@ -13,7 +13,7 @@ from ..schedules import Schedule
 from .building import EQUAL_STEPS, PlanBuilder, Stage, at_an_end, checked_grid, first_order_stage, from_pure_noise
 from .registry import Budget, Solver, register
 
-__all__ = ["f_pndm", "s_pndm"]
+__all__ = ["f_pndm", "plms", "s_pndm"]
 
 Start = Callable[[Schedule, float, float], list[Stage]]
 
@@ -24,7 +24,17 @@ def s_pndm(schedule: Schedule, grid: ArrayLike, *, prediction: str = "epsilon") 
     Order 2, history 1, one evaluation per step and one more in the first, deterministic. A step from gamma = inf
     comes before the start and is DDIM's, as is a first step to gamma = 0. Liu et al., arXiv 2202.09778.
     """
-    return _pndm("s_pndm", schedule, grid, _improved_euler, warmup=1, prediction=prediction)
+    return _pndm("s_pndm", schedule, grid, _improved_euler, warmup=1, most=2, prediction=prediction)
+
+
+def plms(schedule: Schedule, grid: ArrayLike, *, prediction: str = "epsilon") -> Plan:
+    """S-PNDM's start, then as many outputs as there are, up to four, along DDIM's step: PLMS of latent diffusion.
+
+    Order 2 on grids that are not uniform in gamma, history 3, one evaluation per step and one more in the first,
+    deterministic; steps from gamma = inf and to 0 as in :func:`s_pndm`. Rombach et al., arXiv 2112.10752, whose sampler
+    it is; diffusers' PNDMScheduler with ``skip_prk_steps``.
+    """
+    return _pndm("plms", schedule, grid, _improved_euler, warmup=1, most=4, prediction=prediction)
 
 
 def f_pndm(schedule: Schedule, grid: ArrayLike, *, prediction: str = "epsilon") -> Plan:
@@ -38,10 +48,12 @@ def f_pndm(schedule: Schedule, grid: ArrayLike, *, prediction: str = "epsilon") 
     2202.09778. Differs from the authors' code: the middle lies at half the time exactly, not at an integer
     label, and the grid is the caller's.
     """
-    return _pndm("f_pndm", schedule, grid, _runge_kutta, warmup=3, prediction=prediction)
+    return _pndm("f_pndm", schedule, grid, _runge_kutta, warmup=3, most=4, prediction=prediction)
 
 
-def _pndm(name: str, schedule: Schedule, grid: ArrayLike, start: Start, *, warmup: int, prediction: str) -> Plan:
+def _pndm(
+    name: str, schedule: Schedule, grid: ArrayLike, start: Start, *, warmup: int, most: int, prediction: str
+) -> Plan:
     times = checked_grid(schedule, grid)
     builder = PlanBuilder(schedule, prediction=prediction, quantity="epsilon")
     history: list[int] = []  # the rows of eps_n, newest first
@@ -49,7 +61,7 @@ def _pndm(name: str, schedule: Schedule, grid: ArrayLike, start: Start, *, warmu
         history.insert(0, builder.next)
         if n - from_pure_noise(schedule, times[0]) >= warmup:  # a first step from there is none of the starting ones
             ratio, weight = (float(v) for v in transfer(schedule, t, t_next))
-            weights = EQUAL_STEPS[warmup + 1]
+            weights = EQUAL_STEPS[min(most, len(history))]
             builder.add(t, {row: weight * w for row, w in zip(history, weights, strict=False)}, x=ratio)
         elif at_an_end(schedule, t, t_next):
             builder.add_stages([first_order_stage(schedule, t, t_next)])
@@ -83,6 +95,10 @@ register(
     Solver(
         "s_pndm", s_pndm, order=2, budget=lambda nfe: Budget(max(0, nfe - 1)),
         summary="pseudo improved Euler, then 2 outputs; one evaluation more than steps",
+    ),
+    Solver(
+        "plms", plms, order=2, budget=lambda nfe: Budget(max(0, nfe - 1)),
+        summary="pseudo improved Euler, then up to 4 outputs; one evaluation more than steps",
     ),
     Solver(
         "f_pndm", f_pndm, order=2, budget=_f_pndm_budget,

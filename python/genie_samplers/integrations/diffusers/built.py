@@ -1,0 +1,92 @@
+"""The plan of a scheduler's configuration on its times, as the pipeline sees it; kept, so that the same costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from ...plan import Plan
+from ...predictions import to_x0
+from ...schedules import Schedule
+from ...solvers.choosing import Options
+from ...solvers.make import make_plan
+from .rows import bounded_beside_epsilon, in_sigma_space, negated, renoised
+
+__all__ = ["RENOISED", "Built", "Wanted", "built"]
+
+_KEPT = 128
+RENOISED = "renoised"  # of no other use, so that it is not registered
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What decides a plan. times: its grid, the end included; or else nfe, and the grid is what make_plan chooses.
+
+    clip: bound of the predicted clean data; beside_epsilon: whether the noise is read from the network all the same.
+    dynamic: whether that bound is computed per sample. sigma_space: whether the state is x / alpha. negated: whether the network returns the negative of ``prediction``.
+    """
+
+    solver: str
+    schedule: Schedule
+    prediction: str
+    times: tuple[float, ...] | None = None
+    nfe: int | None = None
+    options: Options = Options({})
+    clip: float | None = None
+    beside_epsilon: bool = False
+    dynamic: bool = False
+    sigma_space: bool = False
+    negated: bool = False
+
+    def on(self, times: tuple[float, ...]) -> Wanted:
+        """The same on other times."""
+        return replace(self, times=times, nfe=None)
+
+    def using(self, solver: str | None = None, **options: object) -> Wanted:
+        """The same with another solver, or with further options."""
+        kept: Mapping[str, object] = self.options if solver is None else {}
+        return replace(self, solver=solver or self.solver, options=Options({**kept, **options}))
+
+
+@dataclass(frozen=True)
+class Built:
+    """plan: its rows as the pipeline sees them. times: the grid. asked: the time of each evaluation. x0: per evaluation
+    the weights of state and output in the predicted clean data.
+    """
+
+    plan: Plan
+    times: tuple[float, ...]
+    asked: tuple[float, ...]
+    x0: tuple[tuple[float, float], ...]
+
+
+@lru_cache(_KEPT)
+def built(wanted: Wanted) -> Built:
+    """The plan; errors are those of ``make_plan``, and of the schedule's ends."""
+    schedule = wanted.schedule
+    if wanted.solver == RENOISED and wanted.times is not None:
+        return _seen(wanted, renoised(schedule, wanted.times, wanted.prediction), wanted.times)
+    clip = None if wanted.beside_epsilon else wanted.clip
+    plan = make_plan(
+        wanted.solver, schedule, wanted.nfe, times=wanted.times, prediction=wanted.prediction, clip=clip,
+        options=dict(wanted.options),
+    )  # fmt: skip
+    times = plan.times if plan.recipe is None else plan.recipe.grid
+    if wanted.beside_epsilon and wanted.clip is not None:
+        plan = bounded_beside_epsilon(plan, schedule, wanted.clip)
+    return _seen(wanted, plan, times)
+
+
+def _seen(wanted: Wanted, plan: Plan, times: tuple[float, ...]) -> Built:
+    """The plan as the pipeline sees it."""
+    plan = negated(plan) if wanted.negated else plan
+    plan = in_sigma_space(plan, wanted.schedule, times[-1]) if wanted.sigma_space else plan
+    asked = tuple(row.time for row in plan.rows if row.calls)
+    return Built(plan, times, asked, tuple(_x0(wanted, t) for t in asked))
+
+
+def _x0(wanted: Wanted, t: float) -> tuple[float, float]:
+    p, q = (float(v) for v in to_x0(wanted.prediction, wanted.schedule, t))
+    scale = float(wanted.schedule.alpha(t)) if wanted.sigma_space else 1.0
+    return p * scale, -q if wanted.negated else q

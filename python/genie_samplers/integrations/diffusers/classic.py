@@ -1,0 +1,352 @@
+"""Schedulers by the names that pipelines of table schedules know, each a solver of the registry."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.schedulers.scheduling_ddim import DDIMSchedulerOutput
+from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput  # noqa: F401  pipelines look for it here
+from torch import Tensor
+
+from .built import Wanted
+from .options import FLOW_SIGMAS, SIGMAS, TABLE, THRESHOLD, constructor
+from .scheduler import Generators, PlanBasedScheduler
+
+__all__ = [
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "DEISScheduler",
+    "DPMSolverMultistepScheduler",
+    "EulerScheduler",
+    "HeunScheduler",
+    "IPNDMScheduler",
+    "PNDMScheduler",
+    "UniPCScheduler",
+]
+
+Result = SchedulerOutput | DDIMSchedulerOutput | tuple[Tensor]
+_FEW_STEPS = 15  # below which the multistep classes of diffusers lower the last orders
+
+
+class _Ancestral(PlanBasedScheduler):
+    """DDIM and DDPM: clip_sample, and a last step to alpha-bar 1."""
+
+    habit = "ddim"
+    gives_x0 = True
+
+    def _end(self, times: np.ndarray) -> float:
+        if self.config.get("set_alpha_to_one", True) or times[-1] <= self._schedule.t_end:
+            return float(self._schedule.t_zero)
+        return float(self._schedule.t_end)
+
+    def _clipped(self, wanted: Wanted) -> Wanted:
+        if self.config["clip_sample"] and not self.config["thresholding"]:
+            return replace(wanted, clip=float(self.config["clip_sample_range"]))
+        return super()._clipped(wanted)
+
+
+class DDIMScheduler(_Ancestral):
+    """DDIM. The step of a time ends at the next time of the list (diffusers: at t - T // N; #14357, #12633)."""
+
+    theirs = "DDIMScheduler"
+    __init__ = constructor(
+        TABLE, THRESHOLD, clip_sample=True, set_alpha_to_one=True, clip_sample_range=1.0, timestep_spacing="leading"
+    )
+
+    def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
+        return "ddim", {}
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: float | Tensor,
+        sample: Tensor,
+        eta: float = 0.0,
+        use_clipped_model_output: bool = False,
+        generator: Generators = None,
+        variance_noise: Tensor | None = None,
+        return_dict: bool = True,
+    ) -> Result:
+        """eta: noise of DDIM, 1 is DDPM's. use_clipped_model_output: the noise too follows the clamped clean data."""
+        clipped = bool(use_clipped_model_output)
+        self._run.change((float(eta), clipped), lambda wanted: self._with(wanted, float(eta), clipped))
+        return self._step(
+            model_output, timestep, sample, generator=generator, noise=variance_noise, return_dict=return_dict
+        )
+
+    def _with(self, wanted: Wanted, eta: float, clipped: bool) -> Wanted:
+        options = {"eta": eta} if eta else {}
+        return replace(wanted.using("ddim", **options), beside_epsilon=wanted.clip is not None and not clipped)
+
+    def _get_variance(self, timestep: int, prev_timestep: int) -> Tensor:
+        """The posterior variance of the step between two times, at eta = 1; before the first time there is no noise."""
+        bar = [1.0 if t < 0 else self._table.alphas_cumprod[int(t)] for t in (timestep, prev_timestep)]
+        return torch.tensor((1.0 - bar[1]) / (1.0 - bar[0]) * (1.0 - bar[0] / bar[1]))
+
+
+class DDPMScheduler(_Ancestral):
+    """Ancestral sampling, DDPM's posterior between any two times. variance_type: "fixed_small", or "fixed_large"."""
+
+    theirs = "DDPMScheduler"
+    __init__ = constructor(
+        TABLE, THRESHOLD, variance_type="fixed_small", clip_sample=True, clip_sample_range=1.0,
+        timestep_spacing="leading",
+    )  # fmt: skip
+
+    def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
+        kind = config["variance_type"]
+        large = {"fixed_small": False, "fixed_small_log": False, "fixed_large": True, "fixed_large_log": True}
+        if kind not in large:
+            raise ValueError(
+                f"variance_type={kind!r}: choose one of {', '.join(large)}; a variance that the network predicts per "
+                "pixel is no table of numbers: take DDIMScheduler, which ignores it"
+            )
+        return "ddpm", {"sigma_hat": True} if large[kind] else {}
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: float | Tensor,
+        sample: Tensor,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> Result:
+        """The row of this time with its draw of noise, none in the last."""
+        return self._step(model_output, timestep, sample, generator=generator, return_dict=return_dict)
+
+
+class _Deterministic(PlanBasedScheduler):
+    """Steps without noise."""
+
+    def step(
+        self, model_output: Tensor, timestep: float | Tensor, sample: Tensor, return_dict: bool = True
+    ) -> Result:
+        """The row of this time."""
+        return self._step(model_output, timestep, sample, return_dict=return_dict)
+
+
+class _Drawing(PlanBasedScheduler):
+    """Steps that may draw noise."""
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: float | Tensor,
+        sample: Tensor,
+        generator: Generators = None,
+        variance_noise: Tensor | None = None,
+        return_dict: bool = True,
+    ) -> Result:
+        """The row of this time; noise is drawn from ``generator``, or is ``variance_noise``."""
+        return self._step(
+            model_output, timestep, sample, generator=generator, noise=variance_noise, return_dict=return_dict
+        )
+
+
+_VARIANTS = ("log_ab", "tab", "rho_ab", "rho_rk")
+_TABLEAUS = {1: "euler", 2: "heun", 3: "kutta3", 4: "rk4"}
+
+
+class DEISScheduler(_Deterministic):
+    """DEIS. variant: "log_ab", which diffusers calls DEIS, "tab", "rho_ab" or "rho_rk".
+
+    solver_order: outputs that a step combines, 1 (DDIM) to 4; of "rho_rk" the order of the Runge-Kutta method, whose
+    evaluations are all in ``timesteps``. The last step ends at no noise with every kind of sigmas (diffusers: at the
+    last noise level again, #14357).
+    """
+
+    theirs = "DEISMultistepScheduler"
+    __init__ = constructor(
+        TABLE, SIGMAS, FLOW_SIGMAS, THRESHOLD, solver_order=2, variant="log_ab", algorithm_type="deis",
+        solver_type="logrho", lower_order_final=True,
+    )  # fmt: skip
+
+    def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
+        order, variant = _order(config, 4), config["variant"]
+        if variant not in _VARIANTS:
+            raise ValueError(f"variant={variant!r}: choose one of {', '.join(_VARIANTS)}")
+        if variant == "rho_rk":
+            return f"deis_rho_{_TABLEAUS[order]}", {}
+        return f"deis_{variant}{order - 1}", {"lower_order_final": True} if _final(config, steps) else {}
+
+
+class IPNDMScheduler(_Deterministic):
+    """iPNDM as in the DEIS paper, on the model's own schedule (diffusers: on a sine of its own). solver_order: 1 to 4."""
+
+    theirs = "DEISMultistepScheduler"
+    __init__ = constructor(TABLE, SIGMAS, FLOW_SIGMAS, solver_order=4)
+
+    def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
+        return f"ipndm{_order(config, 4)}", {}
+
+
+class PNDMScheduler(_Deterministic):
+    """PNDM: pseudo Runge-Kutta steps, or with ``skip_prk_steps`` a pseudo improved-Euler step, then four outputs."""
+
+    theirs = "PNDMScheduler"
+    habit = "ddim"
+    __init__ = constructor(TABLE, skip_prk_steps=False, set_alpha_to_one=False, timestep_spacing="leading")
+
+    _end = _Ancestral._end
+
+    def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
+        return "plms" if config["skip_prk_steps"] else "f_pndm", {}
+
+    @property
+    def prk_timesteps(self) -> np.ndarray:
+        """The evaluations of the Runge-Kutta steps."""
+        return self._of_steps()[0]
+
+    @property
+    def plms_timesteps(self) -> np.ndarray:
+        """The evaluations after them."""
+        return self._of_steps()[1]
+
+    def _of_steps(self) -> tuple[np.ndarray, np.ndarray]:
+        asked = self.timesteps.cpu().numpy()
+        warmup = 0 if self.config["skip_prk_steps"] else min(12, 4 * (len(self._run.built.times) - 1))
+        return asked[:warmup], asked[warmup:]
+
+    def step_prk(
+        self, model_output: Tensor, timestep: float | Tensor, sample: Tensor, return_dict: bool = True
+    ) -> Result:
+        """:meth:`step`, by the name of diffusers' class."""
+        return self.step(model_output, timestep, sample, return_dict)
+
+    def step_plms(
+        self, model_output: Tensor, timestep: float | Tensor, sample: Tensor, return_dict: bool = True
+    ) -> Result:
+        """:meth:`step`, by the name of diffusers' class."""
+        return self.step(model_output, timestep, sample, return_dict)
+
+
+class DPMSolverMultistepScheduler(_Drawing):
+    """DPM-Solver++(1M, 2M, 3M) and SDE-DPM-Solver++(2M)."""
+
+    theirs = "DPMSolverMultistepScheduler"
+    __init__ = constructor(
+        TABLE, SIGMAS, FLOW_SIGMAS, THRESHOLD, solver_order=2, algorithm_type="dpmsolver++", solver_type="midpoint",
+        lower_order_final=True, euler_at_final=False, lambda_min_clipped=-math.inf,
+    )  # fmt: skip
+
+    def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
+        order, kind = _order(config, 3), config["algorithm_type"]
+        if kind in ("dpmsolver++", "deis"):
+            variant = "published" if config["solver_type"] != "heun" or order == 3 else "exact"
+            return f"dpmpp_{order}m", {"variant": variant, "lower_order_final": _final(config, steps)}
+        if kind == "sde-dpmsolver++" and order == 2:
+            return "dpmpp_2m_sde", {"lower_order_final": _final(config, steps)}
+        raise ValueError(
+            f"algorithm_type={kind!r} with solver_order={order}: choose 'dpmsolver++', or 'sde-dpmsolver++' of order 2; "
+            "DEISScheduler is the multistep method in epsilon"
+        )
+
+
+class UniPCScheduler(_Deterministic):
+    """UniPC of order 1 to 3 on the predicted clean data, predictor and corrector in one row per evaluation."""
+
+    theirs = "UniPCMultistepScheduler"
+    flow_spacing = "unipc"
+    __init__ = constructor(
+        TABLE, SIGMAS, FLOW_SIGMAS, THRESHOLD, solver_order=2, predict_x0=True, solver_type="bh2",
+        lower_order_final=True, disable_corrector=(),
+    )  # fmt: skip
+
+    def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
+        if not config["predict_x0"] or config["disable_corrector"]:
+            given = f"predict_x0={config['predict_x0']}, disable_corrector={config['disable_corrector']}"
+            raise ValueError(f"{given}: UniPC is of the predicted clean data with its corrector; leave both out")
+        variant = config["solver_type"] if config["solver_type"] in ("bh1", "bh2") else "bh2"
+        final = bool(config["lower_order_final"])
+        return f"unipc{_order(config, 3)}", {"variant": variant, "lower_order_final": final}
+
+
+class _SigmaSpace(_Drawing):
+    """The state x / alpha = x_0 + sigma eps of k-diffusion."""
+
+    habit = "euler"
+    sigma_space = True
+    gives_x0 = True
+
+    @property
+    def init_noise_sigma(self) -> float:
+        """The largest noise level, or that of data and noise together where the grid begins below the last time."""
+        highest = float(self._schedule.gamma(self._run.built.times[0] if self._has_run else self._schedule.t_max))
+        return highest if self.config["timestep_spacing"] in ("linspace", "trailing") else math.hypot(highest, 1.0)
+
+    def scale_model_input(self, sample: Tensor, timestep: float | Tensor | None = None) -> Tensor:
+        """x = alpha (x / alpha), what the network was trained on. timestep: as of :meth:`step`."""
+        run = self._run
+        place = None if timestep is None else run.place(timestep)
+        if place is None:
+            return sample if timestep is None else sample * float(self._schedule.alpha(self._time_of(float(timestep))))
+        return sample * float(self._schedule.alpha(run.built.asked[place]))
+
+
+class EulerScheduler(_SigmaSpace):
+    """Euler's method in sigma, which is DDIM."""
+
+    theirs = "EulerDiscreteScheduler"
+    __init__ = constructor(TABLE, SIGMAS, interpolation_type="linear", timestep_type="discrete")
+
+    def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
+        return "ddim", {}
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: float | Tensor,
+        sample: Tensor,
+        s_churn: float = 0.0,
+        s_tmin: float = 0.0,
+        s_tmax: float = math.inf,
+        s_noise: float = 1.0,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> Result:
+        """The row of this time. ValueError for churn, which PlanScheduler(solver="edm_heun") has."""
+        if s_churn:
+            raise ValueError(
+                f"s_churn={s_churn}: not of Euler's method here; take PlanScheduler(solver='edm_heun', "
+                f"solver_options={{'s_churn': {s_churn}}})"
+            )
+        return self._step(model_output, timestep, sample, generator=generator, return_dict=return_dict)
+
+
+class HeunScheduler(_SigmaSpace):
+    """Heun's method in sigma: two evaluations per step, each in ``timesteps``, one in the last."""
+
+    theirs = "HeunDiscreteScheduler"
+    order = 2
+    __init__ = constructor(
+        TABLE, SIGMAS, beta_start=0.00085, beta_end=0.012, clip_sample=False, clip_sample_range=1.0
+    )
+
+    def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
+        return "edm_heun", {}
+
+    def _clipped(self, wanted: Wanted) -> Wanted:
+        return replace(wanted, clip=float(self.config["clip_sample_range"])) if self.config["clip_sample"] else wanted
+
+    def step(
+        self, model_output: Tensor, timestep: float | Tensor, sample: Tensor, return_dict: bool = True
+    ) -> Result:  # type: ignore[override]
+        """The row of this time, one of the two of a step."""
+        return self._step(model_output, timestep, sample, return_dict=return_dict)
+
+
+def _order(config: Mapping[str, Any], most: int) -> int:
+    order = config["solver_order"]
+    if isinstance(order, bool) or not isinstance(order, int) or not 1 <= order <= most:
+        raise ValueError(f"solver_order={order!r}: choose 1 to {most}")
+    return order
+
+
+def _final(config: Mapping[str, Any], steps: int) -> bool:
+    """Whether the last orders fall, by the rule of diffusers' classes."""
+    return bool((config["lower_order_final"] and steps < _FEW_STEPS) or config.get("euler_at_final"))

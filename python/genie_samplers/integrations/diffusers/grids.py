@@ -1,0 +1,144 @@
+"""The times at which a configured scheduler asks the network, and where its last step ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ... import grids
+from ...schedules import AlphasCumprod, shift_of_mu
+
+__all__ = ["flow_levels", "given_levels", "given_times", "table_times"]
+
+Array = NDArray[np.float64]
+_RESPACED = {"use_karras_sigmas": "karras", "use_exponential_sigmas": "exponential", "use_beta_sigmas": "beta"}
+_SPACINGS = {
+    "ddim": {"linspace": grids.discrete_linspace, "trailing": grids.discrete_trailing},
+    "multistep": {"linspace": grids.dpm_linspace, "trailing": grids.discrete_trailing},
+    "euler": {"linspace": grids.euler_linspace, "trailing": grids.discrete_trailing},
+}
+
+
+def table_times(schedule: AlphasCumprod, config: Mapping[str, Any], steps: int, habit: str) -> Array:
+    """Falling times of the table, one per step: by the configured spacing or noise levels.
+
+    habit: whose "linspace" and "leading" these are, "ddim", "multistep" or "euler". ValueError for an unknown spacing,
+    and for more steps than the table has entries.
+    """
+    size = len(schedule.alphas_cumprod)
+    if not 1 <= steps <= size:
+        raise ValueError(
+            f"num_inference_steps={steps}: choose 1 to {size}, the num_train_timesteps of the model (timesteps= and "
+            "sigmas= may lie between them)"
+        )
+    respaced = _respacing(config)
+    if respaced is None:
+        return _spaced(schedule, config, steps, habit)
+    ends = _spaced(schedule, config, steps, habit)[[0, -1]] if habit == "euler" else np.array([schedule.t_max, 0.0])
+    return schedule.time_of_gamma(_levels(schedule.gamma(ends), steps, respaced))
+
+
+def _spaced(schedule: AlphasCumprod, config: Mapping[str, Any], steps: int, habit: str) -> Array:
+    spacing, offset, size = config["timestep_spacing"], config["steps_offset"], len(schedule.alphas_cumprod)
+    if spacing == "leading":
+        if steps == 1:
+            return np.array([schedule.t_max])  # a multiple of 0 would ask where there is no noise to remove
+        if habit == "multistep" and steps < size:
+            return grids.dpm_leading(schedule, steps, steps_offset=offset)[:-1]
+        return grids.discrete_leading(schedule, steps, steps_offset=min(offset, _spare(size, steps)))[:-1]
+    if spacing not in _SPACINGS[habit]:
+        raise ValueError(f"timestep_spacing={spacing!r}: choose 'linspace', 'leading' or 'trailing'")
+    if habit == "multistep" and steps == size:
+        habit = "ddim"  # as many steps as entries leave none to be left out
+    return _SPACINGS[habit][spacing](schedule, steps)[:-1]
+
+
+def _spare(size: int, steps: int) -> int:
+    """The largest offset of ``steps`` multiples of size // steps."""
+    return size - 1 - (steps - 1) * (size // steps)
+
+
+def _respacing(config: Mapping[str, Any]) -> str | None:
+    chosen = [name for name in (*_RESPACED, "use_lu_lambdas") if config.get(name)]
+    if len(chosen) > 1:
+        raise ValueError(f"{', '.join(chosen)}: only one of them can be set")
+    return _RESPACED.get(chosen[0], "exponential") if chosen else None  # equal steps of log-SNR are of log sigma
+
+
+def _levels(ends: Array, steps: int, respacing: str) -> Array:
+    if steps == 1:
+        return ends[:1]
+    return grids.respaced(np.linspace(*ends, steps), respacing)
+
+
+def given_times(schedule: AlphasCumprod, timesteps: ArrayLike) -> Array:
+    """The caller's ``timesteps``; ValueError unless they fall, within the table."""
+    times = np.asarray(timesteps, dtype=np.float64).reshape(-1)
+    if times.size == 0 or not np.isfinite(times).all():
+        raise ValueError(f"timesteps={list(times)}: give one or more finite numbers")
+    if (np.diff(times) >= 0.0).any():
+        raise ValueError(f"timesteps={list(times)}: `timesteps` must be in descending order")
+    if times[0] > schedule.t_max or times[-1] < 0.0:
+        raise ValueError(
+            f"timesteps={list(times)}: `timesteps` must start before `num_train_timesteps`: {schedule.t_max + 1:g}, and "
+            "end at 0 or later"
+        )
+    return times
+
+
+def given_levels(sigmas: ArrayLike) -> Array:
+    """The caller's ``sigmas``; ValueError unless they fall and none is negative."""
+    levels = np.asarray(sigmas, dtype=np.float64).reshape(-1)
+    if levels.size == 0 or not np.isfinite(levels).all() or levels[-1] < 0.0:
+        raise ValueError(f"sigmas={list(levels)}: give one or more finite noise levels >= 0")
+    if (np.diff(levels) >= 0.0).any():
+        raise ValueError(f"sigmas={list(levels)}: `sigmas` must be in descending order")
+    return levels
+
+
+def flow_levels(
+    config: Mapping[str, Any],
+    steps: int | None,
+    *,
+    spacing: str,
+    shift: float,
+    mu: float | None,
+    sigmas: Sequence[float] | None,
+    timesteps: Sequence[float] | None,
+) -> Array:
+    """Falling noise levels of flow, one per step, shifted as configured; what is given is shifted too, as diffusers does.
+
+    ValueError where ``use_dynamic_shifting`` has no mu, and where two levels are equal.
+    """
+    size = int(config["num_train_timesteps"])
+    if config["use_dynamic_shifting"]:
+        if mu is None:
+            raise ValueError(
+                "mu: `mu` must be passed when `use_dynamic_shifting` is set to be `True`; pipelines compute it from the "
+                "size of the image, grids.mu_of_length(tokens) does too"
+            )
+        shift = shift_of_mu(mu, time_shift_type=config["time_shift_type"])
+    if sigmas is not None:
+        levels = grids.shifted(given_levels(sigmas), shift)
+    elif timesteps is not None:
+        levels = grids.shifted(given_levels(timesteps) / size, shift)
+    else:
+        levels = _by_itself(steps, spacing, shift, size, dynamic=config["use_dynamic_shifting"])
+    if config["shift_terminal"] and levels.size > 1:
+        levels = grids.stretched(levels, config["shift_terminal"])
+    respaced = _respacing(config)
+    if respaced is not None and levels.size > 1:
+        levels = grids.respaced(levels, respaced)
+    if (np.diff(levels) >= 0.0).any() or levels[0] > 1.0 or levels[-1] <= 0.0:
+        raise ValueError(f"sigmas={list(levels)}: after the shift they must fall within (0, 1]")
+    return levels
+
+
+def _by_itself(steps: int | None, spacing: str, shift: float, size: int, *, dynamic: bool) -> Array:
+    """Of num_inference_steps alone: the static shift acts on the last level of "flow_match" too, a dynamic one does not."""
+    if spacing == "flow_match" and dynamic:
+        spacing = "flow_match_exact"
+    return grids.flow_sigmas(int(steps or 0), spacing=spacing, shift=shift, train_steps=size)

@@ -1,0 +1,172 @@
+"""One generation on its way through a scheduler's plan: where it is, and the state that it left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import copy
+
+import torch
+from torch import Tensor
+
+from ...run import Program, Stepper
+from .built import Built, Wanted, built
+
+__all__ = ["Draw", "Run", "float32_or_more"]
+
+Draw = Callable[[], Tensor]
+
+
+class Run:
+    """timesteps: what the network is given at each evaluation, on the pipeline's device. levels: the noise levels there
+    and at the end. begin: the first index, where a pipeline has set it. index: of the next step; None before the first.
+    """
+
+    def __init__(
+        self, wanted: Wanted, made: Built, labels: Sequence[float], levels: Sequence[float], *,
+        whole: bool, device: str | torch.device | None,
+    ) -> None:  # fmt: skip
+        self.wanted, self.built, self.labels = wanted, made, tuple(labels)
+        dtype = torch.int64 if whole else torch.float32
+        self.timesteps = torch.tensor(self.labels, dtype=torch.float64).to(dtype).to(device)
+        self.levels = torch.tensor(levels, dtype=torch.float64).float()
+        self._values: list[float] = self.timesteps.tolist()
+        self.begin: int | None = None
+        self.index: int | None = None
+        self._stepper: Stepper | None = None
+        self._key: object = None
+        self._now = made  # the rows that are running: those of ``built``, or of its rest from where a run began
+        self._programs: dict[tuple[int, torch.device, torch.dtype, torch.dtype], Program] = {}
+
+    def fresh(self) -> Run:
+        """The same plan and times, not begun."""
+        twin: Run = object.__new__(Run)
+        vars(twin).update(vars(self))
+        twin.begin = twin.index = twin._stepper = None
+        twin._now = self.built
+        return twin
+
+    def copied(self) -> Run:
+        """As far on its way as this one, on a way of its own."""
+        twin = self.fresh()
+        twin.begin, twin.index, twin._now = self.begin, self.index, self._now
+        twin._stepper = copy.deepcopy(self._stepper)
+        return twin
+
+    # --- where it is
+
+    def place(self, timestep: int | float | Tensor) -> int | None:
+        """The index of the step from this time; None for a time that is not in the list.
+
+        A tensor that lies in ``timesteps``, as in ``for t in scheduler.timesteps``, is known by its place, so that
+        nothing waits for the device; else the number decides, the next step's before others of the same time. Another
+        tensor of a device is the next one's while a run is on its way.
+        """
+        if self.index is None and self.begin is not None:
+            return self.begin
+        following = self.index if self.index is not None and self.index < len(self._values) else None
+        if isinstance(timestep, Tensor):
+            if (inside := self._inside(timestep)) is not None:
+                return inside
+            if timestep.device.type != "cpu" and following is not None:
+                return following
+            timestep = timestep.flatten()[0].item() if timestep.numel() else float("nan")
+        if following is not None and self._values[following] == timestep:
+            return following
+        return self._values.index(timestep) if timestep in self._values else following
+
+    def _inside(self, timestep: Tensor) -> int | None:
+        """The index of an element of ``timesteps``."""
+        own = self.timesteps
+        if timestep.numel() != 1 or timestep.dtype != own.dtype or timestep.device != own.device:
+            return None
+        offset, odd = divmod(timestep.data_ptr() - own.data_ptr(), own.element_size())
+        return offset if not odd and 0 <= offset < len(own) else None
+
+    def passed(self, index: int | None) -> None:
+        """A step that somebody else made."""
+        self.index = None if index is None else index + 1
+        self._stepper = None
+
+    # --- a step
+
+    def step(self, index: int, sample: Tensor, output: Tensor, draw: Draw, scale: Draw | None) -> Tensor:
+        """From the sample at ``index`` to the next. draw: makes a standard normal tensor like the sample.
+
+        scale: computes the per-sample bound of dynamic thresholding, [B].
+        """
+        stepper = self._stepper
+        if stepper is None or index != self.index:
+            stepper = self._start(index, sample, output)
+        if scale is not None:
+            _set_bound(stepper.program, stepper.row, scale())
+        draws = [draw() for _ in stepper.program.layout[stepper.row].draws]
+        self.index = None  # an interrupted step leaves no run to go on with
+        made = stepper.step(sample, (output,), draws)
+        self.index = index + 1
+        return made.to(result_dtype(sample, output))
+
+    def _start(self, index: int, sample: Tensor, output: Tensor) -> Stepper:
+        """Rows from ``index`` on, with a warm-up of their own where that is not the first."""
+        self._now = self.built if index == 0 else built(self.wanted.on(_rest(self.built, index)))
+        if len(self._now.asked) != len(self._values) - index:
+            raise ValueError(
+                f"begin_index={index}: {self.wanted.solver} cannot begin there with the {len(self._values) - index} "
+                "evaluations that are left; begin at a step, take skip_prk_steps=True, or another scheduler"
+            )
+        program = self._program(sample, output)
+        if self._stepper is not None and self._stepper.fits(program, sample):
+            self._stepper.restart(sample)
+        else:
+            self._stepper = Stepper(program, sample)
+        return self._stepper
+
+    def _program(self, sample: Tensor, output: Tensor) -> Program:
+        dtype = float32_or_more(sample.dtype)
+        key = id(self._now), sample.device, dtype, result_dtype(sample, output)
+        if key not in self._programs:
+            self._programs[key] = Program.of(self._now.plan, device=sample.device, dtype=dtype, model_dtype=key[-1])
+        program = self._programs[key]
+        if self.wanted.dynamic:  # each sample has its own bound, written before its row runs
+            program = program.with_table(program.table[:, None].repeat(1, len(sample), 1))
+        return program
+
+    def once(self, wanted: Wanted, sample: Tensor, output: Tensor, draw: Draw, scale: Draw | None) -> Tensor:
+        """A single step of another plan, which leaves this run as it is."""
+        single = Run(wanted, made := built(wanted), made.asked, (), whole=False, device=None)
+        return single.step(0, sample, output, draw, scale)
+
+    def change(self, key: object, change: Callable[[Wanted], Wanted]) -> None:
+        """Steps of another kind from now on, of a solver that reads no earlier outputs; the same ``key`` is the same."""
+        if key == self._key:
+            return
+        self._key, self.wanted = key, change(self.wanted).on(self.built.times)
+        self.built = built(self.wanted)
+        self._stepper = None
+
+
+def _rest(made: Built, index: int) -> tuple[float, ...]:
+    """The time of this evaluation, and those of the grid after it."""
+    time = made.asked[index]
+    return (time, *(t for t in made.times if t < time))
+
+
+def float32_or_more(dtype: torch.dtype) -> torch.dtype:
+    """In which a state is kept: pipelines of half precision lose digits between steps otherwise."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def result_dtype(sample: Tensor, output: Tensor) -> torch.dtype:
+    """Of what a step returns: as diffusers' classes, that of the network's output."""
+    return torch.float64 if sample.dtype == torch.float64 else output.dtype
+
+
+def _set_bound(program: Program, row: int, bound: Tensor) -> None:
+    """y = clamp(x0, -bound, bound) / bound, in the columns of the clamped output of this row."""
+    layout = program.layout[row]
+    width = layout.outputs + 3
+    for h in range(layout.converted):
+        at = h * width + width - 2
+        if program.plan.rows[row].converted[h].bound != float("inf"):
+            program.table[row, :, at] = bound
+            program.table[row, :, at + 1] = 1.0 / bound

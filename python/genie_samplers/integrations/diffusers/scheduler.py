@@ -1,0 +1,444 @@
+"""What every scheduler here is: the contract of diffusers over a plan."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from diffusers.configuration_utils import ConfigMixin
+from diffusers.schedulers.scheduling_ddim import DDIMSchedulerOutput
+from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers, SchedulerMixin, SchedulerOutput
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+
+from ... import predictions
+from ...schedules import AlphasCumprod, Flow, Schedule, from_diffusers
+from .built import Wanted, built
+from .grids import flow_levels, given_levels, given_times, table_times
+from .run import Draw, Run, float32_or_more
+from .threshold import bound_of
+
+__all__ = ["PlanBasedScheduler", "Times"]
+
+Generators = torch.Generator | Sequence[torch.Generator] | None
+
+
+class Times(NamedTuple):
+    """times: the grid that set_timesteps asks for, its end included, or None for the solver's own choice of ``nfe``.
+
+    labels: what the network is given where that is not the schedule's label of its time.
+    """
+
+    times: tuple[float, ...] | None
+    nfe: int | None = None
+    labels: tuple[float, ...] | None = None
+
+
+class PlanBasedScheduler(SchedulerMixin, ConfigMixin):
+    """A scheduler of diffusers whose steps are the rows of a plan.
+
+    ``set_timesteps`` makes the plan, ``step`` runs one row of it. What happens between the two belongs to the thread, so
+    that one scheduler serves many; a thread that was not given its own goes on with the plan made last. Copies and
+    pickles go their own way and share the tables.
+
+    Subclasses say which class of diffusers their configuration is of (``theirs``), whose spacings they have (``habit``),
+    whether their state is x / alpha (``sigma_space``), and in :meth:`_solver` which solver with which options.
+    """
+
+    _compatibles: ClassVar[list[str]] = [each.name for each in KarrasDiffusionSchedulers]
+    order = 1
+    theirs: ClassVar[str] = "DDIMScheduler"
+    habit: ClassVar[str] = "multistep"
+    sigma_space: ClassVar[bool] = False
+    flow_spacing: ClassVar[str] = "multistep"  # of grids.SPACINGS, where use_flow_sigmas is set
+    gives_x0: ClassVar[bool] = False  # whether a step's result holds the predicted clean data
+
+    # --- configuration
+
+    def _configure(self) -> None:
+        """What the registered configuration makes; ValueError naming the option."""
+        self._check()
+        self._schedule = self._configured_schedule()
+        self._prediction = self._configured_prediction()
+        self._local = threading.local()
+        self._latest: Run | None = None
+        self._tables: dict[torch.device, tuple[Tensor, Tensor]] = {}
+        self._solver(self.config, 1)  # refuses an option now, not after the text has been encoded
+
+    def _check(self) -> None:
+        if self.config.get("use_beta_sigmas") and self.config.get("use_karras_sigmas"):
+            raise ValueError("use_beta_sigmas, use_karras_sigmas: only one of them can be set")
+
+    def _configured_schedule(self) -> Schedule:
+        shift = {"use_dynamic_shifting": False}  # the times are shifted, not the schedule
+        return from_diffusers({**self.config, **shift, "_class_name": self.theirs})
+
+    def _configured_prediction(self) -> str:
+        return predictions.from_diffusers({**self.config, "_class_name": self.theirs})
+
+    def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
+        """The registered solver and its options for this many steps; ValueError for a configuration that none has."""
+        raise NotImplementedError
+
+    @property
+    def schedule(self) -> Schedule:
+        """alpha and sigma of every time, float64; as :func:`genie_samplers.schedules.from_diffusers` reads them."""
+        return self._schedule
+
+    def __len__(self) -> int:
+        return int(self.config["num_train_timesteps"])
+
+    # --- times
+
+    def set_timesteps(
+        self,
+        num_inference_steps: int | None = None,
+        device: str | torch.device | None = None,
+        timesteps: Sequence[float] | Tensor | None = None,
+        sigmas: Sequence[float] | Tensor | None = None,
+        mu: float | None = None,
+    ) -> None:
+        """Make the plan of ``num_inference_steps`` steps, or of the caller's ``timesteps`` or ``sigmas``.
+
+        timesteps: falling times of the network, whole or not. sigmas: falling noise levels, gamma = sigma / alpha of a
+        table, t of a flow; taken exactly. mu: log of the shift where ``use_dynamic_shifting`` is set, else unused.
+        ValueError for times that do not fall, and for more steps than the model has times.
+        """
+        wanted = self._times(num_inference_steps, _listed(timesteps), _listed(sigmas), mu)
+        self._make(wanted, device)
+
+    def _times(
+        self,
+        steps: int | None,
+        timesteps: Sequence[float] | None,
+        sigmas: Sequence[float] | None,
+        mu: float | None,
+    ) -> Times:
+        schedule = self._schedule
+        if not isinstance(schedule, AlphasCumprod):
+            return self._flow_times(steps, timesteps, sigmas, mu)
+        _exactly_one(num_inference_steps=steps, timesteps=timesteps, sigmas=sigmas)
+        if timesteps is not None:
+            times = given_times(schedule, timesteps)
+        elif sigmas is not None:
+            return Times(tuple(self._times_of(given_levels(sigmas))))
+        else:
+            times = table_times(schedule, self.config, int(steps or 0), self.habit)
+        self._refuse_no_signal(times)
+        return Times((*times.tolist(), self._end(times)))
+
+    def _flow_times(
+        self,
+        steps: int | None,
+        timesteps: Sequence[float] | None,
+        sigmas: Sequence[float] | None,
+        mu: float | None,
+    ) -> Times:
+        if timesteps is None and sigmas is None:
+            _exactly_one(num_inference_steps=steps)
+        levels = flow_levels(
+            self.config, steps, spacing=self.flow_spacing, shift=self._shift, mu=mu, sigmas=sigmas, timesteps=timesteps
+        )
+        return Times((*levels.tolist(), 0.0))
+
+    @property
+    def _shift(self) -> float:
+        return float(self.config["flow_shift"])
+
+    def _times_of(self, levels: np.ndarray) -> list[float]:
+        """Of noise levels gamma; one that is above the table's last is that."""
+        times = self._schedule.time_of_gamma(np.minimum(levels, self._schedule.gamma(self._schedule.t_max))).tolist()
+        return times if levels[-1] == 0.0 else [*times, self._end(np.array(times))]
+
+    def _end(self, times: np.ndarray) -> float:
+        """The time at which the last step ends: no noise, or the first of the table where that is configured."""
+        to_zero = self.config.get("final_sigmas_type", "zero") == "zero"
+        if to_zero or times[-1] <= self._schedule.t_end:  # a step from there to there would waste an evaluation
+            return float(self._schedule.t_zero)
+        return float(self._schedule.t_end)
+
+    def _refuse_no_signal(self, times: np.ndarray) -> None:
+        rescaled = self.config.get("rescale_betas_zero_snr", False)
+        if rescaled and self._prediction == "epsilon" and times[0] == self._schedule.t_max:
+            raise ValueError(
+                "rescale_betas_zero_snr=True with prediction_type='epsilon': at the last time there is no signal, so a "
+                "prediction of the noise says nothing about the data; set prediction_type='v_prediction' for a model "
+                "that was trained so, or rescale_betas_zero_snr=False"
+            )
+
+    def _make(self, asked: Times, device: str | torch.device | None) -> None:
+        wanted = self._wanted(asked)
+        made = built(wanted)
+        labels = [float(v) for v in self._schedule.label(np.array(made.asked))] if asked.labels is None else asked.labels
+        levels = self._levels(np.array([*made.asked, made.times[-1]]))
+        whole = not self.sigma_space and not self._is_flow and all(label.is_integer() for label in labels)
+        run = Run(wanted, made, labels, levels, whole=whole, device=device)
+        self._latest, self._local.run = run, run
+
+    def _wanted(self, asked: Times) -> Wanted:
+        steps = asked.nfe if asked.times is None else len(asked.times) - 1
+        solver, options = self._solver(self.config, steps or 1)
+        wanted = Wanted(
+            solver, self._schedule, self._prediction, asked.times, asked.nfe, sigma_space=self.sigma_space
+        ).using(**options)
+        return self._clipped(wanted)
+
+    def _clipped(self, wanted: Wanted) -> Wanted:
+        """With the bound that is configured."""
+        if not self.config.get("thresholding", False):
+            return wanted
+        return replace(wanted, clip=float(self.config["sample_max_value"]), dynamic=True)
+
+    @property
+    def _is_flow(self) -> bool:
+        return isinstance(self._schedule, Flow)
+
+    def _levels(self, times: np.ndarray) -> list[float]:
+        of = self._schedule.noise_share if self._is_flow else self._schedule.gamma
+        return [float(v) for v in of(times)]
+
+    # --- what pipelines read
+
+    @property
+    def _run(self) -> Run:
+        """The thread's run; ValueError before set_timesteps."""
+        run = getattr(self._local, "run", None)
+        if run is None and self._latest is not None:
+            run = self._local.run = self._latest.fresh()
+        if run is None:
+            raise ValueError(
+                "Number of inference steps is 'None', you need to run 'set_timesteps' after creating the scheduler"
+            )
+        return run
+
+    @property
+    def _has_run(self) -> bool:
+        return self._latest is not None
+
+    @property
+    def plan(self) -> Any:
+        """The :class:`genie_samplers.Plan` that set_timesteps made, as the pipeline sees it."""
+        return self._run.built.plan
+
+    @property
+    def timesteps(self) -> Tensor:
+        """What the network is given at each evaluation; before set_timesteps every time of the model, falling."""
+        if self._has_run:
+            return self._run.timesteps
+        return torch.arange(len(self) - 1, -1, -1)
+
+    @property
+    def sigmas(self) -> Tensor:
+        """Noise levels of the evaluations and of the end, float32 on the CPU: gamma of a table, t of a flow."""
+        if self._has_run:
+            return self._run.levels
+        return torch.from_numpy(np.array(self._levels(self._every_time()))).float()
+
+    def _every_time(self) -> np.ndarray:
+        return np.arange(len(self), dtype=np.float64) if not self._is_flow else np.arange(1, len(self) + 1) / len(self)
+
+    @property
+    def num_inference_steps(self) -> int | None:
+        return len(self._run.built.times) - 1 if self._has_run else None
+
+    @property
+    def step_index(self) -> int | None:
+        """The index of the next step; None before the first."""
+        return self._run.index if self._has_run else None
+
+    @property
+    def begin_index(self) -> int | None:
+        return self._run.begin if self._has_run else None
+
+    def set_begin_index(self, begin_index: int = 0) -> None:
+        """Begin at this index of ``timesteps``: image to image, inpainting."""
+        run = self._run
+        if not 0 <= begin_index < len(run.labels):
+            raise ValueError(f"begin_index={begin_index}; timesteps has {len(run.labels)} entries")
+        run.begin, run.index = begin_index, None
+
+    @property
+    def init_noise_sigma(self) -> float:
+        """The scale of the first sample."""
+        return 1.0
+
+    def scale_model_input(self, sample: Tensor, timestep: float | Tensor | None = None) -> Tensor:
+        """The network's input: the sample itself, here."""
+        return sample
+
+    @property
+    def alphas_cumprod(self) -> Tensor:
+        """float32 [num_train_timesteps]."""
+        return torch.tensor(self._table.alphas_cumprod, dtype=torch.float64).float()
+
+    @property
+    def alphas(self) -> Tensor:
+        bar = np.array([1.0, *self._table.alphas_cumprod])
+        return torch.from_numpy(bar[1:] / bar[:-1]).float()
+
+    @property
+    def betas(self) -> Tensor:
+        bar = np.array([1.0, *self._table.alphas_cumprod])
+        return torch.from_numpy((bar[:-1] - bar[1:]) / bar[:-1]).float()
+
+    @property
+    def _table(self) -> AlphasCumprod:
+        if not isinstance(self._schedule, AlphasCumprod):
+            raise AttributeError(f"{type(self).__name__}: of flow sigmas, which have no betas")
+        return self._schedule
+
+    # --- a step
+
+    def _step(
+        self,
+        model_output: Tensor,
+        timestep: float | Tensor,
+        sample: Tensor,
+        *,
+        generator: Generators = None,
+        noise: Tensor | None = None,
+        return_dict: bool = True,
+    ) -> SchedulerOutput | DDIMSchedulerOutput | tuple[Tensor]:
+        """The row of this time. Draws are those that diffusers' classes make of ``generator``, or ``noise``."""
+        run = self._run
+        output = self._without_variance(model_output, sample)
+        index = run.place(timestep)
+
+        def draw() -> Tensor:
+            dtype = float32_or_more(sample.dtype)
+            if noise is not None:
+                return noise.to(dtype)
+            made: Any = randn_tensor(output.shape, generator=generator, device=output.device, dtype=output.dtype)  # type: ignore[arg-type]
+            return made.to(dtype)
+
+        if index is None:
+            wanted = self._once(timestep)
+            x0 = built(wanted).x0[0]
+            made = run.once(wanted, sample, output, draw, self._bound(run, x0, sample, output))
+        else:
+            x0 = run.built.x0[index]
+            made = run.step(index, sample, output, draw, self._bound(run, x0, sample, output))
+        if not return_dict:
+            return (made,)
+        if self.gives_x0:
+            return DDIMSchedulerOutput(prev_sample=made, pred_original_sample=_mixed(x0, sample, output))
+        return SchedulerOutput(prev_sample=made)
+
+    def _bound(self, run: Run, x0: tuple[float, float], sample: Tensor, output: Tensor) -> Draw | None:
+        if not run.wanted.dynamic:
+            return None
+        ratio, most = self.config["dynamic_thresholding_ratio"], self.config["sample_max_value"]
+        return lambda: bound_of(_mixed(x0, sample, output), float(ratio), float(most))
+
+    def _once(self, timestep: float | Tensor) -> Wanted:
+        """The step from a time that is not in the list to the next of the list below it: of order 1."""
+        run = self._run
+        t = self._time_of(float(timestep))
+        after = [time for time in run.built.times if time < t] or [float(self._schedule.t_zero)]
+        if after[0] >= t:
+            raise ValueError(f"timestep={timestep}: there is no step from it; timesteps are {run.labels}")
+        return run.wanted.using("ddim").on((t, after[0]))
+
+    def _time_of(self, label: float) -> float:
+        """The schedule's time of what the network is given."""
+        low, high = (float(self._schedule.label(t)) for t in (self._schedule.t_end, self._schedule.t_max))
+        if not low <= label <= high:
+            raise ValueError(f"timestep={label}; the model has times from {low:g} to {high:g}")
+        return label / float(self._schedule.label(1.0)) if self._is_flow else label
+
+    def _without_variance(self, output: Tensor, sample: Tensor) -> Tensor:
+        """The prediction alone of a network that predicts its variance too."""
+        if output.shape == sample.shape:
+            return output
+        learned = self.config.get("variance_type") in ("learned", "learned_range")
+        if learned and output.ndim == sample.ndim and output.shape[1] == 2 * sample.shape[1]:
+            return output[:, : sample.shape[1]]
+        raise ValueError(
+            f"model_output: shape {tuple(output.shape)} for a sample of {tuple(sample.shape)}"
+            + ("; set variance_type='learned_range' for a network that returns a variance too" if output.ndim > 1 else "")
+        )
+
+    # --- noise
+
+    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """The samples noised to these times, one of each sample or one of all: alpha x_0 + sigma eps."""
+        signal, spread = self._signal_and_noise(timesteps, original_samples)
+        return signal * original_samples + spread * noise
+
+    def get_velocity(self, sample: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """v = alpha eps - sigma x_0 of these times, the target of a network that predicts v."""
+        alpha, sigma = self._alpha_and_sigma(timesteps, sample)
+        return alpha * noise - sigma * sample
+
+    def _signal_and_noise(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        alpha, sigma = self._alpha_and_sigma(timesteps, like)
+        return (torch.ones_like(alpha), sigma / alpha) if self.sigma_space else (alpha, sigma)
+
+    def _alpha_and_sigma(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Of whole times from tables on the device, so that a training loop waits for nothing."""
+        times = torch.as_tensor(timesteps, device=like.device).reshape(-1)
+        if not times.dtype.is_floating_point and not self._is_flow:
+            tables = self._tables_on(like.device)
+            found = tuple(table[times] for table in tables)
+        else:
+            at = np.array([self._time_of(t) for t in times.tolist()])
+            pair = (self._schedule.alpha(at), self._schedule.sigma(at))
+            found = tuple(torch.from_numpy(np.atleast_1d(v)).to(like.device) for v in pair)
+        shape = (-1, *(1,) * (like.ndim - 1))
+        alpha, sigma = (v.to(float32_or_more(like.dtype)).reshape(shape).to(like.dtype) for v in found)
+        return alpha, sigma
+
+    def _tables_on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        if device not in self._tables:
+            times = self._every_time()
+            pair = (self._schedule.alpha(times), self._schedule.sigma(times))
+            self._tables[device] = tuple(torch.from_numpy(v).float().to(device) for v in pair)  # type: ignore[assignment]
+        return self._tables[device]
+
+    # --- copies
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PlanBasedScheduler:
+        twin: Any = object.__new__(type(self))
+        vars(twin).update(self.__getstate__())
+        twin._internal_dict = copy.copy(self._internal_dict)
+        twin._local = threading.local()
+        run = getattr(self._local, "run", None)
+        if run is not None:
+            twin._local.run = twin._latest = run.copied()
+        return twin
+
+    def __copy__(self) -> PlanBasedScheduler:
+        return self.__deepcopy__({})
+
+    def __getstate__(self) -> dict[str, Any]:
+        latest = None if self._latest is None else self._latest.fresh()
+        return {**vars(self), "_local": None, "_latest": latest, "_tables": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._local = threading.local()
+
+
+def _mixed(weights: tuple[float, float], sample: Tensor, output: Tensor) -> Tensor:
+    """The predicted clean data."""
+    wide = float32_or_more(sample.dtype)
+    return (weights[0] * sample.to(wide) + weights[1] * output.to(wide)).to(sample.dtype)
+
+
+def _listed(values: Sequence[float] | Tensor | None) -> list[float] | None:
+    if values is None:
+        return None
+    return np.asarray(values.cpu() if isinstance(values, Tensor) else values, dtype=np.float64).reshape(-1).tolist()
+
+
+def _exactly_one(**given: object) -> None:
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) != 1:
+        raise ValueError(f"Must pass exactly one of {', '.join(given)}; given: {', '.join(named) or 'none'}")
+
+

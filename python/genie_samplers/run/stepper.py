@@ -1,0 +1,58 @@
+"""The rows of a plan for a loop that owns the state: it hands its tensor in, and is given a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from genie_ext import times_written
+
+from .program import Program
+from .state import PlanState
+
+__all__ = ["Stepper"]
+
+
+class Stepper:
+    """A :class:`PlanState` behind a function from state to state, as the loops of other libraries have it.
+
+    What a step returns belongs to the caller, who may keep it, write into it or hand in something else: only then is
+    it read again. Handed back as it was, the state goes on in the program's dtype, whatever the caller's is.
+    """
+
+    def __init__(self, program: Program, x: Tensor) -> None:
+        """x: the state at the plan's first time, [b, ...]; copied."""
+        self._state = PlanState(program, x.to(program.dtype))
+        self._lent = x, times_written(x)
+
+    @property
+    def row(self) -> int:
+        """The next row."""
+        return self._state.row
+
+    @property
+    def program(self) -> Program:
+        return self._state.program
+
+    def restart(self, x: Tensor) -> None:
+        """From the first row again, with another state of the same shape, in the same memory."""
+        self._state.restart(x.to(self.program.dtype))
+        self._lent = x, times_written(x)
+
+    def fits(self, program: Program, x: Tensor) -> bool:
+        """Whether :meth:`restart` will do for this program and state."""
+        return self.program is program and self._state.x.shape == x.shape and self._state.x.device == x.device
+
+    def step(self, x: Tensor, outputs: Sequence[Tensor], draws: Sequence[Tensor] = ()) -> Tensor:
+        """The state after the next row, [b, ...] in the program's model_dtype; a new tensor.
+
+        x: the state before it; outputs, draws: as of :meth:`PlanState.advance`. Errors as there.
+        """
+        lent, written = self._lent
+        if x is not lent or times_written(x) != written:
+            self._state.replace(x, within_step=True)
+        self._state.advance(outputs, draws)
+        made = self._state.model_input.clone()
+        self._lent = made, times_written(made)
+        return made
