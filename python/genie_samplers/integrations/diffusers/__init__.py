@@ -15,6 +15,7 @@ from .classic import (
     UniPCScheduler,
 )
 from .flow import FlowMatchScheduler
+from .plan import PlanScheduler
 from .scheduler import PlanBasedScheduler
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "IPNDMScheduler",
     "PNDMScheduler",
     "PlanBasedScheduler",
+    "PlanScheduler",
     "UniPCScheduler",
 ]

@@ -13,7 +13,7 @@ from ...solvers.choosing import Options
 from ...solvers.make import make_plan
 from .rows import bounded_beside_epsilon, in_sigma_space, negated, renoised
 
-__all__ = ["RENOISED", "Built", "Wanted", "built"]
+__all__ = ["RENOISED", "Built", "Wanted", "built", "built_of"]
 
 _KEPT = 128
 RENOISED = "renoised"  # of no other use, so that it is not registered
@@ -21,7 +21,7 @@ RENOISED = "renoised"  # of no other use, so that it is not registered
 
 @dataclass(frozen=True)
 class Wanted:
-    """What decides a plan. times: its grid, the end included; or else nfe, and the grid is what make_plan chooses.
+    """What decides a plan. times: its grid, the end included; or else nfe, on the ``grid`` of that name or the one that make_plan chooses.
 
     clip: bound of the predicted clean data; beside_epsilon: whether the noise is read from the network all the same.
     dynamic: whether that bound is computed per sample. sigma_space: whether the state is x / alpha. negated: whether the network returns the negative of ``prediction``.
@@ -32,6 +32,7 @@ class Wanted:
     prediction: str
     times: tuple[float, ...] | None = None
     nfe: int | None = None
+    grid: str | None = None
     options: Options = Options({})
     clip: float | None = None
     beside_epsilon: bool = False
@@ -41,7 +42,7 @@ class Wanted:
 
     def on(self, times: tuple[float, ...]) -> Wanted:
         """The same on other times."""
-        return replace(self, times=times, nfe=None)
+        return replace(self, times=times, nfe=None, grid=None)
 
     def using(self, solver: str | None = None, **options: object) -> Wanted:
         """The same with another solver, or with further options."""
@@ -69,13 +70,19 @@ def built(wanted: Wanted) -> Built:
         return _seen(wanted, renoised(schedule, wanted.times, wanted.prediction), wanted.times)
     clip = None if wanted.beside_epsilon else wanted.clip
     plan = make_plan(
-        wanted.solver, schedule, wanted.nfe, times=wanted.times, prediction=wanted.prediction, clip=clip,
+        wanted.solver, schedule, wanted.nfe, grid=wanted.grid, times=wanted.times, prediction=wanted.prediction, clip=clip,
         options=dict(wanted.options),
     )  # fmt: skip
     times = plan.times if plan.recipe is None else plan.recipe.grid
     if wanted.beside_epsilon and wanted.clip is not None:
         plan = bounded_beside_epsilon(plan, schedule, wanted.clip)
     return _seen(wanted, plan, times)
+
+
+def built_of(schedule: Schedule, prediction: str, plan: Plan) -> Built:
+    """Of a plan that is there already, as it is; it has a recipe."""
+    times = plan.times if plan.recipe is None else plan.recipe.grid
+    return _seen(Wanted("plan", schedule, prediction), plan, times)
 
 
 def _seen(wanted: Wanted, plan: Plan, times: tuple[float, ...]) -> Built:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +13,11 @@ from diffusers.schedulers.scheduling_ddim import DDIMSchedulerOutput
 from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput  # noqa: F401  pipelines look for it here
 from torch import Tensor
 
+from ...schedules import from_diffusers
 from .built import Wanted
+from .grids import levels_between
 from .options import FLOW_SIGMAS, SIGMAS, TABLE, THRESHOLD, constructor
-from .scheduler import Generators, PlanBasedScheduler
+from .scheduler import Generators, PlanBasedScheduler, Times
 
 __all__ = [
     "DDIMScheduler",
@@ -43,6 +45,11 @@ class _Ancestral(PlanBasedScheduler):
         if self.config.get("set_alpha_to_one", True) or times[-1] <= self._schedule.t_end:
             return float(self._schedule.t_zero)
         return float(self._schedule.t_end)
+
+    def _posterior_variance(self, timestep: int, prev_timestep: int) -> Tensor:
+        """Of the step between two times, at eta = 1; before the first time there is no noise."""
+        bar = [1.0 if t < 0 else self._table.alphas_cumprod[int(t)] for t in (timestep, prev_timestep)]
+        return torch.tensor((1.0 - bar[1]) / (1.0 - bar[0]) * (1.0 - bar[0] / bar[1]))
 
     def _clipped(self, wanted: Wanted) -> Wanted:
         if self.config["clip_sample"] and not self.config["thresholding"]:
@@ -84,22 +91,21 @@ class DDIMScheduler(_Ancestral):
         return replace(wanted.using("ddim", **options), beside_epsilon=wanted.clip is not None and not clipped)
 
     def _get_variance(self, timestep: int, prev_timestep: int) -> Tensor:
-        """The posterior variance of the step between two times, at eta = 1; before the first time there is no noise."""
-        bar = [1.0 if t < 0 else self._table.alphas_cumprod[int(t)] for t in (timestep, prev_timestep)]
-        return torch.tensor((1.0 - bar[1]) / (1.0 - bar[0]) * (1.0 - bar[0] / bar[1]))
+        return self._posterior_variance(timestep, prev_timestep)
 
 
 class DDPMScheduler(_Ancestral):
     """Ancestral sampling, DDPM's posterior between any two times. variance_type: "fixed_small", or "fixed_large"."""
 
     theirs = "DDPMScheduler"
+    begins_with_all = True
     __init__ = constructor(
         TABLE, THRESHOLD, variance_type="fixed_small", clip_sample=True, clip_sample_range=1.0,
         timestep_spacing="leading",
     )  # fmt: skip
 
     def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
-        kind = config["variance_type"]
+        kind = config["variance_type"] or "fixed_small"
         large = {"fixed_small": False, "fixed_small_log": False, "fixed_large": True, "fixed_large_log": True}
         if kind not in large:
             raise ValueError(
@@ -107,6 +113,18 @@ class DDPMScheduler(_Ancestral):
                 "pixel is no table of numbers: take DDIMScheduler, which ignores it"
             )
         return "ddpm", {"sigma_hat": True} if large[kind] else {}
+
+    def previous_timestep(self, timestep: int) -> Tensor:
+        """The time after this one in the list, -1 after the last."""
+        return torch.tensor(next((int(t) for t in self._run.labels if t < timestep), -1))
+
+    def _get_variance(self, t: int, predicted_variance: object = None, variance_type: str | None = None) -> Tensor:
+        kind = variance_type or self.config["variance_type"]
+        before = int(self.previous_timestep(t))
+        if kind in ("fixed_large", "fixed_large_log"):
+            bar = [1.0 if at < 0 else self._table.alphas_cumprod[int(at)] for at in (t, before)]
+            return torch.tensor(1.0 - bar[0] / bar[1])
+        return self._posterior_variance(t, before)
 
     def step(
         self,
@@ -130,7 +148,7 @@ class _Deterministic(PlanBasedScheduler):
         return self._step(model_output, timestep, sample, return_dict=return_dict)
 
 
-class _Drawing(PlanBasedScheduler):
+class Drawing(PlanBasedScheduler):
     """Steps that may draw noise."""
 
     def step(
@@ -156,14 +174,15 @@ class DEISScheduler(_Deterministic):
     """DEIS. variant: "log_ab", which diffusers calls DEIS, "tab", "rho_ab" or "rho_rk".
 
     solver_order: outputs that a step combines, 1 (DDIM) to 4; of "rho_rk" the order of the Runge-Kutta method, whose
-    evaluations are all in ``timesteps``. The last step ends at no noise with every kind of sigmas (diffusers: at the
-    last noise level again, #14357).
+    evaluations are all in ``timesteps``. final_sigmas_type: "sigma_min", as in diffusers, ends at the first noise level
+    of the table, "zero" at no noise; with Karras, exponential, beta and flow sigmas, whose last level is that one, the
+    last step ends at no noise in any case (diffusers: at the same level once more, and of flow far from the data).
     """
 
     theirs = "DEISMultistepScheduler"
     __init__ = constructor(
         TABLE, SIGMAS, FLOW_SIGMAS, THRESHOLD, solver_order=2, variant="log_ab", algorithm_type="deis",
-        solver_type="logrho", lower_order_final=True,
+        solver_type="logrho", lower_order_final=True, final_sigmas_type="sigma_min",
     )  # fmt: skip
 
     def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
@@ -225,7 +244,7 @@ class PNDMScheduler(_Deterministic):
         return self.step(model_output, timestep, sample, return_dict)
 
 
-class DPMSolverMultistepScheduler(_Drawing):
+class DPMSolverMultistepScheduler(Drawing):
     """DPM-Solver++(1M, 2M, 3M) and SDE-DPM-Solver++(2M)."""
 
     theirs = "DPMSolverMultistepScheduler"
@@ -239,8 +258,10 @@ class DPMSolverMultistepScheduler(_Drawing):
         if kind in ("dpmsolver++", "deis"):
             variant = "published" if config["solver_type"] != "heun" or order == 3 else "exact"
             return f"dpmpp_{order}m", {"variant": variant, "lower_order_final": _final(config, steps)}
-        if kind == "sde-dpmsolver++" and order == 2:
-            return "dpmpp_2m_sde", {"lower_order_final": _final(config, steps)}
+        if kind == "dpmsolver":  # the same polynomials, in the predicted noise, with their exact integrals
+            return f"deis_log_ab{order - 1}", {"lower_order_final": True} if _final(config, steps) else {}
+        if kind == "sde-dpmsolver++" and order < 3:
+            return ("ddpm", {}) if order == 1 else ("dpmpp_2m_sde", {"lower_order_final": _final(config, steps)})
         raise ValueError(
             f"algorithm_type={kind!r} with solver_order={order}: choose 'dpmsolver++', or 'sde-dpmsolver++' of order 2; "
             "DEISScheduler is the multistep method in epsilon"
@@ -254,8 +275,24 @@ class UniPCScheduler(_Deterministic):
     flow_spacing = "unipc"
     __init__ = constructor(
         TABLE, SIGMAS, FLOW_SIGMAS, THRESHOLD, solver_order=2, predict_x0=True, solver_type="bh2",
-        lower_order_final=True, disable_corrector=(),
+        lower_order_final=True, disable_corrector=[],
     )  # fmt: skip
+
+    def _flow_times(
+        self,
+        steps: int | None,
+        timesteps: Sequence[float] | None,
+        sigmas: Sequence[float] | None,
+        mu: float | None,
+    ) -> Times:
+        if steps is None or not self.config["use_karras_sigmas"]:
+            return super()._flow_times(steps, timesteps, sigmas, mu)
+        ends = [self.config["sigma_max"], self.config["sigma_min"]]
+        if None in ends:  # those of the table of betas, as if there were no flow (Cosmos gives its own)
+            table = from_diffusers({**self.config, "use_flow_sigmas": False, "_class_name": self.theirs})
+            ends = [float(table.gamma(t)) if end is None else end for end, t in zip(ends, (table.t_max, 0.0), strict=True)]
+        gamma = levels_between(float(ends[0]), float(ends[1]), steps, "karras")
+        return Times((*(gamma / (1.0 + gamma)).tolist(), 0.0))
 
     def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
         if not config["predict_x0"] or config["disable_corrector"]:
@@ -266,18 +303,20 @@ class UniPCScheduler(_Deterministic):
         return f"unipc{_order(config, 3)}", {"variant": variant, "lower_order_final": final}
 
 
-class _SigmaSpace(_Drawing):
+class _SigmaSpace(Drawing):
     """The state x / alpha = x_0 + sigma eps of k-diffusion."""
 
     habit = "euler"
     sigma_space = True
+    begins_with_all = True
     gives_x0 = True
 
     @property
-    def init_noise_sigma(self) -> float:
+    def init_noise_sigma(self) -> Tensor:
         """The largest noise level, or that of data and noise together where the grid begins below the last time."""
         highest = float(self._schedule.gamma(self._run.built.times[0] if self._has_run else self._schedule.t_max))
-        return highest if self.config["timestep_spacing"] in ("linspace", "trailing") else math.hypot(highest, 1.0)
+        from_the_last = self.config["timestep_spacing"] in ("linspace", "trailing")
+        return torch.tensor(highest if from_the_last else math.hypot(highest, 1.0))
 
     def scale_model_input(self, sample: Tensor, timestep: float | Tensor | None = None) -> Tensor:
         """x = alpha (x / alpha), what the network was trained on. timestep: as of :meth:`step`."""

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ... import grids
 from ...schedules import AlphasCumprod, shift_of_mu
 
-__all__ = ["flow_levels", "given_levels", "given_times", "table_times"]
+__all__ = ["flow_levels", "given_levels", "given_times", "levels_between", "table_times"]
 
 Array = NDArray[np.float64]
 _RESPACED = {"use_karras_sigmas": "karras", "use_exponential_sigmas": "exponential", "use_beta_sigmas": "beta"}
@@ -38,7 +38,12 @@ def table_times(schedule: AlphasCumprod, config: Mapping[str, Any], steps: int, 
     if respaced is None:
         return _spaced(schedule, config, steps, habit)
     ends = _spaced(schedule, config, steps, habit)[[0, -1]] if habit == "euler" else np.array([schedule.t_max, 0.0])
-    return schedule.time_of_gamma(_levels(schedule.gamma(ends), steps, respaced))
+    high, low = schedule.gamma(ends).tolist()
+    if config.get("sigma_max") is not None:
+        high = min(float(config["sigma_max"]), float(schedule.gamma(schedule.t_max)))  # the model knows no noisier times
+    if config.get("sigma_min") is not None:
+        low = float(config["sigma_min"])
+    return schedule.time_of_gamma(levels_between(high, low, steps, respaced))
 
 
 def _spaced(schedule: AlphasCumprod, config: Mapping[str, Any], steps: int, habit: str) -> Array:
@@ -68,10 +73,11 @@ def _respacing(config: Mapping[str, Any]) -> str | None:
     return _RESPACED.get(chosen[0], "exponential") if chosen else None  # equal steps of log-SNR are of log sigma
 
 
-def _levels(ends: Array, steps: int, respacing: str) -> Array:
-    if steps == 1:
-        return ends[:1]
-    return grids.respaced(np.linspace(*ends, steps), respacing)
+def levels_between(high: float, low: float, steps: int, respacing: str) -> Array:
+    """``steps`` falling levels from ``high`` to ``low``; ValueError unless high > low > 0."""
+    if not 0.0 < low < high:
+        raise ValueError(f"sigma_min={low:g}, sigma_max={high:g}: choose 0 < sigma_min < sigma_max")
+    return np.array([high]) if steps == 1 else grids.respaced(np.linspace(high, low, steps), respacing)
 
 
 def given_times(schedule: AlphasCumprod, timesteps: ArrayLike) -> Array:

@@ -25,10 +25,10 @@ TABLE: Options = MappingProxyType(
 SIGMAS: Options = MappingProxyType(
     {
         "use_karras_sigmas": False, "use_exponential_sigmas": False, "use_beta_sigmas": False, "use_lu_lambdas": False,
-        "final_sigmas_type": "zero",
+        "final_sigmas_type": "zero", "sigma_min": None, "sigma_max": None,
     }
 )  # fmt: skip
-"""Noise levels in place of times of the table, and where the last step ends."""
+"""Noise levels in place of times of the table, between the ends given or its own, and where the last step ends."""
 
 DYNAMIC_SHIFT: Options = MappingProxyType(
     {

@@ -59,8 +59,9 @@ class Run:
         """The index of the step from this time; None for a time that is not in the list.
 
         A tensor that lies in ``timesteps``, as in ``for t in scheduler.timesteps``, is known by its place, so that
-        nothing waits for the device; else the number decides, the next step's before others of the same time. Another
-        tensor of a device is the next one's while a run is on its way.
+        nothing waits for the device; else the number decides, the next step's before others of the same time, and to
+        begin with the second of these, which is where a method with stages begins a step. Another tensor of a device is
+        the next one's while a run is on its way.
         """
         if self.index is None and self.begin is not None:
             return self.begin
@@ -73,7 +74,8 @@ class Run:
             timestep = timestep.flatten()[0].item() if timestep.numel() else float("nan")
         if following is not None and self._values[following] == timestep:
             return following
-        return self._values.index(timestep) if timestep in self._values else following
+        found = [index for index, value in enumerate(self._values) if value == timestep]
+        return found[min(1, len(found) - 1)] if found else following
 
     def _inside(self, timestep: Tensor) -> int | None:
         """The index of an element of ``timesteps``."""

@@ -29,13 +29,15 @@ Generators = torch.Generator | Sequence[torch.Generator] | None
 
 
 class Times(NamedTuple):
-    """times: the grid that set_timesteps asks for, its end included, or None for the solver's own choice of ``nfe``.
+    """times: the grid that set_timesteps asks for, its end included, or None for ``nfe`` evaluations on the ``grid`` of
+    that name, or on the one that is chosen.
 
     labels: what the network is given where that is not the schedule's label of its time.
     """
 
     times: tuple[float, ...] | None
     nfe: int | None = None
+    grid: str | None = None
     labels: tuple[float, ...] | None = None
 
 
@@ -56,6 +58,7 @@ class PlanBasedScheduler(SchedulerMixin, ConfigMixin):
     habit: ClassVar[str] = "multistep"
     sigma_space: ClassVar[bool] = False
     flow_spacing: ClassVar[str] = "multistep"  # of grids.SPACINGS, where use_flow_sigmas is set
+    begins_with_all: ClassVar[bool] = False  # whether every time of the model is a step before set_timesteps
     gives_x0: ClassVar[bool] = False  # whether a step's result holds the predicted clean data
 
     # --- configuration
@@ -184,7 +187,7 @@ class PlanBasedScheduler(SchedulerMixin, ConfigMixin):
         steps = asked.nfe if asked.times is None else len(asked.times) - 1
         solver, options = self._solver(self.config, steps or 1)
         wanted = Wanted(
-            solver, self._schedule, self._prediction, asked.times, asked.nfe, sigma_space=self.sigma_space
+            solver, self._schedule, self._prediction, asked.times, asked.nfe, asked.grid, sigma_space=self.sigma_space
         ).using(**options)
         return self._clipped(wanted)
 
@@ -208,13 +211,16 @@ class PlanBasedScheduler(SchedulerMixin, ConfigMixin):
     def _run(self) -> Run:
         """The thread's run; ValueError before set_timesteps."""
         run = getattr(self._local, "run", None)
-        if run is None and self._latest is not None:
-            run = self._local.run = self._latest.fresh()
-        if run is None:
-            raise ValueError(
-                "Number of inference steps is 'None', you need to run 'set_timesteps' after creating the scheduler"
-            )
-        return run
+        if run is not None:
+            return run
+        if self._latest is None and self.begins_with_all:
+            self.set_timesteps(len(self))
+        if self._latest is not None:
+            self._local.run = self._latest.fresh()
+            return self._local.run
+        raise ValueError(
+            "Number of inference steps is 'None', you need to run 'set_timesteps' after creating the scheduler"
+        )
 
     @property
     def _has_run(self) -> bool:
@@ -263,7 +269,7 @@ class PlanBasedScheduler(SchedulerMixin, ConfigMixin):
         run.begin, run.index = begin_index, None
 
     @property
-    def init_noise_sigma(self) -> float:
+    def init_noise_sigma(self) -> float | Tensor:
         """The scale of the first sample."""
         return 1.0
 
@@ -354,7 +360,7 @@ class PlanBasedScheduler(SchedulerMixin, ConfigMixin):
     def _without_variance(self, output: Tensor, sample: Tensor) -> Tensor:
         """The prediction alone of a network that predicts its variance too."""
         if output.shape == sample.shape:
-            return output
+            return output.contiguous()
         learned = self.config.get("variance_type") in ("learned", "learned_range")
         if learned and output.ndim == sample.ndim and output.shape[1] == 2 * sample.shape[1]:
             return output[:, : sample.shape[1]]
