@@ -11,7 +11,8 @@ from .distillation.step_targets import StepTargets
 from .distillation.targets import PointwiseTargets
 from .exact import exact
 from .heads.correction import CorrectionConfig, CorrectionHead
-from .heads.files import load_head, save_head
+from .heads.features import Features, keep_features
+from .heads.files import Head, load_head, save_head
 from .heads.head import GenieHead, HeadConfig
 from .heads.headed import HeadedModel, with_head
 from .plan_search import Candidate, Measured, candidates, measure
@@ -26,7 +27,9 @@ __all__ = [
     "Diagnosis",
     "DistillOptions",
     "Distiller",
+    "Features",
     "GenieHead",
+    "Head",
     "HeadConfig",
     "HeadReport",
     "HeadedModel",
@@ -45,6 +48,7 @@ __all__ = [
     "fitting_chunk_size",
     "fitting_config",
     "jvp_safe",
+    "keep_features",
     "linearize",
     "load_head",
     "measure",

@@ -18,6 +18,7 @@ __all__ = [
     "Program",
     "RowEvent",
     "Start",
+    "Stepper",
     "ask",
     "row_labels",
     "run_rows",

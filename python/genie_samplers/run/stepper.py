@@ -32,6 +32,11 @@ class Stepper:
         return self._state.row
 
     @property
+    def history(self) -> list[Tensor]:
+        """Of :attr:`PlanState.history`."""
+        return self._state.history
+
+    @property
     def program(self) -> Program:
         return self._state.program
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ __all__ = [
     "expand_like",
     "groups",
     "input_scale",
+    "keep_features",
     "sizes",
     "step_features",
     "width_of",
@@ -71,6 +72,29 @@ def captured(network: nn.Module, last: str = LAST_LAYER, embedding: str | None =
             raise RuntimeError(
                 f"{name}={at!r}: the network's forward pass did not run this layer; name one that it does"
             )
+
+
+def keep_features(network: nn.Module, config: Any, keep: Callable[[Features], None]) -> None:
+    """From now on give ``keep`` the features of every pass of the network, of the layers named in a head's ``config``.
+
+    In the thread of the pass. A network that is copied takes this along. ValueError as of :func:`captured`.
+    """
+    embedding = getattr(config, "embedding_layer", None)
+    passing = threading.local()
+
+    def keep_embedding(_: nn.Module, __: Any, output: Any) -> None:
+        passing.embedding = output
+
+    def keep_last(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        features = Features()
+        features.last = inputs[0].detach()
+        if embedding is not None:
+            features.embedding = passing.embedding.detach()
+        keep(features)
+
+    if embedding is not None:
+        _layer(network, embedding, "embedding").register_forward_hook(keep_embedding)
+    _layer(network, config.last_layer, "last").register_forward_pre_hook(keep_last)
 
 
 def _layer(network: nn.Module, name: str, argument: str) -> nn.Module:

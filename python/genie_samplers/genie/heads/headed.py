@@ -56,11 +56,17 @@ class HeadedModel(ExtendedModel, Generic[AnyHead]):
         self, x: Tensor, t: Tensor, history: Sequence[Tensor] = (), **cond: Any
     ) -> tuple[Tensor, tuple[Any, ...]]:
         """The network's prediction, and what the head is given: its arguments, in its dtype."""
-        label, p, q, scale = t[:, :4].unbind(1)
         with self.head.config.captured(self.model.network) as features:
-            output = self.model(x, label, **cond)
+            output = self.model(x, t[:, 0], **cond)
+        return output, self.head_inputs(x, t, output, features, history)
+
+    def head_inputs(
+        self, x: Tensor, t: Tensor, output: Tensor, features: Features, history: Sequence[Tensor] = ()
+    ) -> tuple[Any, ...]:
+        """What the head is given where the network has run: ``output`` of x, with these features."""
+        p, q, scale = t[:, 1:4].unbind(1)
         epsilon = expand_like(p, x) * x + expand_like(q, x) * output  # float32 where x is less: p and q may be large
-        return output, self._head_inputs(expand_like(scale, x) * x, epsilon, features, t[:, 4:], history)
+        return self._head_inputs(expand_like(scale, x) * x, epsilon, features, t[:, 4:], history)
 
     @abstractmethod
     def _head_inputs(

@@ -8,15 +8,16 @@ from .classic import (
     DDPMScheduler,
     DEISScheduler,
     DPMSolverMultistepScheduler,
-    EulerScheduler,
-    HeunScheduler,
     IPNDMScheduler,
     PNDMScheduler,
     UniPCScheduler,
 )
 from .flow import FlowMatchScheduler
+from .genie import GENIEScheduler
 from .plan import PlanScheduler
+from .sample import sample
 from .scheduler import PlanBasedScheduler
+from .sigma_space import EulerScheduler, HeunScheduler
 
 __all__ = [
     "DDIMScheduler",
@@ -25,10 +26,12 @@ __all__ = [
     "DPMSolverMultistepScheduler",
     "EulerScheduler",
     "FlowMatchScheduler",
+    "GENIEScheduler",
     "HeunScheduler",
     "IPNDMScheduler",
     "PNDMScheduler",
     "PlanBasedScheduler",
     "PlanScheduler",
     "UniPCScheduler",
+    "sample",
 ]

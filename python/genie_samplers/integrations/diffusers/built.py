@@ -1,4 +1,4 @@
-"""The plan of a scheduler's configuration on its times, as the pipeline sees it; kept, so that the same costs nothing."""
+"""The plan of a scheduler's configuration on its times, as the pipeline sees it; kept for the next time."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from .rows import bounded_beside_epsilon, in_sigma_space, negated, renoised
 __all__ = ["RENOISED", "Built", "Wanted", "built", "built_of"]
 
 _KEPT = 128
+NO_OPTIONS = Options({})
 RENOISED = "renoised"  # of no other use, so that it is not registered
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What decides a plan. times: its grid, the end included; or else nfe, on the ``grid`` of that name or the one that make_plan chooses.
+    """What decides a plan.
 
-    clip: bound of the predicted clean data; beside_epsilon: whether the noise is read from the network all the same.
-    dynamic: whether that bound is computed per sample. sigma_space: whether the state is x / alpha. negated: whether the network returns the negative of ``prediction``.
+    times: its grid, the end included; or else nfe, on the ``grid`` of that name or the one that make_plan chooses.
+    clip: bound of the predicted clean data; beside_epsilon: whether the noise is read from the network all the same;
+    dynamic: whether that bound is computed per sample. sigma_space: whether the state is x / alpha. negated: whether
+    the network returns the negative of ``prediction``.
     """
 
     solver: str
@@ -33,7 +36,7 @@ class Wanted:
     times: tuple[float, ...] | None = None
     nfe: int | None = None
     grid: str | None = None
-    options: Options = Options({})
+    options: Options = NO_OPTIONS
     clip: float | None = None
     beside_epsilon: bool = False
     dynamic: bool = False
@@ -70,8 +73,8 @@ def built(wanted: Wanted) -> Built:
         return _seen(wanted, renoised(schedule, wanted.times, wanted.prediction), wanted.times)
     clip = None if wanted.beside_epsilon else wanted.clip
     plan = make_plan(
-        wanted.solver, schedule, wanted.nfe, grid=wanted.grid, times=wanted.times, prediction=wanted.prediction, clip=clip,
-        options=dict(wanted.options),
+        wanted.solver, schedule, wanted.nfe, grid=wanted.grid, times=wanted.times, prediction=wanted.prediction,
+        clip=clip, options=dict(wanted.options),
     )  # fmt: skip
     times = plan.times if plan.recipe is None else plan.recipe.grid
     if wanted.beside_epsilon and wanted.clip is not None:

@@ -9,29 +9,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.schedulers.scheduling_ddim import DDIMSchedulerOutput
-from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput  # noqa: F401  pipelines look for it here
+from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput  # noqa: F401  for pipelines
 from torch import Tensor
 
 from ...schedules import from_diffusers
 from .built import Wanted
 from .grids import levels_between
 from .options import FLOW_SIGMAS, SIGMAS, TABLE, THRESHOLD, constructor
-from .scheduler import Generators, PlanBasedScheduler, Times
+from .scheduler import Generators, PlanBasedScheduler, Result, Times
 
 __all__ = [
     "DDIMScheduler",
     "DDPMScheduler",
     "DEISScheduler",
     "DPMSolverMultistepScheduler",
-    "EulerScheduler",
-    "HeunScheduler",
+    "Drawing",
     "IPNDMScheduler",
     "PNDMScheduler",
     "UniPCScheduler",
 ]
 
-Result = SchedulerOutput | DDIMSchedulerOutput | tuple[Tensor]
 _FEW_STEPS = 15  # below which the multistep classes of diffusers lower the last orders
 
 
@@ -141,9 +138,7 @@ class DDPMScheduler(_Ancestral):
 class _Deterministic(PlanBasedScheduler):
     """Steps without noise."""
 
-    def step(
-        self, model_output: Tensor, timestep: float | Tensor, sample: Tensor, return_dict: bool = True
-    ) -> Result:
+    def step(self, model_output: Tensor, timestep: float | Tensor, sample: Tensor, return_dict: bool = True) -> Result:
         """The row of this time."""
         return self._step(model_output, timestep, sample, return_dict=return_dict)
 
@@ -195,7 +190,10 @@ class DEISScheduler(_Deterministic):
 
 
 class IPNDMScheduler(_Deterministic):
-    """iPNDM as in the DEIS paper, on the model's own schedule (diffusers: on a sine of its own). solver_order: 1 to 4."""
+    """iPNDM as in the DEIS paper, on the model's own schedule (diffusers: on a sine of its own).
+
+    solver_order: 1 to 4.
+    """
 
     theirs = "DEISMultistepScheduler"
     __init__ = constructor(TABLE, SIGMAS, FLOW_SIGMAS, solver_order=4)
@@ -263,8 +261,8 @@ class DPMSolverMultistepScheduler(Drawing):
         if kind == "sde-dpmsolver++" and order < 3:
             return ("ddpm", {}) if order == 1 else ("dpmpp_2m_sde", {"lower_order_final": _final(config, steps)})
         raise ValueError(
-            f"algorithm_type={kind!r} with solver_order={order}: choose 'dpmsolver++', or 'sde-dpmsolver++' of order 2; "
-            "DEISScheduler is the multistep method in epsilon"
+            f"algorithm_type={kind!r} with solver_order={order}: choose 'dpmsolver++', 'dpmsolver', or "
+            "'sde-dpmsolver++' of order 1 or 2"
         )
 
 
@@ -290,7 +288,9 @@ class UniPCScheduler(_Deterministic):
         ends = [self.config["sigma_max"], self.config["sigma_min"]]
         if None in ends:  # those of the table of betas, as if there were no flow (Cosmos gives its own)
             table = from_diffusers({**self.config, "use_flow_sigmas": False, "_class_name": self.theirs})
-            ends = [float(table.gamma(t)) if end is None else end for end, t in zip(ends, (table.t_max, 0.0), strict=True)]
+            ends = [
+                float(table.gamma(t)) if end is None else end for end, t in zip(ends, (table.t_max, 0.0), strict=True)
+            ]
         gamma = levels_between(float(ends[0]), float(ends[1]), steps, "karras")
         return Times((*(gamma / (1.0 + gamma)).tolist(), 0.0))
 
@@ -301,82 +301,6 @@ class UniPCScheduler(_Deterministic):
         variant = config["solver_type"] if config["solver_type"] in ("bh1", "bh2") else "bh2"
         final = bool(config["lower_order_final"])
         return f"unipc{_order(config, 3)}", {"variant": variant, "lower_order_final": final}
-
-
-class _SigmaSpace(Drawing):
-    """The state x / alpha = x_0 + sigma eps of k-diffusion."""
-
-    habit = "euler"
-    sigma_space = True
-    begins_with_all = True
-    gives_x0 = True
-
-    @property
-    def init_noise_sigma(self) -> Tensor:
-        """The largest noise level, or that of data and noise together where the grid begins below the last time."""
-        highest = float(self._schedule.gamma(self._run.built.times[0] if self._has_run else self._schedule.t_max))
-        from_the_last = self.config["timestep_spacing"] in ("linspace", "trailing")
-        return torch.tensor(highest if from_the_last else math.hypot(highest, 1.0))
-
-    def scale_model_input(self, sample: Tensor, timestep: float | Tensor | None = None) -> Tensor:
-        """x = alpha (x / alpha), what the network was trained on. timestep: as of :meth:`step`."""
-        run = self._run
-        place = None if timestep is None else run.place(timestep)
-        if place is None:
-            return sample if timestep is None else sample * float(self._schedule.alpha(self._time_of(float(timestep))))
-        return sample * float(self._schedule.alpha(run.built.asked[place]))
-
-
-class EulerScheduler(_SigmaSpace):
-    """Euler's method in sigma, which is DDIM."""
-
-    theirs = "EulerDiscreteScheduler"
-    __init__ = constructor(TABLE, SIGMAS, interpolation_type="linear", timestep_type="discrete")
-
-    def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
-        return "ddim", {}
-
-    def step(
-        self,
-        model_output: Tensor,
-        timestep: float | Tensor,
-        sample: Tensor,
-        s_churn: float = 0.0,
-        s_tmin: float = 0.0,
-        s_tmax: float = math.inf,
-        s_noise: float = 1.0,
-        generator: Generators = None,
-        return_dict: bool = True,
-    ) -> Result:
-        """The row of this time. ValueError for churn, which PlanScheduler(solver="edm_heun") has."""
-        if s_churn:
-            raise ValueError(
-                f"s_churn={s_churn}: not of Euler's method here; take PlanScheduler(solver='edm_heun', "
-                f"solver_options={{'s_churn': {s_churn}}})"
-            )
-        return self._step(model_output, timestep, sample, generator=generator, return_dict=return_dict)
-
-
-class HeunScheduler(_SigmaSpace):
-    """Heun's method in sigma: two evaluations per step, each in ``timesteps``, one in the last."""
-
-    theirs = "HeunDiscreteScheduler"
-    order = 2
-    __init__ = constructor(
-        TABLE, SIGMAS, beta_start=0.00085, beta_end=0.012, clip_sample=False, clip_sample_range=1.0
-    )
-
-    def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
-        return "edm_heun", {}
-
-    def _clipped(self, wanted: Wanted) -> Wanted:
-        return replace(wanted, clip=float(self.config["clip_sample_range"])) if self.config["clip_sample"] else wanted
-
-    def step(
-        self, model_output: Tensor, timestep: float | Tensor, sample: Tensor, return_dict: bool = True
-    ) -> Result:  # type: ignore[override]
-        """The row of this time, one of the two of a step."""
-        return self._step(model_output, timestep, sample, return_dict=return_dict)
 
 
 def _order(config: Mapping[str, Any], most: int) -> int:

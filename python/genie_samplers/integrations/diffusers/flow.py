@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput  # noqa: F401  pipelines look for it here
+from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput  # noqa: F401  for pipelines
 from torch import Tensor
 
 from ...schedules import Flow, Schedule
@@ -18,7 +18,7 @@ from ...solvers.registry import find
 from .built import RENOISED, Wanted
 from .options import DYNAMIC_SHIFT, SIGMAS, constructor
 from .per_token import per_token_step
-from .scheduler import Generators, PlanBasedScheduler, Times
+from .scheduler import Generators, PlanBasedScheduler, Result, Times
 
 __all__ = ["FlowMatchScheduler"]
 
@@ -49,6 +49,8 @@ class FlowMatchScheduler(PlanBasedScheduler):
         if isinstance(config, Mapping) and "shift" not in config:
             if config.get("use_flow_sigmas"):
                 kwargs.setdefault("shift", config.get("flow_shift", 1.0))
+                read = ("use_flow_sigmas", "flow_shift", "prediction_type")
+                config = {name: value for name, value in config.items() if name not in read}
             elif "beta_schedule" in config:
                 raise ValueError(
                     f"config: of {config.get('_class_name')} without use_flow_sigmas, which is no flow; take "
@@ -100,7 +102,11 @@ class FlowMatchScheduler(PlanBasedScheduler):
         sigmas: Sequence[float] | None,
         mu: float | None,
     ) -> Times:
-        given = {"num_inference_steps": steps, "timesteps": timesteps and len(timesteps), "sigmas": sigmas and len(sigmas)}
+        given = {
+            "num_inference_steps": steps,
+            "timesteps": timesteps and len(timesteps),
+            "sigmas": sigmas and len(sigmas),
+        }
         lengths = {length for length in given.values() if length is not None}
         if len(lengths) != 1:
             raise ValueError(f"{given}: give one of them, or several of equal length")
@@ -129,7 +135,7 @@ class FlowMatchScheduler(PlanBasedScheduler):
 
     @property
     def timesteps(self) -> Tensor:
-        """What the network is given at each evaluation; before set_timesteps every shifted time of the model, falling."""
+        """What the network is given at each evaluation; before set_timesteps every shifted time of the model."""
         if self._has_run:
             return self._run.timesteps
         return (self.sigmas * len(self)).float()
@@ -171,7 +177,7 @@ class FlowMatchScheduler(PlanBasedScheduler):
         generator: Generators = None,
         per_token_timesteps: Tensor | None = None,
         return_dict: bool = True,
-    ) -> SchedulerOutput | tuple[Tensor]:
+    ) -> Result:
         """The row of this time. per_token_timesteps: [B, L], each token's own time, of a sample [B, L, C]: Euler's step
         to the next noise level below it. The arguments s_* have no effect, as in the class of diffusers.
 
@@ -183,7 +189,7 @@ class FlowMatchScheduler(PlanBasedScheduler):
                 "timestep: an integer, such as an index of enumerate(timesteps); pass one of scheduler.timesteps"
             )
         if per_token_timesteps is None:
-            return self._step(model_output, timestep, sample, generator=generator, return_dict=return_dict)  # type: ignore[return-value]
+            return self._step(model_output, timestep, sample, generator=generator, return_dict=return_dict)
         run = self._run
         made = per_token_step(model_output, sample, per_token_timesteps / len(self), run.levels)
         run.passed(run.place(timestep))

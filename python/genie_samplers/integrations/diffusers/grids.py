@@ -40,7 +40,9 @@ def table_times(schedule: AlphasCumprod, config: Mapping[str, Any], steps: int, 
     ends = _spaced(schedule, config, steps, habit)[[0, -1]] if habit == "euler" else np.array([schedule.t_max, 0.0])
     high, low = schedule.gamma(ends).tolist()
     if config.get("sigma_max") is not None:
-        high = min(float(config["sigma_max"]), float(schedule.gamma(schedule.t_max)))  # the model knows no noisier times
+        high = min(
+            float(config["sigma_max"]), float(schedule.gamma(schedule.t_max))
+        )  # the model knows no noisier times
     if config.get("sigma_min") is not None:
         low = float(config["sigma_min"])
     return schedule.time_of_gamma(levels_between(high, low, steps, respaced))
@@ -89,8 +91,8 @@ def given_times(schedule: AlphasCumprod, timesteps: ArrayLike) -> Array:
         raise ValueError(f"timesteps={list(times)}: `timesteps` must be in descending order")
     if times[0] > schedule.t_max or times[-1] < 0.0:
         raise ValueError(
-            f"timesteps={list(times)}: `timesteps` must start before `num_train_timesteps`: {schedule.t_max + 1:g}, and "
-            "end at 0 or later"
+            f"timesteps={list(times)}: `timesteps` must start before `num_train_timesteps`: {schedule.t_max + 1:g}, "
+            "and end at 0 or later"
         )
     return times
 
@@ -115,7 +117,7 @@ def flow_levels(
     sigmas: Sequence[float] | None,
     timesteps: Sequence[float] | None,
 ) -> Array:
-    """Falling noise levels of flow, one per step, shifted as configured; what is given is shifted too, as diffusers does.
+    """Falling noise levels of flow, one per step, shifted as configured; what is given too, as diffusers does.
 
     ValueError where ``use_dynamic_shifting`` has no mu, and where two levels are equal.
     """
@@ -123,8 +125,8 @@ def flow_levels(
     if config["use_dynamic_shifting"]:
         if mu is None:
             raise ValueError(
-                "mu: `mu` must be passed when `use_dynamic_shifting` is set to be `True`; pipelines compute it from the "
-                "size of the image, grids.mu_of_length(tokens) does too"
+                "mu: `mu` must be passed when `use_dynamic_shifting` is set to be `True`; pipelines compute it from "
+                "the size of the image, grids.mu_of_length(tokens) does too"
             )
         shift = shift_of_mu(mu, time_shift_type=config["time_shift_type"])
     if sigmas is not None:
@@ -144,7 +146,7 @@ def flow_levels(
 
 
 def _by_itself(steps: int | None, spacing: str, shift: float, size: int, *, dynamic: bool) -> Array:
-    """Of num_inference_steps alone: the static shift acts on the last level of "flow_match" too, a dynamic one does not."""
+    """Of num_inference_steps alone: a static shift acts on the last level of "flow_match" too, a dynamic one not."""
     if spacing == "flow_match" and dynamic:
         spacing = "flow_match_exact"
     return grids.flow_sigmas(int(steps or 0), spacing=spacing, shift=shift, train_steps=size)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput  # noqa: F401  pipelines look for it here
+from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput  # noqa: F401  for pipelines
 
 from ...plan import Plan
 from ...schedules import AlphasCumprod
@@ -52,7 +52,7 @@ class PlanScheduler(Drawing):
         """As of every class of diffusers."""
         if isinstance(config, Mapping) and "shift" in config and "beta_schedule" not in config:
             own = {"use_flow_sigmas": True, "flow_shift": config["shift"], "prediction_type": "flow_prediction"}
-            kwargs = {**own, **kwargs}
+            config, kwargs = {name: value for name, value in config.items() if name != "shift"}, {**own, **kwargs}
         return super().from_config(config, return_unused_kwargs=return_unused_kwargs, **kwargs)
 
     def _check(self) -> None:
@@ -67,6 +67,8 @@ class PlanScheduler(Drawing):
         super()._configure()
         if self._given is not None:
             _check_fit(self._given, self)
+
+    flow_spacing = "flow_match"
 
     def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
         options = config["solver_options"] or {}
@@ -109,7 +111,9 @@ class PlanScheduler(Drawing):
 
 def _read(text: object) -> Plan:
     if not isinstance(text, str):
-        raise TypeError(f"plan={type(text).__name__}: give a plan's JSON text, as of plan.to_json(), or the path of a file")
+        raise TypeError(
+            f"plan={type(text).__name__}: give a plan's JSON text, as of plan.to_json(), or the path of a file"
+        )
     if not text.lstrip().startswith("{"):
         path = Path(text)
         if not path.is_file():
@@ -127,10 +131,12 @@ def _check_fit(plan: Plan, scheduler: PlanScheduler) -> None:
     ours, theirs = scheduler.schedule.to_dict(), plan.schedule.to_dict()
     if {**ours, "shift": None} != {**theirs, "shift": None}:
         raise ValueError(
-            f"plan: of the schedule {plan.schedule.name}, not of this configuration ({scheduler.schedule.name} of other "
-            "numbers or another kind); make it with schedules.from_diffusers(this scheduler's config)"
+            f"plan: of the schedule {plan.schedule.name}, not of this configuration ({scheduler.schedule.name}, of "
+            "other numbers or another kind); make it with schedules.from_diffusers(this scheduler's config)"
         )
-    if plan.outputs != (scheduler._prediction,):  # noqa: SLF001  of this module's class
-        raise ValueError(f"plan: for a network that returns {plan.outputs}; prediction_type says {scheduler._prediction!r}")  # noqa: SLF001
+    if plan.outputs != (scheduler._prediction,):
+        raise ValueError(
+            f"plan: for a network that returns {plan.outputs}; prediction_type says {scheduler._prediction!r}"
+        )
     if plan.rising:
         raise ValueError("plan: encodes, from data to noise; a pipeline samples")

@@ -20,7 +20,7 @@ def in_sigma_space(plan: Plan, schedule: Schedule, end: float) -> Plan:
     are. ``end``: the time of the last state.
     """
     alphas = [float(schedule.alpha(t)) for t in (*plan.times, end)]
-    rows = tuple(_between(row, *pair) for row, pair in zip(plan.rows, zip(alphas, alphas[1:], strict=False), strict=True))
+    rows = tuple(_between(row, *pair) for row, pair in zip(plan.rows, pairwise(alphas), strict=True))
     return replace(plan, rows=rows, recipe=None)
 
 

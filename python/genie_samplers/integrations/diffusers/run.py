@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import copy
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -92,23 +91,28 @@ class Run:
 
     # --- a step
 
-    def step(self, index: int, sample: Tensor, output: Tensor, draw: Draw, scale: Draw | None) -> Tensor:
+    def at(self, index: int, sample: Tensor, output: Tensor) -> Stepper:
+        """The rows from ``index`` on; begun anew where the run was elsewhere."""
+        if self._stepper is None or index != self.index:
+            self._stepper = self._started(index, sample, output)
+            self.index = index
+        return self._stepper
+
+    def step(self, index: int, sample: Tensor, outputs: Sequence[Tensor], draw: Draw, scale: Draw | None) -> Tensor:
         """From the sample at ``index`` to the next. draw: makes a standard normal tensor like the sample.
 
         scale: computes the per-sample bound of dynamic thresholding, [B].
         """
-        stepper = self._stepper
-        if stepper is None or index != self.index:
-            stepper = self._start(index, sample, output)
+        stepper = self.at(index, sample, outputs[0])
         if scale is not None:
             _set_bound(stepper.program, stepper.row, scale())
         draws = [draw() for _ in stepper.program.layout[stepper.row].draws]
         self.index = None  # an interrupted step leaves no run to go on with
-        made = stepper.step(sample, (output,), draws)
+        made = stepper.step(sample, outputs, draws)
         self.index = index + 1
-        return made.to(result_dtype(sample, output))
+        return made.to(result_dtype(sample, outputs[0]))
 
-    def _start(self, index: int, sample: Tensor, output: Tensor) -> Stepper:
+    def _started(self, index: int, sample: Tensor, output: Tensor) -> Stepper:
         """Rows from ``index`` on, with a warm-up of their own where that is not the first."""
         self._now = self.built if index == 0 else built(self.wanted.on(_rest(self.built, index)))
         if len(self._now.asked) != len(self._values) - index:
@@ -117,10 +121,9 @@ class Run:
                 "evaluations that are left; begin at a step, take skip_prk_steps=True, or another scheduler"
             )
         program = self._program(sample, output)
-        if self._stepper is not None and self._stepper.fits(program, sample):
-            self._stepper.restart(sample)
-        else:
-            self._stepper = Stepper(program, sample)
+        if self._stepper is None or not self._stepper.fits(program, sample):
+            return Stepper(program, sample)
+        self._stepper.restart(sample)
         return self._stepper
 
     def _program(self, sample: Tensor, output: Tensor) -> Program:
@@ -136,10 +139,10 @@ class Run:
     def once(self, wanted: Wanted, sample: Tensor, output: Tensor, draw: Draw, scale: Draw | None) -> Tensor:
         """A single step of another plan, which leaves this run as it is."""
         single = Run(wanted, made := built(wanted), made.asked, (), whole=False, device=None)
-        return single.step(0, sample, output, draw, scale)
+        return single.step(0, sample, (output,), draw, scale)
 
     def change(self, key: object, change: Callable[[Wanted], Wanted]) -> None:
-        """Steps of another kind from now on, of a solver that reads no earlier outputs; the same ``key`` is the same."""
+        """Steps of another kind from now on, of a solver that reads no earlier outputs; one kind has one ``key``."""
         if key == self._key:
             return
         self._key, self.wanted = key, change(self.wanted).on(self.built.times)

@@ -17,14 +17,16 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from ... import predictions
-from ...schedules import AlphasCumprod, Flow, Schedule, from_diffusers
+from ...schedules import AlphasCumprod, Schedule, from_diffusers
 from .built import Wanted, built
 from .grids import flow_levels, given_levels, given_times, table_times
+from .noising import Noising
 from .run import Draw, Run, float32_or_more
 from .threshold import bound_of
 
-__all__ = ["PlanBasedScheduler", "Times"]
+__all__ = ["Generators", "PlanBasedScheduler", "Result", "Times"]
 
+Result = SchedulerOutput | DDIMSchedulerOutput | tuple[Tensor]
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
 
@@ -41,15 +43,15 @@ class Times(NamedTuple):
     labels: tuple[float, ...] | None = None
 
 
-class PlanBasedScheduler(SchedulerMixin, ConfigMixin):
+class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
     """A scheduler of diffusers whose steps are the rows of a plan.
 
-    ``set_timesteps`` makes the plan, ``step`` runs one row of it. What happens between the two belongs to the thread, so
-    that one scheduler serves many; a thread that was not given its own goes on with the plan made last. Copies and
+    ``set_timesteps`` makes the plan, ``step`` runs one row of it. What happens between the two belongs to the thread,
+    so that one scheduler serves many; a thread that was not given its own goes on with the plan made last. Copies and
     pickles go their own way and share the tables.
 
-    Subclasses say which class of diffusers their configuration is of (``theirs``), whose spacings they have (``habit``),
-    whether their state is x / alpha (``sigma_space``), and in :meth:`_solver` which solver with which options.
+    Subclasses say which class of diffusers their configuration is of (``theirs``), whose spacings are theirs
+    (``habit``), whether their state is x / alpha (``sigma_space``), and in :meth:`_solver` which solver with which options.
     """
 
     _compatibles: ClassVar[list[str]] = [each.name for each in KarrasDiffusionSchedulers]
@@ -92,9 +94,6 @@ class PlanBasedScheduler(SchedulerMixin, ConfigMixin):
     def schedule(self) -> Schedule:
         """alpha and sigma of every time, float64; as :func:`genie_samplers.schedules.from_diffusers` reads them."""
         return self._schedule
-
-    def __len__(self) -> int:
-        return int(self.config["num_train_timesteps"])
 
     # --- times
 
@@ -177,7 +176,7 @@ class PlanBasedScheduler(SchedulerMixin, ConfigMixin):
     def _make(self, asked: Times, device: str | torch.device | None) -> None:
         wanted = self._wanted(asked)
         made = built(wanted)
-        labels = [float(v) for v in self._schedule.label(np.array(made.asked))] if asked.labels is None else asked.labels
+        labels = asked.labels or self._schedule.label(np.array(made.asked)).tolist()
         levels = self._levels(np.array([*made.asked, made.times[-1]]))
         whole = not self.sigma_space and not self._is_flow and all(label.is_integer() for label in labels)
         run = Run(wanted, made, labels, levels, whole=whole, device=device)
@@ -196,10 +195,6 @@ class PlanBasedScheduler(SchedulerMixin, ConfigMixin):
         if not self.config.get("thresholding", False):
             return wanted
         return replace(wanted, clip=float(self.config["sample_max_value"]), dynamic=True)
-
-    @property
-    def _is_flow(self) -> bool:
-        return isinstance(self._schedule, Flow)
 
     def _levels(self, times: np.ndarray) -> list[float]:
         of = self._schedule.noise_share if self._is_flow else self._schedule.gamma
@@ -245,9 +240,6 @@ class PlanBasedScheduler(SchedulerMixin, ConfigMixin):
             return self._run.levels
         return torch.from_numpy(np.array(self._levels(self._every_time()))).float()
 
-    def _every_time(self) -> np.ndarray:
-        return np.arange(len(self), dtype=np.float64) if not self._is_flow else np.arange(1, len(self) + 1) / len(self)
-
     @property
     def num_inference_steps(self) -> int | None:
         return len(self._run.built.times) - 1 if self._has_run else None
@@ -277,27 +269,6 @@ class PlanBasedScheduler(SchedulerMixin, ConfigMixin):
         """The network's input: the sample itself, here."""
         return sample
 
-    @property
-    def alphas_cumprod(self) -> Tensor:
-        """float32 [num_train_timesteps]."""
-        return torch.tensor(self._table.alphas_cumprod, dtype=torch.float64).float()
-
-    @property
-    def alphas(self) -> Tensor:
-        bar = np.array([1.0, *self._table.alphas_cumprod])
-        return torch.from_numpy(bar[1:] / bar[:-1]).float()
-
-    @property
-    def betas(self) -> Tensor:
-        bar = np.array([1.0, *self._table.alphas_cumprod])
-        return torch.from_numpy((bar[:-1] - bar[1:]) / bar[:-1]).float()
-
-    @property
-    def _table(self) -> AlphasCumprod:
-        if not isinstance(self._schedule, AlphasCumprod):
-            raise AttributeError(f"{type(self).__name__}: of flow sigmas, which have no betas")
-        return self._schedule
-
     # --- a step
 
     def _step(
@@ -309,7 +280,7 @@ class PlanBasedScheduler(SchedulerMixin, ConfigMixin):
         generator: Generators = None,
         noise: Tensor | None = None,
         return_dict: bool = True,
-    ) -> SchedulerOutput | DDIMSchedulerOutput | tuple[Tensor]:
+    ) -> Result:
         """The row of this time. Draws are those that diffusers' classes make of ``generator``, or ``noise``."""
         run = self._run
         output = self._without_variance(model_output, sample)
@@ -319,7 +290,8 @@ class PlanBasedScheduler(SchedulerMixin, ConfigMixin):
             dtype = float32_or_more(sample.dtype)
             if noise is not None:
                 return noise.to(dtype)
-            made: Any = randn_tensor(output.shape, generator=generator, device=output.device, dtype=output.dtype)  # type: ignore[arg-type]
+            given: Any = generator
+            made: Any = randn_tensor(output.shape, generator=given, device=output.device, dtype=output.dtype)
             return made.to(dtype)
 
         if index is None:
@@ -328,12 +300,17 @@ class PlanBasedScheduler(SchedulerMixin, ConfigMixin):
             made = run.once(wanted, sample, output, draw, self._bound(run, x0, sample, output))
         else:
             x0 = run.built.x0[index]
-            made = run.step(index, sample, output, draw, self._bound(run, x0, sample, output))
+            outputs = self._outputs(run, index, sample, output)
+            made = run.step(index, sample, outputs, draw, self._bound(run, x0, sample, output))
         if not return_dict:
             return (made,)
         if self.gives_x0:
             return DDIMSchedulerOutput(prev_sample=made, pred_original_sample=_mixed(x0, sample, output))
         return SchedulerOutput(prev_sample=made)
+
+    def _outputs(self, run: Run, index: int, sample: Tensor, output: Tensor) -> tuple[Tensor, ...]:
+        """What the row reads: the network's output, here."""
+        return (output,)
 
     def _bound(self, run: Run, x0: tuple[float, float], sample: Tensor, output: Tensor) -> Draw | None:
         if not run.wanted.dynamic:
@@ -350,13 +327,6 @@ class PlanBasedScheduler(SchedulerMixin, ConfigMixin):
             raise ValueError(f"timestep={timestep}: there is no step from it; timesteps are {run.labels}")
         return run.wanted.using("ddim").on((t, after[0]))
 
-    def _time_of(self, label: float) -> float:
-        """The schedule's time of what the network is given."""
-        low, high = (float(self._schedule.label(t)) for t in (self._schedule.t_end, self._schedule.t_max))
-        if not low <= label <= high:
-            raise ValueError(f"timestep={label}; the model has times from {low:g} to {high:g}")
-        return label / float(self._schedule.label(1.0)) if self._is_flow else label
-
     def _without_variance(self, output: Tensor, sample: Tensor) -> Tensor:
         """The prediction alone of a network that predicts its variance too."""
         if output.shape == sample.shape:
@@ -365,46 +335,9 @@ class PlanBasedScheduler(SchedulerMixin, ConfigMixin):
         if learned and output.ndim == sample.ndim and output.shape[1] == 2 * sample.shape[1]:
             return output[:, : sample.shape[1]]
         raise ValueError(
-            f"model_output: shape {tuple(output.shape)} for a sample of {tuple(sample.shape)}"
-            + ("; set variance_type='learned_range' for a network that returns a variance too" if output.ndim > 1 else "")
+            f"model_output: shape {tuple(output.shape)} for a sample of {tuple(sample.shape)}; set "
+            "variance_type='learned_range' for a network that returns a variance too"
         )
-
-    # --- noise
-
-    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """The samples noised to these times, one of each sample or one of all: alpha x_0 + sigma eps."""
-        signal, spread = self._signal_and_noise(timesteps, original_samples)
-        return signal * original_samples + spread * noise
-
-    def get_velocity(self, sample: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """v = alpha eps - sigma x_0 of these times, the target of a network that predicts v."""
-        alpha, sigma = self._alpha_and_sigma(timesteps, sample)
-        return alpha * noise - sigma * sample
-
-    def _signal_and_noise(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        alpha, sigma = self._alpha_and_sigma(timesteps, like)
-        return (torch.ones_like(alpha), sigma / alpha) if self.sigma_space else (alpha, sigma)
-
-    def _alpha_and_sigma(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Of whole times from tables on the device, so that a training loop waits for nothing."""
-        times = torch.as_tensor(timesteps, device=like.device).reshape(-1)
-        if not times.dtype.is_floating_point and not self._is_flow:
-            tables = self._tables_on(like.device)
-            found = tuple(table[times] for table in tables)
-        else:
-            at = np.array([self._time_of(t) for t in times.tolist()])
-            pair = (self._schedule.alpha(at), self._schedule.sigma(at))
-            found = tuple(torch.from_numpy(np.atleast_1d(v)).to(like.device) for v in pair)
-        shape = (-1, *(1,) * (like.ndim - 1))
-        alpha, sigma = (v.to(float32_or_more(like.dtype)).reshape(shape).to(like.dtype) for v in found)
-        return alpha, sigma
-
-    def _tables_on(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        if device not in self._tables:
-            times = self._every_time()
-            pair = (self._schedule.alpha(times), self._schedule.sigma(times))
-            self._tables[device] = tuple(torch.from_numpy(v).float().to(device) for v in pair)  # type: ignore[assignment]
-        return self._tables[device]
 
     # --- copies
 
@@ -446,5 +379,3 @@ def _exactly_one(**given: object) -> None:
     named = [name for name, value in given.items() if value is not None]
     if len(named) != 1:
         raise ValueError(f"Must pass exactly one of {', '.join(given)}; given: {', '.join(named) or 'none'}")
-
-

@@ -1,0 +1,100 @@
+"""The forward process of a scheduler: its tables, and samples noised to given times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...schedules import AlphasCumprod, Flow, Schedule
+from .run import float32_or_more
+
+__all__ = ["Noising"]
+
+
+class Noising:
+    """What training scripts and image-to-image pipelines ask of a scheduler."""
+
+    config: Mapping[str, Any]
+    sigma_space: ClassVar[bool]
+    _schedule: Schedule
+    _tables: dict[torch.device, tuple[Tensor, Tensor]]
+
+    def __len__(self) -> int:
+        return int(self.config["num_train_timesteps"])
+
+    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """The samples noised to these times, one of each sample or one of all: alpha x_0 + sigma eps."""
+        signal, spread = self._signal_and_noise(timesteps, original_samples)
+        return signal * original_samples + spread * noise
+
+    def get_velocity(self, sample: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """v = alpha eps - sigma x_0 of these times, the target of a network that predicts v."""
+        alpha, sigma = self._alpha_and_sigma(timesteps, sample)
+        return alpha * noise - sigma * sample
+
+    def _signal_and_noise(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        alpha, sigma = self._alpha_and_sigma(timesteps, like)
+        return (torch.ones_like(alpha), sigma / alpha) if self.sigma_space else (alpha, sigma)
+
+    def _alpha_and_sigma(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Of whole times from tables on the device, so that a training loop waits for nothing."""
+        times = torch.as_tensor(timesteps, device=like.device).reshape(-1)
+        if not times.dtype.is_floating_point and not self._is_flow:
+            tables = self._tables_on(like.device)
+            found = tuple(table[times] for table in tables)
+        else:
+            at = np.array([self._time_of(t) for t in times.tolist()])
+            pair = (self._schedule.alpha(at), self._schedule.sigma(at))
+            found = tuple(torch.from_numpy(np.atleast_1d(v)).to(like.device) for v in pair)
+        shape = (-1, *(1,) * (like.ndim - 1))
+        alpha, sigma = (v.to(float32_or_more(like.dtype)).reshape(shape).to(like.dtype) for v in found)
+        return alpha, sigma
+
+    def _tables_on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        if device not in self._tables:
+            times = self._every_time()
+            pair = (self._schedule.alpha(times), self._schedule.sigma(times))
+            alpha, sigma = (torch.from_numpy(v).float().to(device) for v in pair)
+            self._tables[device] = alpha, sigma
+        return self._tables[device]
+
+    # --- tables
+
+    @property
+    def alphas_cumprod(self) -> Tensor:
+        """float32 [num_train_timesteps]."""
+        return torch.tensor(self._table.alphas_cumprod, dtype=torch.float64).float()
+
+    @property
+    def alphas(self) -> Tensor:
+        bar = np.array([1.0, *self._table.alphas_cumprod])
+        return torch.from_numpy(bar[1:] / bar[:-1]).float()
+
+    @property
+    def betas(self) -> Tensor:
+        bar = np.array([1.0, *self._table.alphas_cumprod])
+        return torch.from_numpy((bar[:-1] - bar[1:]) / bar[:-1]).float()
+
+    @property
+    def _table(self) -> AlphasCumprod:
+        if not isinstance(self._schedule, AlphasCumprod):
+            raise AttributeError(f"{type(self).__name__}: of flow sigmas, which have no betas")
+        return self._schedule
+
+    def _every_time(self) -> np.ndarray:
+        return np.arange(len(self), dtype=np.float64) if not self._is_flow else np.arange(1, len(self) + 1) / len(self)
+
+    @property
+    def _is_flow(self) -> bool:
+        return isinstance(self._schedule, Flow)
+
+    def _time_of(self, label: float) -> float:
+        """The schedule's time of what the network is given."""
+        low, high = (float(self._schedule.label(t)) for t in (self._schedule.t_end, self._schedule.t_max))
+        if not low <= label <= high:
+            raise ValueError(f"timestep={label}; the model has times from {low:g} to {high:g}")
+        return label / float(self._schedule.label(1.0)) if self._is_flow else label

@@ -1,0 +1,91 @@
+"""Schedulers whose state is x / alpha = x_0 + sigma eps, as in k-diffusion: Euler's and Heun's methods."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput  # noqa: F401  for pipelines
+from torch import Tensor
+
+from .built import Wanted
+from .classic import Drawing
+from .options import SIGMAS, TABLE, constructor
+from .scheduler import Generators, Result
+
+__all__ = ["EulerScheduler", "HeunScheduler"]
+
+
+class SigmaSpace(Drawing):
+    """The state x / alpha = x_0 + sigma eps of k-diffusion."""
+
+    habit = "euler"
+    sigma_space = True
+    begins_with_all = True
+    gives_x0 = True
+
+    @property
+    def init_noise_sigma(self) -> Tensor:
+        """The largest noise level, or that of data and noise together where the grid begins below the last time."""
+        highest = float(self._schedule.gamma(self._run.built.times[0] if self._has_run else self._schedule.t_max))
+        from_the_last = self.config["timestep_spacing"] in ("linspace", "trailing")
+        return torch.tensor(highest if from_the_last else math.hypot(highest, 1.0))
+
+    def scale_model_input(self, sample: Tensor, timestep: float | Tensor | None = None) -> Tensor:
+        """x = alpha (x / alpha), what the network was trained on. timestep: as of :meth:`step`."""
+        run = self._run
+        place = None if timestep is None else run.place(timestep)
+        if place is None:
+            return sample if timestep is None else sample * float(self._schedule.alpha(self._time_of(float(timestep))))
+        return sample * float(self._schedule.alpha(run.built.asked[place]))
+
+
+class EulerScheduler(SigmaSpace):
+    """Euler's method in sigma, which is DDIM."""
+
+    theirs = "EulerDiscreteScheduler"
+    __init__ = constructor(TABLE, SIGMAS, interpolation_type="linear", timestep_type="discrete")
+
+    def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
+        return "ddim", {}
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: float | Tensor,
+        sample: Tensor,
+        s_churn: float = 0.0,
+        s_tmin: float = 0.0,
+        s_tmax: float = math.inf,
+        s_noise: float = 1.0,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> Result:
+        """The row of this time. ValueError for churn, which PlanScheduler(solver="edm_heun") has."""
+        if s_churn:
+            raise ValueError(
+                f"s_churn={s_churn}: not of Euler's method here; take PlanScheduler(solver='edm_heun', "
+                f"solver_options={{'s_churn': {s_churn}}})"
+            )
+        return self._step(model_output, timestep, sample, generator=generator, return_dict=return_dict)
+
+
+class HeunScheduler(SigmaSpace):
+    """Heun's method in sigma: two evaluations per step, each in ``timesteps``, one in the last."""
+
+    theirs = "HeunDiscreteScheduler"
+    order = 2
+    __init__ = constructor(TABLE, SIGMAS, beta_start=0.00085, beta_end=0.012, clip_sample=False, clip_sample_range=1.0)
+
+    def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
+        return "edm_heun", {}
+
+    def _clipped(self, wanted: Wanted) -> Wanted:
+        return replace(wanted, clip=float(self.config["clip_sample_range"])) if self.config["clip_sample"] else wanted
+
+    def step(self, model_output: Tensor, timestep: float | Tensor, sample: Tensor, return_dict: bool = True) -> Result:  # type: ignore[override]
+        """The row of this time, one of the two of a step."""
+        return self._step(model_output, timestep, sample, return_dict=return_dict)
