@@ -47,7 +47,7 @@ class Wanted:
         """The same on other times."""
         return replace(self, times=times, nfe=None, grid=None)
 
-    def using(self, solver: str | None = None, **options: object) -> Wanted:
+    def using(self, solver: str | None = None, options: Mapping[str, object] = NO_OPTIONS) -> Wanted:
         """The same with another solver, or with further options."""
         kept: Mapping[str, object] = self.options if solver is None else {}
         return replace(self, solver=solver or self.solver, options=Options({**kept, **options}))

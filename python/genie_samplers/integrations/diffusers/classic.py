@@ -85,7 +85,7 @@ class DDIMScheduler(_Ancestral):
 
     def _with(self, wanted: Wanted, eta: float, clipped: bool) -> Wanted:
         options = {"eta": eta} if eta else {}
-        return replace(wanted.using("ddim", **options), beside_epsilon=wanted.clip is not None and not clipped)
+        return replace(wanted.using("ddim", options), beside_epsilon=wanted.clip is not None and not clipped)
 
     def _get_variance(self, timestep: int, prev_timestep: int) -> Tensor:
         return self._posterior_variance(timestep, prev_timestep)

@@ -46,7 +46,7 @@ class FlowMatchScheduler(PlanBasedScheduler):
     @classmethod
     def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
         """As of every class of diffusers; a flow configuration of a multistep class gives its shift."""
-        if isinstance(config, Mapping) and "shift" not in config:
+        if isinstance(config, dict) and "shift" not in config:
             if config.get("use_flow_sigmas"):
                 kwargs.setdefault("shift", config.get("flow_shift", 1.0))
                 read = ("use_flow_sigmas", "flow_shift", "prediction_type")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput  # noqa: F401  for pipelines
 from torch import Tensor, nn
@@ -27,8 +28,8 @@ class GENIEScheduler(PlanScheduler):
         pipe.scheduler = scheduler
 
     solver: "genie_hermite" or "genie_ttm2"; solver_options: as of these. Which derivative is read follows from the
-    head: corrections, or the derivative itself. A pipeline that runs its network on conditional and unconditional samples
-    together mixes their outputs before the scheduler sees them, but not their features: it is refused.
+    head: corrections, or the derivative itself. A pipeline that runs its network on conditional and unconditional
+    samples together mixes their outputs before the scheduler sees them, but not their features: it is refused.
     """
 
     __init__ = constructor(TABLE, SIGMAS, solver="genie_hermite", solver_options=None, grid="auto", plan=None)
@@ -78,7 +79,7 @@ class GENIEScheduler(PlanScheduler):
                 f"model_output: the head saw the features of {seen}, the step has {len(sample)} samples; run the "
                 "attached network without guidance (guidance_scale=1), once per step and in the same thread"
             )
-        label = torch.tensor(headed.labels(plan)[row], dtype=torch.float32, device=sample.device)
+        label = torch.tensor(np.asarray(headed.labels(plan))[row], dtype=torch.float32, device=sample.device)
         with torch.no_grad():
             inputs = headed.head_inputs(sample, label.expand(len(sample), -1), output, features, stepper.history)
             maps = headed.head(*inputs).to(output.dtype).chunk(3, dim=1)

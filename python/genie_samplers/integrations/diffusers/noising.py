@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,13 +17,13 @@ __all__ = ["Noising"]
 class Noising:
     """What training scripts and image-to-image pipelines ask of a scheduler."""
 
-    config: Mapping[str, Any]
     sigma_space: ClassVar[bool]
     _schedule: Schedule
+    _size: int
     _tables: dict[torch.device, tuple[Tensor, Tensor]]
 
     def __len__(self) -> int:
-        return int(self.config["num_train_timesteps"])
+        return self._size
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """The samples noised to these times, one of each sample or one of all: alpha x_0 + sigma eps."""

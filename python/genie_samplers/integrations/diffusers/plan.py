@@ -50,7 +50,7 @@ class PlanScheduler(Drawing):
     @classmethod
     def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
         """As of every class of diffusers."""
-        if isinstance(config, Mapping) and "shift" in config and "beta_schedule" not in config:
+        if isinstance(config, dict) and "shift" in config and "beta_schedule" not in config:
             own = {"use_flow_sigmas": True, "flow_shift": config["shift"], "prediction_type": "flow_prediction"}
             config, kwargs = {name: value for name, value in config.items() if name != "shift"}, {**own, **kwargs}
         return super().from_config(config, return_unused_kwargs=return_unused_kwargs, **kwargs)

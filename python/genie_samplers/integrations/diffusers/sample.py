@@ -46,9 +46,9 @@ def sample(
 
     plan: a :class:`Plan`, or the name of a solver at ``nfe`` evaluations. guidance: 1 runs the network once per
     evaluation, any other scale, or one per sample, on conditional and negative prompt. count: images of a single
-    prompt, or of a pipeline without text. seed, sample_ids, batch_size: as of :func:`genie_samplers.sample`; sample i is the
-    same in every batch. output_type: "pil", "np" or "pt" in 0..1, or "latent". options: of ``pipe.encode_prompt``, such
-    as ``prompt_embeds``.
+    prompt, or of a pipeline without text. seed, sample_ids, batch_size: as of :func:`genie_samplers.sample`; sample i
+    is the same in every batch. output_type: "pil", "np" or "pt" in 0..1, or "latent". options: of
+    ``pipe.encode_prompt``, such as ``prompt_embeds``.
 
     TypeError for a pipeline of another kind; ValueError as of ``make_plan`` and ``sample``.
     """

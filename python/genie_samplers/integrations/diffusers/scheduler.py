@@ -50,8 +50,9 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
     so that one scheduler serves many; a thread that was not given its own goes on with the plan made last. Copies and
     pickles go their own way and share the tables.
 
-    Subclasses say which class of diffusers their configuration is of (``theirs``), whose spacings are theirs
-    (``habit``), whether their state is x / alpha (``sigma_space``), and in :meth:`_solver` which solver with which options.
+    Subclasses say which class of diffusers their configuration is of (``theirs``), whose spacings they take
+    (``habit``), whether their state is x / alpha (``sigma_space``), and in :meth:`_solver` which solver with which
+    options.
     """
 
     _compatibles: ClassVar[list[str]] = [each.name for each in KarrasDiffusionSchedulers]
@@ -68,6 +69,7 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
     def _configure(self) -> None:
         """What the registered configuration makes; ValueError naming the option."""
         self._check()
+        self._size = int(self.config["num_train_timesteps"])
         self._schedule = self._configured_schedule()
         self._prediction = self._configured_prediction()
         self._local = threading.local()
@@ -187,7 +189,7 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
         solver, options = self._solver(self.config, steps or 1)
         wanted = Wanted(
             solver, self._schedule, self._prediction, asked.times, asked.nfe, asked.grid, sigma_space=self.sigma_space
-        ).using(**options)
+        ).using(options=options)
         return self._clipped(wanted)
 
     def _clipped(self, wanted: Wanted) -> Wanted:

@@ -12,14 +12,13 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutpu
 from torch import Tensor
 
 from .built import Wanted
-from .classic import Drawing
 from .options import SIGMAS, TABLE, constructor
-from .scheduler import Generators, Result
+from .scheduler import Generators, PlanBasedScheduler, Result
 
 __all__ = ["EulerScheduler", "HeunScheduler"]
 
 
-class SigmaSpace(Drawing):
+class SigmaSpace(PlanBasedScheduler):
     """The state x / alpha = x_0 + sigma eps of k-diffusion."""
 
     habit = "euler"
@@ -86,6 +85,6 @@ class HeunScheduler(SigmaSpace):
     def _clipped(self, wanted: Wanted) -> Wanted:
         return replace(wanted, clip=float(self.config["clip_sample_range"])) if self.config["clip_sample"] else wanted
 
-    def step(self, model_output: Tensor, timestep: float | Tensor, sample: Tensor, return_dict: bool = True) -> Result:  # type: ignore[override]
+    def step(self, model_output: Tensor, timestep: float | Tensor, sample: Tensor, return_dict: bool = True) -> Result:
         """The row of this time, one of the two of a step."""
         return self._step(model_output, timestep, sample, return_dict=return_dict)
