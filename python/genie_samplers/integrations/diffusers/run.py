@@ -171,6 +171,7 @@ class Run:
         single = Run(wanted, made := built(wanted), made.asked, (), whole=False, device=None)
         return single.step(0, sample, (output,), draw, scale)
 
+    @torch.compiler.disable
     def change(self, key: object, change: Callable[[Wanted], Wanted]) -> None:
         """Steps of another kind from now on, of a solver that reads no earlier outputs; one kind has one ``key``."""
         if key == self._key:

@@ -114,6 +114,7 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
 
     # --- times
 
+    @torch.compiler.disable
     def set_timesteps(
         self,
         num_inference_steps: int | None = None,
@@ -313,6 +314,7 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
 
     # --- a step
 
+    @torch.compiler.disable  # one native call; traced, its numpy and its addresses would be lost
     def _step(
         self,
         model_output: Tensor,

@@ -33,6 +33,7 @@ class SigmaSpace(PlanBasedScheduler):
         from_the_last = self.config["timestep_spacing"] in ("linspace", "trailing")
         return torch.tensor(highest if from_the_last else math.hypot(highest, 1.0))
 
+    @torch.compiler.disable
     def scale_model_input(self, sample: Tensor, timestep: float | Tensor | None = None) -> Tensor:
         """x = alpha (x / alpha), what the network was trained on. timestep: as of :meth:`step`."""
         run = self._run
@@ -84,6 +85,13 @@ class HeunScheduler(SigmaSpace):
     def _clipped(self, wanted: Wanted) -> Wanted:
         return replace(wanted, clip=float(self.config["clip_sample_range"])) if self.config["clip_sample"] else wanted
 
-    def step(self, model_output: Tensor, timestep: float | Tensor, sample: Tensor, return_dict: bool = True) -> Result:
-        """The row of this time, one of the two of a step."""
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: float | Tensor,
+        sample: Tensor,
+        return_dict: bool = True,
+        generator: Generators = None,
+    ) -> Result:
+        """The row of this time, one of the two of a step. generator: unused, as of :class:`DEISScheduler`."""
         return self._step(model_output, timestep, sample, return_dict=return_dict)
