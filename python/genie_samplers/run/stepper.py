@@ -37,6 +37,11 @@ class Stepper:
         return self._state.history
 
     @property
+    def nbytes(self) -> int:
+        """Of the memory that its rows write."""
+        return self._state.nbytes
+
+    @property
     def program(self) -> Program:
         return self._state.program
 

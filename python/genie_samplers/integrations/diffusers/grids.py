@@ -14,6 +14,7 @@ from ...schedules import AlphasCumprod, shift_of_mu
 __all__ = ["flow_levels", "given_levels", "given_times", "levels_between", "table_times"]
 
 Array = NDArray[np.float64]
+_SAME_TIME = 1e-6
 _RESPACED = {"use_karras_sigmas": "karras", "use_exponential_sigmas": "exponential", "use_beta_sigmas": "beta"}
 _SPACINGS = {
     "ddim": {"linspace": grids.discrete_linspace, "trailing": grids.discrete_trailing},
@@ -45,7 +46,10 @@ def table_times(schedule: AlphasCumprod, config: Mapping[str, Any], steps: int, 
         )  # the model knows no noisier times
     if config.get("sigma_min") is not None:
         low = float(config["sigma_min"])
-    return schedule.time_of_gamma(levels_between(high, low, steps, respaced))
+    times = schedule.time_of_gamma(levels_between(high, low, steps, respaced))
+    for place in (0, -1)[: min(steps, 2)]:  # to the last bit, so that a step to an end is known as such
+        times[place] = ends[place] if abs(times[place] - ends[place]) < _SAME_TIME else times[place]
+    return times
 
 
 def _spaced(schedule: AlphasCumprod, config: Mapping[str, Any], steps: int, habit: str) -> Array:
