@@ -1,0 +1,1 @@
+"""Doors through which plans reach other libraries; each drives PlanState."""
