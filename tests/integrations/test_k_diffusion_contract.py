@@ -304,17 +304,10 @@ def test_a_plan_of_a_networks_table_runs_on_its_state_over_alpha(name: str, end:
 
 
 def test_a_flow_plan_runs_on_a_flow_model() -> None:
-    plan = gs.make_plan("auto", gs.schedules.flow(shift=3.0), nfe=6, prediction="flow")
+    plan = gs.make_plan("flow_ab3", gs.schedules.flow(shift=3.0), nfe=6, prediction="flow")
     x, sigmas = start(1.0, torch.float32), K.sigmas_of(plan)
-    assert float(sigmas[0]) == 1.0
-    recipe = plan.recipe
-    assert recipe is not None
-    named = K.sample(
-        recipe.solver,
-        denoiser,
-        x,
-        recipe.grid,
-        flow=True,
-        **{k: v for k, v in recipe.options.items() if k not in ("order", "prediction")},
+    assert (float(sigmas[0]), float(sigmas[-1])) == (1.0, 0.0)
+    on_its_times = plan.recipe.grid  # type: ignore[union-attr]
+    assert_same_bits(
+        K.sample(plan, denoiser, x, sigmas, flow=True), K.sample("flow_ab3", denoiser, x, on_its_times, flow=True)
     )
-    assert_same_bits(K.sample(plan, denoiser, x, sigmas, flow=True), named)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -21,9 +21,18 @@ from ..plan import Combination, Plan
 from ..schedules import EDM, Flow, Schedule
 from ..solvers.choosing import Options
 from ..solvers.make import make_plan
-from ..solvers.registry import rebuild, recipe_of, starting_at
+from ..solvers.registry import SOLVERS, rebuild, recipe_of, starting_at
 
-__all__ = ["DenoiserPlan", "checked_levels", "for_denoiser", "levels_of", "plan_on", "tail_on"]
+__all__ = [
+    "DenoiserPlan",
+    "checked_levels",
+    "for_denoiser",
+    "level_at",
+    "levels_of",
+    "plan_on",
+    "solver_names",
+    "tail_on",
+]
 
 Array = NDArray[np.float64]
 
@@ -96,6 +105,17 @@ def _schedule(highest: float, *, flow: bool) -> Schedule:
     return _EDM if _ROOM * highest <= _EDM.gamma_max else EDM(gamma_max=_ROOM * highest)
 
 
+@cache
+def solver_names() -> tuple[str, ...]:
+    """The registered solvers that read the prediction alone, sorted."""
+    levels = np.array([1.0, 0.5, 0.0])
+    return tuple(
+        sorted(
+            name for name, solver in SOLVERS.items() if len(solver.build(_EDM, levels, **solver.options).outputs) == 1
+        )
+    )
+
+
 def for_denoiser(plan: Plan, *, flow: bool) -> Plan:
     """The same method on outputs of x_0.
 
@@ -118,7 +138,7 @@ def levels_of(plan: Plan) -> Array:
     """The levels of the plan's grid; ValueError for a plan without recipe, and where sigma is infinite."""
     if plan.recipe is None:
         raise ValueError("plan: has no recipe that says its grid; make it with make_plan or a solver function")
-    return _levels_at(plan.schedule, plan.recipe.grid)
+    return level_at(plan.schedule, plan.recipe.grid)
 
 
 def tail_on(plan: Plan, levels: Array) -> DenoiserPlan:
@@ -141,7 +161,7 @@ def _in_levels(plan: Plan) -> DenoiserPlan:
             "reads predictions alone"
         )
     starts = tuple(n for n, row in enumerate(plan.rows) if row.converted and not row.reads_aux)
-    levels = tuple(_levels_at(plan.schedule, plan.times).tolist())
+    levels = tuple(level_at(plan.schedule, plan.times).tolist())
     if isinstance(plan.schedule, Flow) or plan.recipe is None:
         return DenoiserPlan(plan, levels, starts, 1.0, 1.0)
     alphas = plan.schedule.alpha(plan.times).tolist()
@@ -152,7 +172,8 @@ def _in_levels(plan: Plan) -> DenoiserPlan:
     return DenoiserPlan(plan, levels, starts, first, last)
 
 
-def _levels_at(schedule: Schedule, times: ArrayLike) -> Array:
+def level_at(schedule: Schedule, times: ArrayLike) -> Array:
+    """The share of noise at these times of a flow schedule, else gamma; ValueError where that is infinite."""
     levels = schedule.noise_share(times) if isinstance(schedule, Flow) else schedule.gamma(times)
     if not np.isfinite(levels).all():
         raise ValueError(
