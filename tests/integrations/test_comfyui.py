@@ -116,6 +116,15 @@ def test_noise_follows_from_the_seed_and_the_place_in_the_batch() -> None:
     assert not torch.equal(other, x)
 
 
+def test_s_noise_multiplies_the_noise() -> None:
+    """At 0 the ancestral step keeps its mean alone."""
+    sampling = ModelEPS()
+    sigmas = sigmas_for(sampling)
+    x = sampling.noise_scaling(sigmas[0], noise(), torch.zeros(SHAPE), True)
+    expected = K.sample("euler_ancestral", denoiser, x, sigmas, noise_sampler=lambda a, b: torch.zeros(SHAPE))
+    assert_same_bits(run(sampler("euler_ancestral", s_noise=0.0), sampling, sigmas), expected)
+
+
 def test_without_a_seed_torchs_generator_draws() -> None:
     sampling = ModelEPS()
     given = (Guider(sampling, denoiser), sigmas_for(sampling), {"model_options": {}}, None, noise())

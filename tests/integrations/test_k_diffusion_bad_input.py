@@ -31,6 +31,7 @@ def run(solver: Any = "euler", model: Any = denoiser, x: Any = None, sigmas: Any
         ([3.0, 1.0, 1.0, 0.0], False, r"sigmas\[2\]=1.0 after 1.0; give levels that all fall"),
         ([3.0, 1.0, 2.0], False, r"sigmas\[2\]=2.0 after 1.0; give levels that all fall"),
         ([1.0, 1.0], False, r"sigmas\[1\]=1.0 after 1.0; give levels that all fall"),
+        ([0.0, 1.0, 3.0], False, r"sigmas\[0\]=0.0: clean data determine no noise to go on with; start above 0"),
         ([[3.0, 1.0]], False, r"sigmas: shape \(1, 2\); give the noise levels in 1-D"),
         ([3.0, 1.0, 0.0], True, r"sigmas\[0\]=3.0 with flow=True; its levels are shares of noise, 0..1"),
     ],

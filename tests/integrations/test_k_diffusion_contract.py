@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -220,6 +222,33 @@ def test_an_exception_of_a_callback_ends_the_run() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         K.sample("euler", single, start(), SIGMAS, None, interrupt)
+
+
+def test_the_progress_bar_can_be_had_and_silenced(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tqdm")
+    K.sample_heun(single, start(), SIGMAS, disable=True)
+    assert capsys.readouterr().err == ""
+    K.sample_heun(single, start(), SIGMAS)  # no terminal
+    assert capsys.readouterr().err == ""
+    K.sample_heun(single, start(), SIGMAS, disable=False)
+    assert "0/7" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["heun", "lms", "dpm_2", "f_pndm"])
+def test_the_progress_bar_counts_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = []
+    bar = nullcontext(SimpleNamespace(update=lambda: counted.append(1)))
+    monkeypatch.setattr(K, "progress_bar", lambda total, **_: counted.append(total) or bar)
+    K.sample(name, single, start(), SIGMAS)
+    assert counted == [7, *[1] * 7]
+
+
+def test_the_bar_counts_no_step_for_churn_before_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = []
+    bar = nullcontext(SimpleNamespace(update=lambda: counted.append(1)))
+    monkeypatch.setattr(K, "progress_bar", lambda total, **_: bar)
+    K.sample_heun(single, start(), SIGMAS, s_churn=3.0)
+    assert len(counted) == 7
 
 
 # --- noise

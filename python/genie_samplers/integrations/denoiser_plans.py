@@ -83,6 +83,8 @@ def checked_levels(sigmas: ArrayLike, *, flow: bool) -> Array:
     if stalled := np.flatnonzero(change * np.sign(change[:1]) <= 0.0).tolist():
         k = stalled[0] + 1
         raise ValueError(f"sigmas[{k}]={levels[k]} after {levels[k - 1]}; give levels that all fall (or all rise)")
+    if len(levels) > 1 and levels[0] == 0.0:
+        raise ValueError("sigmas[0]=0.0: clean data determine no noise to go on with; start above 0, as at 1e-3")
     return levels
 
 
