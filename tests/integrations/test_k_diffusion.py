@@ -187,6 +187,23 @@ def test_methods_of_flow_are_those_of_k_diffusion_in_t(levels: list[float]) -> N
     assert_close(K.sample_heun(denoiser, x, double(levels), flow=True), textbook.heun(at, x, levels, draws()))
 
 
+@pytest.mark.parametrize(
+    "name", ["dpmpp_2m", "dpmpp_2m_sde", "euler_ancestral", "dpm_2", "ipndm4", "deis_log_ab2", "unipc3"]
+)
+def test_a_method_in_sigma_is_the_same_on_flow_in_other_coordinates(name: str) -> None:
+    """x / (1 - t) at sigma = t / (1 - t) is k-diffusion's x."""
+    t = double([0.93, 0.8, 0.55, 0.3, 0.1])
+    sigma = t / (1.0 - t)
+
+    def of_flow(x: Tensor, share: Tensor) -> Tensor:
+        kept = (1.0 - share).reshape(-1, 1, 1)
+        return denoiser(x / kept, share / (1.0 - share))
+
+    x = start(float(t[0]))
+    flow = K.sample(name, of_flow, x, t, flow=True, seed=3)
+    assert_close(flow, (1.0 - t[-1]) * K.sample(name, denoiser, x / (1.0 - t[0]), sigma, seed=3))
+
+
 def test_a_flow_of_one_point_ends_there_from_pure_noise() -> None:
     point = torch.full(SHAPE, 0.75, dtype=torch.float64)
     levels = double([1.0, 0.8, 0.5, 0.2, 0.0])
