@@ -213,6 +213,29 @@ def test_a_copy_halfway_goes_on_from_there() -> None:
     assert torch.equal(run(scheduler, network, x, first=3), expected)
 
 
+@pytest.mark.parametrize("name", ["UniPC", "DDIM", "Heun", "DPMSolverMultistep"])
+def test_gradients_go_through_the_steps(name: str) -> None:
+    """Guidance by a loss, reward tuning: from a step in the middle on, against differences."""
+    scheduler = make(name, **({"clip_sample": False} if name == "DDIM" else {}))
+    weight = noise((1, 1, 2, 2), 5).double()
+
+    def end(scale: torch.Tensor) -> torch.Tensor:
+        scheduler.set_timesteps(4)
+        x = noise((1, 1, 2, 2)).double()
+        for number, t in enumerate(scheduler.timesteps):
+            with torch.set_grad_enabled(number > 0):
+                out = torch.sin(x) * (scale if number > 0 else 1.0)
+                x = scheduler.step(out, t, x, return_dict=False)[0]
+        return (weight * x).sum()
+
+    scale = torch.tensor(0.9, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(end(scale), scale)
+    with torch.no_grad():
+        above, below = (end(torch.tensor(value, dtype=torch.float64)) for value in (0.9 + 1e-5, 0.9 - 1e-5))
+    difference = (above - below) / 2e-5
+    assert float((gradient - difference).abs()) < 1e-6 * float(difference.abs())
+
+
 # --- cost
 
 
