@@ -16,7 +16,6 @@ __all__ = [
     "log_gamma_rate",
     "node_values",
     "pure_noise_value",
-    "values_away",
     "zero_value",
 ]
 
@@ -28,14 +27,6 @@ VARIABLES = ("t", "gamma", "log_gamma")
 def node_values(schedule: Schedule, nodes: Array, variable: str) -> Array:
     """u of times."""
     return {"t": lambda t: t, "gamma": schedule.gamma, "log_gamma": schedule.log_gamma}[variable](nodes)
-
-
-def values_away(schedule: Schedule, anchor: float, outward: Array, variable: str) -> Array:
-    """u where log gamma lies by ``outward`` above that of the anchor."""
-    if variable == "log_gamma":
-        return schedule.log_gamma(anchor) + outward
-    gamma = schedule.gamma(anchor) * np.exp(outward)
-    return gamma if variable == "gamma" else schedule.time_of_gamma(gamma)
 
 
 def zero_value(schedule: Schedule, variable: str) -> float:
@@ -69,14 +60,16 @@ def hermite_basis(nodes: Array, twice: Sequence[bool], u: Array) -> Array:
     With multiplicities m_k = 1, or 2 where the derivative is given, and P_j = prod_{k != j} ((u - u_k)/(u_j - u_k))^m_k
     they are P_j (1 - (u - u_j) P_j'(u_j)) and P_j (u - u_j); without derivatives P_j, Lagrange's.
     """
-    basis, slope = np.zeros((2, nodes.size, *u.shape)), np.zeros(nodes.size)
+    places, count = nodes.tolist(), nodes.size
+    basis = np.zeros((2, count, *u.shape))
     values, derivatives = basis
+    away = [u - place for place in places]
     values += 1.0
-    for j, k in permutations(range(nodes.size), 2):
-        multiplicity = 2 if twice[k] else 1
-        values[j] *= ((u - nodes[k]) / (nodes[j] - nodes[k])) ** multiplicity
-        slope[j] += multiplicity / (nodes[j] - nodes[k])
+    for j, k in permutations(range(count), 2):
+        factor = away[k] / (places[j] - places[k])
+        values[j] *= np.square(factor) if twice[k] else factor
     for j in np.flatnonzero(twice):
-        derivatives[j] = values[j] * (u - nodes[j])
-        values[j] *= 1.0 - slope[j] * (u - nodes[j])
+        slope = sum((2 if twice[k] else 1) / (places[j] - places[k]) for k in range(count) if k != j)
+        derivatives[j] = values[j] * away[j]
+        values[j] *= 1.0 - slope * away[j]
     return basis

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from .. import grids, predictions
 from .._arguments import boolean, real
 from ..numerics import transfer, x0_transfer
-from ..plan import Combination, Conversion, FrozenMapping, HistoryEntry, Init, Plan, Recipe, Row
-from ..schedules import Schedule
+from ..plan import Combination, Conversion, HistoryEntry, Init, Plan, Recipe, Row, written_schedule
+from ..schedules import Remembered, Schedule
 
 __all__ = [
     "EQUAL_STEPS",
@@ -175,12 +175,14 @@ class PlanBuilder:
             x=float(x), aux=float(kept), y=tuple(newest),
             history=tuple(weights[entry] for entry in history), draws=(float(noise),) if noise else (),
         )  # fmt: skip
-        kept_state = Combination(
-            x=1.0, y=(0.0,) * len(conversions), history=(0.0,) * len(history), draws=(0.0,) if noise else ()
-        )
+        kept_state = None
+        if keep:
+            kept_state = Combination(
+                x=1.0, y=(0.0,) * len(conversions), history=(0.0,) * len(history), draws=(0.0,) if noise else ()
+            )
         self.rows.append(
             Row(
-                float(time), combination, aux=kept_state if keep else None, converted=conversions,
+                float(time), combination, aux=kept_state, converted=conversions,
                 history=tuple(history), draws=self._draw(noise),
             )
         )  # fmt: skip
@@ -219,9 +221,9 @@ class PlanBuilder:
 
     def plan(self, name: str, times: Array, options: Mapping[str, object]) -> Plan:
         """The plan of these rows, started from noise of the schedule's scale at the first of ``times``."""
-        of_schedule = self.schedule.remember("recipe", lambda: FrozenMapping(self.schedule.to_dict(), "schedule"))
+        known = self.schedule.schedule if isinstance(self.schedule, Remembered) else self.schedule
         grid = tuple(map(float, times))
-        recipe = Recipe(name, of_schedule, grid, {**options, "prediction": self.outputs[0]})
+        recipe = Recipe(name, written_schedule(known), grid, {**options, "prediction": self.outputs[0]})
         scale = float(self.schedule.sigma(times[0]))
         return Plan(Init(scale), self.outputs, self.quantity, tuple(self.rows), recipe)
 
