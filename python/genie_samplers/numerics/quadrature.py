@@ -24,6 +24,7 @@ Function = Callable[[Array], Array]
 _LEGENDRE_NODES, _LEGENDRE_WEIGHTS = np.polynomial.legendre.leggauss(32)
 UNIT_NODES, UNIT_WEIGHTS = 0.5 + 0.5 * _LEGENDRE_NODES, 0.5 * _LEGENDRE_WEIGHTS
 _PANEL_WIDTH = 4.0
+_AT_ONCE = 8192  # nodes: several arrays of them fit a cache
 _DEEPEST = 60.0  # e^-60: what lies deeper, on the way to gamma = 0, is below rounding
 
 
@@ -74,9 +75,13 @@ class _Nodes:
         if not steps:
             return
         left, width, panels = _panels(*_edges(schedule, steps))
-        self.y = (left[:, None] + width[:, None] * UNIT_NODES).ravel()
-        self.decay, self.rising = np.exp(-self.y), steps[0][1] > steps[0][0]
-        self.measure = (width[:, None] * UNIT_WEIGHTS).ravel() * self.decay
+        y, measure = np.multiply.outer(width, UNIT_NODES), np.multiply.outer(width, UNIT_WEIGHTS)
+        y += left[:, None]  # in place: fresh memory of this size costs as much as the arithmetic
+        decay = np.negative(y)
+        np.exp(decay, out=decay)
+        measure *= decay
+        self.y, self.decay, self.measure = y.ravel(), decay.ravel(), measure.ravel()
+        self.rising = steps[0][1] > steps[0][0]
         self.counts = panels * UNIT_NODES.size
         ends = np.cumsum(self.counts)
         bounds = zip(steps, (ends - self.counts).tolist(), ends.tolist(), strict=True)
@@ -95,11 +100,13 @@ class _Nodes:
         if not isinstance(variable, str):
             return variable(self._all("t"))
         if variable == "t":
-            return self.schedule.time_of_gamma(self._all("gamma"))
-        at_anchor = np.repeat(node_values(self.schedule, self.anchors, variable), self.counts)
+            parts = np.array_split(self._all("gamma"), 1 + self.y.size // _AT_ONCE)
+            return np.concatenate([self.schedule.time_of_gamma(part) for part in parts])
+        values = np.repeat(node_values(self.schedule, self.anchors, variable), self.counts)
         if variable == "log_gamma":
-            return at_anchor + (self.y if self.rising else -self.y)
-        return at_anchor * (np.exp(self.y) if self.rising else self.decay)
+            return np.add(values, self.y, out=values) if self.rising else np.subtract(values, self.y, out=values)
+        values *= np.exp(self.y) if self.rising else self.decay
+        return values
 
 
 def _edges(schedule: Schedule, steps: list[Step]) -> tuple[Array, NDArray[np.intp]]:

@@ -13,6 +13,7 @@ from ..schedules import Schedule
 __all__ = [
     "VARIABLES",
     "hermite_basis",
+    "lagrange_basis",
     "log_gamma_rate",
     "node_values",
     "pure_noise_value",
@@ -54,22 +55,32 @@ def log_gamma_rate(schedule: Schedule, nodes: Array, variable: str) -> Array:
     return 0.5 * schedule.diffusion_squared(nodes) / schedule.sigma(nodes) ** 2
 
 
+def lagrange_basis(nodes: Array, u: Array, *, twice: Sequence[bool] | None = None) -> Array:
+    """prod_{k != j} ((u - u_k)/(u_j - u_k))^m_k for each node j: [nodes, *u.shape].
+
+    The multiplicity m_k is 2 where ``twice``, else 1: without any, the polynomials that are 1 at one node and 0 at the
+    others.
+    """
+    places = nodes.tolist()
+    away = [u - place for place in places]
+    basis = np.ones((nodes.size, *u.shape))
+    for j, k in permutations(range(nodes.size), 2):
+        factor = away[k] / (places[j] - places[k])
+        basis[j] *= np.square(factor) if twice is not None and twice[k] else factor
+    return basis
+
+
 def hermite_basis(nodes: Array, twice: Sequence[bool], u: Array) -> Array:
     """The polynomials of values and of derivatives at u, [2, nodes, *u.shape]; a derivative's is 0 where not ``twice``.
 
     With multiplicities m_k = 1, or 2 where the derivative is given, and P_j = prod_{k != j} ((u - u_k)/(u_j - u_k))^m_k
     they are P_j (1 - (u - u_j) P_j'(u_j)) and P_j (u - u_j); without derivatives P_j, Lagrange's.
     """
-    places, count = nodes.tolist(), nodes.size
-    basis = np.zeros((2, count, *u.shape))
-    values, derivatives = basis
-    away = [u - place for place in places]
-    values += 1.0
-    for j, k in permutations(range(count), 2):
-        factor = away[k] / (places[j] - places[k])
-        values[j] *= np.square(factor) if twice[k] else factor
-    for j in np.flatnonzero(twice):
-        slope = sum((2 if twice[k] else 1) / (places[j] - places[k]) for k in range(count) if k != j)
-        derivatives[j] = values[j] * away[j]
-        values[j] *= 1.0 - slope * away[j]
-    return basis
+    values, derivatives = lagrange_basis(nodes, u, twice=twice), np.zeros((nodes.size, *u.shape))
+    places = nodes.tolist()
+    for j in np.flatnonzero(twice).tolist():
+        away = u - places[j]
+        slope = sum((2 if twice[k] else 1) / (places[j] - places[k]) for k in range(nodes.size) if k != j)
+        derivatives[j] = values[j] * away
+        values[j] *= 1.0 - slope * away
+    return np.stack((values, derivatives))

@@ -15,6 +15,7 @@ from .transfers import transfer, x0_transfer
 from .variables import (
     VARIABLES,
     hermite_basis,
+    lagrange_basis,
     log_gamma_rate,
     node_values,
     pure_noise_value,
@@ -65,7 +66,7 @@ def flow_weights(schedule: Schedule, times: ArrayLike, t_next: float) -> Array:
     if np.ndim(s) != 1 or np.unique(s).size < np.size(s) or s_next == s[0]:
         raise ValueError(f"times={np.asarray(times).tolist()}, t_next={float(t_next)!r}: give different times in 1-D")
     change = s_next - s[0]
-    basis = hermite_basis(s, [False] * len(s), s[0] + change * UNIT_NODES)[0]
+    basis = lagrange_basis(s, s[0] + change * UNIT_NODES)
     return change * basis @ UNIT_WEIGHTS
 
 
@@ -129,7 +130,12 @@ def _step(
     direct = now > after if quantity == "epsilon" else now < after
     anchor, far = (t, t_next) if direct else (t_next, t)
     nodes = nodes_of_step(schedule, anchor, far)
-    integral = np.sum(nodes.measure * hermite_basis(u, twice, nodes.values(variable)), axis=2)
+    at_nodes = nodes.values(variable)
+    if any(twice):
+        integral = np.sum(nodes.measure * hermite_basis(u, twice, at_nodes), axis=2)
+    else:
+        integral = np.zeros((2, u.size))
+        integral[0] = np.sum(nodes.measure * lagrange_basis(u, at_nodes), axis=1)
     if quantity == "epsilon":
         return np.sign(after - now) * max(now, after) * schedule.alpha(t_next) * integral
     return np.sign(now - after) * (after / min(now, after)) * schedule.alpha(t_next) * integral

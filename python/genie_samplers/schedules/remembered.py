@@ -40,7 +40,7 @@ class Remembered(Schedule):
         self._times = self._at.tolist()
         self._values: dict[str, dict[float, Any]] = {}
         self.remembered_steps = tuple(itertools.pairwise(self._times)) if steps is None else tuple(steps)
-        starts, ends = np.array(self.remembered_steps).T
+        starts, ends = np.array(self.remembered_steps).reshape(-1, 2).T
         changes = schedule.gamma_change(starts, ends)
         self._kept: dict[Hashable, Any] = dict(zip(self.remembered_steps, changes, strict=True))
 

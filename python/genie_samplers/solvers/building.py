@@ -299,13 +299,14 @@ def checked_noise_scale(noise_scale: float, times: Array) -> float:
 
 
 def step_orders(schedule: Schedule, times: Array, order: int, *, lower_order_final: bool) -> list[int]:
-    """At most n + 1 in step n, with ``lower_order_final`` at most N - n, and 1 in a step to gamma = 0.
+    """At most n + 1 in step n, with ``lower_order_final`` at most N - n, and 1 in a step to gamma = 0 or gamma = inf.
 
     A first output at gamma = inf is no node of a polynomial in log gamma: at most n in step n > 0 then.
     """
     count, lost = len(times) - 1, int(from_pure_noise(schedule, times[0]))
     orders = [min(order, max(1, n + 1 - lost), count - n if lower_order_final else order) for n in range(count)]
-    return [*orders[:-1], 1] if times[-1] == schedule.t_zero else orders
+    at_end = times[-1] == schedule.t_zero or from_pure_noise(schedule, times[-1])
+    return [*orders[:-1], 1] if at_end else orders
 
 
 def resolved_lower_order_final(choice: bool | None, times: Array) -> bool:
