@@ -89,7 +89,7 @@ def test_a_run_is_not_resumed_with_other_options(tmp_path, images, option, value
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
 def test_a_step_multiplies_in_the_precision_of_the_options(tmp_path, images, precision, dtype):
     run, made = trainer(tmp_path, images, replace(SHORT, precision=precision)), []
-    run.network.conv_out.register_forward_hook(lambda _, inputs, output: made.append(output.dtype))
+    run.network.get_submodule("conv_out").register_forward_hook(lambda _, inputs, output: made.append(output.dtype))
     run.take_step()
     assert made == [dtype]
     assert {value.dtype for value in run.network.state_dict().values()} == {torch.float32}
