@@ -10,12 +10,13 @@ from ...plan import Plan
 from ...predictions import to_x0
 from ...schedules import Schedule
 from ...solvers.choosing import Options
-from ...solvers.make import make_plan
+from ...solvers.make import AUTO_NAME, make_plan
+from ...solvers.registry import find
 from .rows import bounded_beside_epsilon, in_sigma_space, negated, renoised, unit
 
-__all__ = ["RENOISED", "Built", "Wanted", "built", "built_of"]
+__all__ = ["RENOISED", "Built", "Wanted", "built", "built_of", "evaluations_of_a_step"]
 
-_KEPT = 128
+_KEPT, _MANY = 128, 60
 NO_OPTIONS = Options({})
 RENOISED = "renoised"  # of no other use, so that it is not registered
 
@@ -27,7 +28,8 @@ class Wanted:
     times: its grid, the end included; or else nfe, on the ``grid`` of that name or the one that make_plan chooses.
     clip: bound of the predicted clean data; beside_epsilon: whether the noise is read from the network all the same;
     dynamic: whether that bound is computed per sample. sigma_space: whether the state is x / alpha. negated: whether
-    the network returns the negative of ``prediction``.
+    the network returns the negative of ``prediction``. midway: the solver of a run that begins where ``solver`` asks
+    twice at a time, or cannot begin with the evaluations that are left.
     """
 
     solver: str
@@ -42,6 +44,7 @@ class Wanted:
     dynamic: bool = False
     sigma_space: bool = False
     negated: bool = False
+    midway: str | None = None
 
     def on(self, times: tuple[float, ...]) -> Wanted:
         """The same on other times."""
@@ -86,6 +89,13 @@ def built_of(schedule: Schedule, prediction: str, plan: Plan) -> Built:
     """Of a plan that is there already, as it is; it has a recipe."""
     times = plan.times if plan.recipe is None else plan.recipe.grid
     return _seen(Wanted("plan", schedule, prediction), plan, times)
+
+
+def evaluations_of_a_step(solver: str) -> int:
+    """Of a registered solver: 2 of Heun's method, 1 of those that read earlier outputs, and of what is chosen."""
+    if solver in (RENOISED, AUTO_NAME):
+        return 1
+    return round(_MANY / find(solver).budget(_MANY).steps)
 
 
 def _seen(wanted: Wanted, plan: Plan, times: tuple[float, ...]) -> Built:

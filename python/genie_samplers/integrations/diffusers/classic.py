@@ -39,7 +39,7 @@ class _Ancestral(PlanBasedScheduler):
     gives_x0 = True
 
     def _end(self, times: np.ndarray) -> float:
-        if self.config.get("set_alpha_to_one", True) or times[-1] <= self._schedule.t_end:
+        if self._options.get("set_alpha_to_one", True) or times[-1] <= self._schedule.t_end:
             return float(self._schedule.t_zero)
         return float(self._schedule.t_end)
 
@@ -213,6 +213,10 @@ class PNDMScheduler(_Deterministic):
 
     def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
         return "plms" if config["skip_prk_steps"] else "f_pndm", {}
+
+    def _wanted(self, asked: Times) -> Wanted:
+        """Begun midway, where there is no time for their warm-up: four outputs as soon as there are four."""
+        return replace(super()._wanted(asked), midway="ipndm4" if self.config["skip_prk_steps"] else "deis_log_ab2")
 
     @property
     def prk_timesteps(self) -> np.ndarray:

@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from ... import grids
 from ...schedules import AlphasCumprod, shift_of_mu
 
-__all__ = ["flow_levels", "given_levels", "given_times", "levels_between", "table_times"]
+__all__ = ["flow_levels", "given_levels", "given_times", "levels_between", "table_times", "times_of_levels"]
 
 Array = NDArray[np.float64]
-_SAME_TIME = 1e-6
 _RESPACED = {"use_karras_sigmas": "karras", "use_exponential_sigmas": "exponential", "use_beta_sigmas": "beta"}
+_ROUNDING = 1e-9  # of a time, in entries of the table
 _SPACINGS = {
     "ddim": {"linspace": grids.discrete_linspace, "trailing": grids.discrete_trailing},
     "multistep": {"linspace": grids.dpm_linspace, "trailing": grids.discrete_trailing},
@@ -46,10 +46,14 @@ def table_times(schedule: AlphasCumprod, config: Mapping[str, Any], steps: int, 
         )  # the model knows no noisier times
     if config.get("sigma_min") is not None:
         low = float(config["sigma_min"])
-    times = schedule.time_of_gamma(levels_between(high, low, steps, respaced))
-    for place in (0, -1)[: min(steps, 2)]:  # to the last bit, so that a step to an end is known as such
-        times[place] = ends[place] if abs(times[place] - ends[place]) < _SAME_TIME else times[place]
-    return times
+    return times_of_levels(schedule, levels_between(high, low, steps, respaced))
+
+
+def times_of_levels(schedule: AlphasCumprod, levels: Array) -> Array:
+    """Times of noise levels gamma; one above the table's last is that, one on an entry but for rounding is on it."""
+    times = schedule.time_of_gamma(np.minimum(levels, schedule.gamma(schedule.t_max)))
+    whole = np.rint(times)
+    return np.where(np.abs(times - whole) < _ROUNDING, whole, times)
 
 
 def _spaced(schedule: AlphasCumprod, config: Mapping[str, Any], steps: int, habit: str) -> Array:

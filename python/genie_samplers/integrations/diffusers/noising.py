@@ -30,6 +30,12 @@ class Noising:
         signal, spread = self._signal_and_noise(timesteps, original_samples)
         return signal * original_samples + spread * noise
 
+    def scale_noise(self, sample: Tensor, timestep: float | Tensor, noise: Tensor | None = None) -> Tensor:
+        """:meth:`add_noise`, by the name and in the order of arguments that pipelines of flow have."""
+        if noise is None:
+            raise ValueError("noise: missing; pass standard normals like the sample")
+        return self.add_noise(sample, noise, torch.as_tensor(timestep))
+
     def get_velocity(self, sample: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """v = alpha eps - sigma x_0 of these times, the target of a network that predicts v."""
         alpha, sigma = self._alpha_and_sigma(timesteps, sample)

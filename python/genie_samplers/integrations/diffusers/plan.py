@@ -42,6 +42,7 @@ class PlanScheduler(Drawing):
     """
 
     diffusers_class = "DDIMScheduler"
+    counts_evaluations = True
     __init__ = constructor(
         TABLE, SIGMAS, FLOW_SIGMAS, THRESHOLD, solver=AUTO_NAME, solver_options=None, grid=_OWN, plan=None,
         set_alpha_to_one=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,6 +37,7 @@ class Run:
         self._stepper: Stepper | None = None
         self._key: object = None
         self._now = made  # the rows that are running: those of ``built``, or of its rest from where a run began
+        self._once_each = False  # whether of two evaluations at one time the first is passed over
         self._programs: dict[tuple[int, torch.device, torch.dtype, torch.dtype], Program] = {}
 
     def fresh(self) -> Run:
@@ -43,13 +45,13 @@ class Run:
         twin: Run = object.__new__(Run)
         vars(twin).update(vars(self))
         twin.begin = twin.index = twin._stepper = None
-        twin._now = self.built
+        twin._now, twin._once_each = self.built, False
         return twin
 
     def copied(self) -> Run:
         """As far on its way as this one, on a way of its own."""
         twin = self.fresh()
-        twin.begin, twin.index, twin._now = self.begin, self.index, self._now
+        twin.begin, twin.index, twin._now, twin._once_each = self.begin, self.index, self._now, self._once_each
         twin._stepper = copy.deepcopy(self._stepper)
         return twin
 
@@ -110,6 +112,9 @@ class Run:
         scale: computes the per-sample bound of dynamic thresholding, [B].
         """
         stepper = self.at(index, sample, outputs[0])
+        if self._once_each and self.built.asked[index : index + 2].count(self.built.asked[index]) == 2:
+            self.index = index + 1
+            return sample.to(result_dtype(sample, outputs[0]))
         if scale is not None:
             _set_bound(stepper.program, stepper.row, scale())
         draws = [draw() for _ in stepper.program.layout[stepper.row].draws]
@@ -120,17 +125,28 @@ class Run:
 
     def _started(self, index: int, sample: Tensor, output: Tensor) -> Stepper:
         """Rows from ``index`` on, with a warm-up of their own where that is not the first."""
-        self._now = self.built if index == 0 else built(self.wanted.on(_rest(self.built, index)))
-        if len(self._now.asked) != len(self._values) - index:
-            raise ValueError(
-                f"begin_index={index}: {self.wanted.solver} cannot begin there with the {len(self._values) - index} "
-                "evaluations that are left; begin at a step, take skip_prk_steps=True, or another scheduler"
-            )
+        self._once_each = False
+        self._now = self.built if index == 0 else self._rest(index)
         program = self._program(sample, output)
         if self._stepper is None or not self._stepper.fits(program, sample):
             return Stepper(program, sample)
         self._stepper.restart(sample)
         return self._stepper
+
+    def _rest(self, index: int) -> Built:
+        """The plan from this evaluation on: of the grid after it, or where that asks at other times, of these."""
+        left, times = self.built.asked[index:], self.built.times
+        rest = built(self.wanted.on((left[0], *(t for t in times if t < left[0]))))
+        if not _same(rest.asked, left) and self.wanted.midway is not None:
+            left = tuple(dict.fromkeys(left))
+            rest = built(self.wanted.using(self.wanted.midway).on((*left, times[-1])))
+            self._once_each = True
+        if not _same(rest.asked, left):
+            raise ValueError(
+                f"begin_index={index}: {self.wanted.solver} cannot begin there with the {len(left)} evaluations that "
+                "are left; begin at a step, or take another scheduler"
+            )
+        return rest
 
     def _program(self, sample: Tensor, output: Tensor) -> Program:
         dtype = float32_or_more(sample.dtype)
@@ -157,10 +173,9 @@ class Run:
         self._stepper = None
 
 
-def _rest(made: Built, index: int) -> tuple[float, ...]:
-    """The time of this evaluation, and those of the grid after it."""
-    time = made.asked[index]
-    return (time, *(t for t in made.times if t < time))
+def _same(times: Sequence[float], others: Sequence[float]) -> bool:
+    """But for rounding."""
+    return len(times) == len(others) and np.allclose(times, others, rtol=1e-9, atol=1e-9)
 
 
 def float32_or_more(dtype: torch.dtype) -> torch.dtype:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -19,8 +21,8 @@ from torch import Tensor
 from ... import predictions
 from ..._eager import eager
 from ...schedules import AlphasCumprod, Schedule, from_diffusers
-from .built import Wanted, built
-from .grids import flow_levels, given_levels, given_times, table_times
+from .built import Wanted, built, evaluations_of_a_step
+from .grids import flow_levels, given_levels, given_times, table_times, times_of_levels
 from .noising import Noising
 from .run import Draw, Run, float32_or_more
 from .threshold import bound_of
@@ -57,7 +59,8 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
     """
 
     _compatibles: ClassVar[list[str]] = [each.name for each in KarrasDiffusionSchedulers]
-    order = 1
+    order: int = 1  # evaluations of a step, by which pipelines count where they begin midway
+    counts_evaluations: ClassVar[bool] = False  # whether num_inference_steps says evaluations
     diffusers_class: ClassVar[str] = "DDIMScheduler"
     habit: ClassVar[str] = "multistep"
     sigma_space: ClassVar[bool] = False
@@ -76,10 +79,11 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
         self._local = threading.local()
         self._latest: Run | None = None
         self._tables: dict[torch.device, tuple[Tensor, Tensor]] = {}
-        self._solver(self.config, 1)  # refuses an option now, not after the text has been encoded
+        solver, _ = self._solver(self.config, 1)  # refuses an option now, not after the text has been encoded
+        self.order = 1 if self.counts_evaluations else evaluations_of_a_step(solver)
 
     def _check(self) -> None:
-        if self.config.get("use_beta_sigmas") and self.config.get("use_karras_sigmas"):
+        if self._options.get("use_beta_sigmas") and self._options.get("use_karras_sigmas"):
             raise ValueError("use_beta_sigmas, use_karras_sigmas: only one of them can be set")
 
     def _configured_schedule(self) -> Schedule:
@@ -92,6 +96,11 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
     def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
         """The registered solver and its options for this many steps; ValueError for a configuration that none has."""
         raise NotImplementedError
+
+    @property
+    def _options(self) -> Mapping[str, Any]:
+        """The configuration, but for the options of other classes that from_config leaves in it."""
+        return {name: value for name, value in self.config.items() if name in _named(type(self))}
 
     @property
     def schedule(self) -> Schedule:
@@ -134,7 +143,7 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
         elif sigmas is not None:
             return Times(tuple(self._times_of(given_levels(sigmas))))
         else:
-            times = table_times(schedule, self.config, int(steps or 0), self.habit)
+            times = table_times(schedule, self._options, int(steps or 0), self.habit)
         self._refuse_no_signal(times)
         return Times((*times.tolist(), self._end(times)))
 
@@ -148,7 +157,13 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
         if timesteps is None and sigmas is None:
             _exactly_one(num_inference_steps=steps)
         levels = flow_levels(
-            self.config, steps, spacing=self.flow_spacing, shift=self._shift, mu=mu, sigmas=sigmas, timesteps=timesteps
+            self._options,
+            steps,
+            spacing=self.flow_spacing,
+            shift=self._shift,
+            mu=mu,
+            sigmas=sigmas,
+            timesteps=timesteps,
         )
         return Times((*levels.tolist(), 0.0))
 
@@ -158,18 +173,19 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
 
     def _times_of(self, levels: np.ndarray) -> list[float]:
         """Of noise levels gamma; one that is above the table's last is that."""
-        times = self._schedule.time_of_gamma(np.minimum(levels, self._schedule.gamma(self._schedule.t_max))).tolist()
+        assert isinstance(self._schedule, AlphasCumprod)
+        times = times_of_levels(self._schedule, levels).tolist()
         return times if levels[-1] == 0.0 else [*times, self._end(np.array(times))]
 
     def _end(self, times: np.ndarray) -> float:
         """The time at which the last step ends: no noise, or the first of the table where that is configured."""
-        to_zero = self.config.get("final_sigmas_type", "zero") == "zero"
+        to_zero = self._options.get("final_sigmas_type", "zero") == "zero"
         if to_zero or times[-1] <= self._schedule.t_end:  # a step from there to there would waste an evaluation
             return float(self._schedule.t_zero)
         return float(self._schedule.t_end)
 
     def _refuse_no_signal(self, times: np.ndarray) -> None:
-        rescaled = self.config.get("rescale_betas_zero_snr", False)
+        rescaled = self._options.get("rescale_betas_zero_snr", False)
         if rescaled and self._prediction == "epsilon" and times[0] == self._schedule.t_max:
             raise ValueError(
                 "rescale_betas_zero_snr=True with prediction_type='epsilon': at the last time there is no signal, so a "
@@ -188,7 +204,7 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
 
     def _wanted(self, asked: Times) -> Wanted:
         steps = asked.nfe if asked.times is None else len(asked.times) - 1
-        solver, options = self._solver(self.config, steps or 1)
+        solver, options = self._solver(self._options, steps or 1)
         wanted = Wanted(
             solver, self._schedule, self._prediction, asked.times, asked.nfe, asked.grid, sigma_space=self.sigma_space
         ).using(options=options)
@@ -196,7 +212,7 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
 
     def _clipped(self, wanted: Wanted) -> Wanted:
         """With the bound that is configured."""
-        if not self.config.get("thresholding", False):
+        if not self._options.get("thresholding", False):
             return wanted
         return replace(wanted, clip=float(self.config["sample_max_value"]), dynamic=True)
 
@@ -371,6 +387,12 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._local = threading.local()
+
+
+@lru_cache(None)
+def _named(kind: type) -> frozenset[str]:
+    """The options of a class."""
+    return frozenset(inspect.signature(kind).parameters)
 
 
 def _mixed(weights: tuple[float, float], sample: Tensor, output: Tensor) -> Tensor:

@@ -83,7 +83,6 @@ class HeunScheduler(SigmaSpace):
     """Heun's method in sigma: two evaluations per step, each in ``timesteps``, one in the last."""
 
     diffusers_class = "HeunDiscreteScheduler"
-    order = 2
     __init__ = constructor(TABLE, SIGMAS, beta_start=0.00085, beta_end=0.012, clip_sample=False, clip_sample_range=1.0)
 
     def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
