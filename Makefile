@@ -1,6 +1,7 @@
 # make demo      pictures from the embedded network: demo/samples.png, demo/compare.png
 # make test      the test suite
 # make test-all  the same with the full products of its long lists
+# make docs      the pages of docs/ and the reference of every public name: build/site/index.html
 # Each makes .venv, installs the pinned requirements and builds the package on first use.
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ BIN := .venv/bin
 NATIVE := CMakeLists.txt setup.py $(shell find csrc -type f)
 CXX_SOURCES := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: demo test test-all build check format bench clean
+.PHONY: demo test test-all build check format bench docs clean
 
 demo: .venv/ready
 	$(BIN)/genie-samplers sample --out demo/samples.png
@@ -35,6 +36,9 @@ format: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks.run
+
+docs: .venv/ready
+	$(BIN)/python -m mkdocs build --strict -q
 
 .venv/created:
 	$(PYTHON) -m venv .venv

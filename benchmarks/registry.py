@@ -13,6 +13,6 @@ _OPS = (fused_step, normal_fill, jvp_distill_loss)
 BENCHMARKS: dict[str, Benchmark] = {module.BENCHMARK.name: module.BENCHMARK for module in _OPS}
 
 if find_spec("diffusers"):  # a machine without it still measures the ops
-    from .steps import against_diffusers
+    from .steps import against_diffusers, plan_building
 
-    BENCHMARKS[against_diffusers.BENCHMARK.name] = against_diffusers.BENCHMARK
+    BENCHMARKS |= {module.BENCHMARK.name: module.BENCHMARK for module in (against_diffusers, plan_building)}

@@ -29,16 +29,17 @@ EVALUATIONS = (6, 10, 15)
 
 
 class Trousers(ModelMixin, ConfigMixin):
-    """The embedded network as pipelines call it: whole times of the table of betas, one class."""
+    """The embedded network as pipelines call it: times of the table of betas, whole or not, and one class."""
 
     @register_to_config
     def __init__(self, sample_size: int = 28, in_channels: int = 1, label: int = 1) -> None:
         super().__init__()
         self.network = gs.demo.embedded().network
-        self.log_gamma = torch.from_numpy(gs.schedules.from_diffusers(DDIMScheduler()).log_gamma(range(1000))).float()
+        self.schedule = gs.schedules.from_diffusers(DDIMScheduler())
 
     def forward(self, x: Tensor, t: Tensor) -> Any:
-        log_gamma, label = self.log_gamma[t].expand(len(x)), torch.full((len(x),), self.config["label"])
+        log_gamma = torch.full((len(x),), float(self.schedule.log_gamma(float(t))))
+        label = torch.full((len(x),), self.config["label"])
         return SimpleNamespace(sample=self.network(x, log_gamma, class_labels=label).sample)
 
 

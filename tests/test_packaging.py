@@ -101,6 +101,12 @@ def test_a_wheel_holds_every_asset(pure_wheel):
     assert {name for name in zipfile.ZipFile(pure_wheel).namelist() if "/assets/" in name} == expected
 
 
+def test_a_wheel_holds_the_folder_for_comfyui(pure_wheel):
+    folder = ROOT / "python" / "genie_samplers" / "integrations" / "comfyui"
+    expected = {f"genie_samplers/integrations/comfyui/{p.name}" for p in folder.iterdir() if p.is_file()}
+    assert {name for name in zipfile.ZipFile(pure_wheel).namelist() if "/comfyui/" in name} == expected
+
+
 def test_the_native_core_builds_and_loads_without_torch(native_wheel, tmp_path):
     with zipfile.ZipFile(native_wheel) as opened:
         (core,) = [name for name in opened.namelist() if name.endswith(".so")]

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from genie_samplers.cli import main
-from genie_samplers.cli.plan import solver_table
+from genie_samplers.cli.solver_tables import solver_table
 
 from .documents import ROOT, blocks, links, run_python
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .models import guidance
     from .plan import Plan
     from .run import NonFiniteError, PlanState, Program, RowEvent, sample
+    from .solvers.fitness import UnfitWarning
     from .solvers.make import make_plan
     from .solvers.registry import SOLVERS, starting_at
     from .uses import compare, encode, inpaint, interpolate, reconstruct, slerp_grid
@@ -26,6 +27,7 @@ __all__ = [
     "PlanState",
     "Program",
     "RowEvent",
+    "UnfitWarning",
     "calibrate",
     "compare",
     "demo",
@@ -53,6 +55,7 @@ _ROOMS = {
     "models": ("guidance",),
     "plan": ("Plan",),
     "run": ("NonFiniteError", "PlanState", "Program", "RowEvent", "sample"),
+    "solvers.fitness": ("UnfitWarning",),
     "solvers.make": ("make_plan",),
     "solvers.registry": ("SOLVERS", "starting_at"),
     "uses": ("compare", "encode", "inpaint", "interpolate", "reconstruct", "slerp_grid"),

@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -72,11 +72,12 @@ class TrainingRun(ABC):
     """Network, its moving average and the optimiser; ``folder`` holds the checkpoint and the loss curve.
 
     A checkpoint in ``folder`` is resumed: ``options.steps`` and ``save_every`` may differ from those it was made with,
-    any other difference is a ValueError, and so is a loss that is not finite. ``writes``: whether this process writes
-    the files (one of several does).
+    any other difference is a ValueError, and so is a loss that is not finite. Options named in ``inherited`` are the
+    checkpoint's where they are None. ``writes``: whether this process writes the files (one of several does).
     """
 
     may_change: ClassVar[frozenset[str]] = frozenset({"steps", "save_every"})
+    inherited: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self,
@@ -171,6 +172,8 @@ class TrainingRun(ABC):
             options, step = run.get("options"), run.get("step")
             if not isinstance(options, dict) or type(step) is not int or file.shapes.get(_LOSSES) != (step,):
                 raise ValueError(f"{self.checkpoint}: holds no step with its options and losses; {_FIX}")
+            open_ones = {name for name in self.inherited if getattr(self.options, name) is None} & options.keys()
+            self.options = replace(self.options, **{name: options[name] for name in open_ones})
             self._check_same_run({**options, "optimizer": run.get("optimizer")})
             expected = shapes_of_module(self.network)
             for prefix in (_NETWORK, _AVERAGE):

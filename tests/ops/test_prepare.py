@@ -10,27 +10,10 @@ from typing import Any, cast
 import pytest
 import torch
 
-import genie_ext
 from genie_ext import SLOT, FusedStepCall, Noise, NormalFillCall, fused_step, normal_fill, prepare
 from genie_ext.testing import StepCase, assert_same_bits, poisoned_empty
 
 from .prepared_calls import BF16, CASES, F32, F64, FULL, SMALL, assert_all_same, call_of, expected_of, slots_of
-
-
-@pytest.fixture(params=["every_run_checked", "slots_checked"])
-def checks(request, monkeypatch):
-    monkeypatch.setenv("GENIE_EXT_CHECK", "1" if request.param == "every_run_checked" else "0")
-
-
-@pytest.fixture
-def unchecked(monkeypatch):
-    monkeypatch.setenv("GENIE_EXT_CHECK", "0")
-
-
-@pytest.fixture(params=genie_ext.available_backends("fused_step"))
-def any_backend(request):
-    """The reference too."""
-    return request.param
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)

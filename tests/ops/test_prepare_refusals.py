@@ -11,28 +11,10 @@ import pytest
 import torch
 from torch.autograd import forward_ad
 
-import genie_ext
 from genie_ext import SLOT, Noise, NormalFillCall, prepare
 from genie_ext.testing import StepCase
 
 from .prepared_calls import F16, F32, F64, FULL, SMALL, call_of, slots_of
-
-
-@pytest.fixture(params=["every_run_checked", "slots_checked"])
-def checks(request, monkeypatch):
-    monkeypatch.setenv("GENIE_EXT_CHECK", "1" if request.param == "every_run_checked" else "0")
-
-
-@pytest.fixture
-def unchecked(monkeypatch):
-    monkeypatch.setenv("GENIE_EXT_CHECK", "0")
-
-
-@pytest.fixture(params=genie_ext.available_backends("fused_step"))
-def any_backend(request):
-    """The reference too."""
-    return request.param
-
 
 WRONG_PARTS: dict[str, tuple[dict[str, Any], str]] = {
     "x": ({"x": None}, "x: None of type NoneType; pass a torch.Tensor"),

@@ -87,16 +87,6 @@ CASES = {
 }
 
 
-@pytest.fixture(params=["0", "1"], ids=["checked once", "checked in every run"])
-def checks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GENIE_EXT_CHECK", request.param)
-
-
-@pytest.fixture
-def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GENIE_EXT_CHECK", "0")
-
-
 def written(rows: StepRows) -> list[Tensor]:
     return [t for t in (rows.x, rows.aux, rows.x_in, *rows.slots, rows.nonfinite) if t is not None]
 

@@ -85,7 +85,8 @@ def test_it_is_so_of_a_plan_that_encodes(name: str) -> None:
 
 
 def test_it_is_so_with_churn_and_with_an_analytic_first_step() -> None:
-    churned = [made("edm_heun", clip=clip, options={"s_churn": 3.0}) for clip in (CLIP, None)]
+    with pytest.warns(gs.UnfitWarning):  # with so few evaluations, and without a clamp
+        churned = [made("edm_heun", clip=clip, options={"s_churn": 3.0}) for clip in (CLIP, None)]
     assert error(churned[0], churned[1]) <= bound(VP)
     times = grids.power_gamma(VP, 5)
     options = {"values": 3, "derivatives": 0, "afs": True, "prediction": "epsilon"}

@@ -19,7 +19,7 @@ TABLE = gs.schedules.from_betas([0.1, 0.2, 0.3, 0.4])
 PLANS = {
     "guided": gs.make_plan("ddim", SCHEDULE, 3, options={"eta": 0.5}).guided([2.0, 0.5]),
     "stages": gs.make_plan("dpm_solver_3s", SCHEDULE, 6),
-    "churn": gs.make_plan("edm_heun", SCHEDULE, 5, options={"s_churn": 2.0}),
+    "churn": solver_plan("edm_heun", 5, s_churn=2.0),
     "derivatives": gs.make_plan("genie_hermite3", SCHEDULE, 3),
     "table": gs.make_plan("dpmpp_2m", TABLE, 3, prediction="v"),
     "without recipe": Plan(

@@ -292,6 +292,13 @@ def test_a_point_is_encoded_exactly_to_pure_noise(name: str) -> None:
     assert_on_the_flow(plan)
 
 
+@pytest.mark.parametrize("name", ["dpmpp_2m", "dpmpp_3m", "unipc2", "unipc3"])
+@pytest.mark.parametrize("schedule", [FLOW, ZERO_SNR], ids=["flow", "zero_snr"])
+def test_the_last_step_to_pure_noise_has_order_1_whatever_the_last_orders(name: str, schedule: Schedule) -> None:
+    times = schedule.time_of_noise_share(np.linspace(0.05, 1.0, 13))
+    assert_on_the_flow(built(name, schedule, times, lower_order_final=False))
+
+
 @every_name
 def test_a_plan_that_starts_after_pure_noise_is_an_ordinary_one(name: str) -> None:
     plan = made(name, FLOW, nfe=12)

@@ -29,9 +29,9 @@ MOST = 20  # evaluations
 STAGES = {f"{family}_{name}": len(tableau.b) for family in ("deis_rho", "flow") for name, tableau in TABLEAUS.items()}
 PER_STEP = {"edm_heun": 2, **STAGES}
 TO_ZERO = {"flow_midpoint": 2, "flow_rk4": 3}  # in a step to gamma = 0
-OWN_START = {"s_pndm": range(2, MOST + 1), "f_pndm": [4, 8, *range(12, MOST + 1)]}
+OWN_START = {"s_pndm": range(2, MOST + 1), "plms": range(2, MOST + 1), "f_pndm": [4, 8, *range(12, MOST + 1)]}
 ROUNDINGS = 8 * np.finfo(np.float64).eps  # of a weight put for another and back
-WARM_ROWS = {"s_pndm": 2, "f_pndm": 12}
+WARM_ROWS = {"s_pndm": 2, "plms": 4, "f_pndm": 12}
 
 
 def can(solver: Solver, way: str) -> bool:

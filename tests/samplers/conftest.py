@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import genie_ext
+from genie_samplers.run.workspace import KEPT
 
 
 class Place(NamedTuple):
@@ -37,3 +38,15 @@ def place(request: pytest.FixtureRequest) -> Place:
 def quick_place(request: pytest.FixtureRequest) -> Place:
     """A backend that can run dozens of samples."""
     return request.param
+
+
+@pytest.fixture
+def nothing_kept() -> None:
+    """This thread remembers no run of ``sample``."""
+    KEPT.held.clear()
+
+
+@pytest.fixture(params=["0", "1"], ids=["unchecked", "checked"])
+def checks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prepared calls that are checked once, and in every run."""
+    monkeypatch.setenv("GENIE_EXT_CHECK", request.param)

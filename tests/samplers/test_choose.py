@@ -71,6 +71,30 @@ def test_the_same_network_is_measured_once_and_another_anew() -> None:
     assert choose(model, VP, 5, shape=SHAPE, count=2) is not first
 
 
+def test_the_fine_solution_serves_every_number_of_evaluations() -> None:
+    network, model = wrapped(0.25)
+    choose(model, VP, 5, shape=SHAPE, count=2)
+    first, network.calls = network.calls, 0
+    choose(model, VP, 4, shape=SHAPE, count=2)
+    assert first - network.calls > 200  # its steps, and those of the coarser one
+
+
+def test_the_winner_is_measured_on_all_latents() -> None:
+    """One sample in five is of other data, which two or eight latents may miss."""
+    network = Gaussian(0.2, 0.4).requires_grad_(False)
+    model = gs.models.wrap(
+        network, VP, prediction="epsilon", label=VP.gamma, call=lambda net, x, t, size: net(x / size, t) / size
+    )
+    sizes = torch.tensor([1.0, 1.0, 1.0, 1.0, 3.0] * 4).reshape(-1, 1, 1, 1)
+    chosen = choose(model, VP, 5, shape=SHAPE, count=20, cond={"size": sizes})
+    fine = gs.sample(
+        model, gs.make_plan("deis_tab3", VP, 120, grid="karras"), shape=(20, *SHAPE), seed=1, cond={"size": sizes},
+        progress=False,
+    )  # fmt: skip
+    x = gs.sample(model, chosen.plan, shape=(20, *SHAPE), seed=1, cond={"size": sizes}, progress=False)
+    assert float((x - fine).square().mean().sqrt()) == pytest.approx(chosen.cells[0].rmse, rel=1e-3)
+
+
 def test_another_label_of_the_same_network_is_measured_anew() -> None:
     network, model = wrapped(0.3)
     first = choose(model, VP, 5, shape=SHAPE, count=2)

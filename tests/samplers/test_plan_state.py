@@ -10,7 +10,7 @@ from torch import Tensor
 import genie_samplers as gs
 from genie_ext.testing import assert_same_bits
 from genie_samplers import Plan, PlanState, Program
-from genie_samplers.plan import Combination, Conversion, HistoryEntry, Row
+from genie_samplers.plan import Call, Combination, Conversion, HistoryEntry, Row
 from genie_samplers.run import Start, run_rows
 
 from .conftest import Place
@@ -130,6 +130,19 @@ def test_given_draws_do_what_drawn_ones_do(name: str, in_place: bool) -> None:
         draws = [normals(IDS, SHAPE, draw=d, stream=1, seed=7) for d in plan.layout[state.row].draws]
         state.advance(outputs_of(state) if state.call.calls else (), draws)
     assert_same_bits(state.x, finished(begun(plan)))
+
+
+def test_the_loop_asks_for_the_draws_of_rows_that_draw() -> None:
+    plan, asked = VARIANTS["dpmpp_2m_sde"], []
+
+    def draw(call: Call) -> list[Tensor]:
+        asked.append(call.row)
+        return [normals(IDS, SHAPE, draw=d, stream=1, seed=7) for d in plan.rows[call.row].draws]
+
+    state = PlanState(Program.of(plan), start_of(plan))
+    run_rows(state, lambda call, state: outputs_of(state), draw=draw)
+    assert_same_bits(state.x, finished(begun(plan)))
+    assert asked == [number for number, row in enumerate(plan.rows) if row.draws]
 
 
 def test_a_given_draw_may_be_of_any_strides() -> None:

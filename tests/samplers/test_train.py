@@ -14,14 +14,14 @@ import torch
 import genie_samplers as gs
 from genie_samplers import schedules
 from genie_samplers.demo import NULL_CLASS, data
-from genie_samplers.demo.train import Trainer, TrainingOptions, build_network, export, make_batch
+from genie_samplers.demo.train import Trainer, TrainingOptions, build_network, export, fast_precision, make_batch
 from genie_samplers.predictions import to_epsilon
 
 from .command_line import write_idx
 
 pytest.importorskip("diffusers", reason="the embedded network is a diffusers UNet2DModel")
 
-OPTIONS = TrainingOptions(steps=4, batch_size=8, warmup_steps=2, save_every=1)
+OPTIONS = TrainingOptions(steps=4, batch_size=8, warmup_steps=2, save_every=1, precision="float32")
 SHORT = replace(OPTIONS, batch_size=2)  # for real steps of the whole network
 
 
@@ -77,12 +77,50 @@ def test_images_are_mirrored_only_where_asked_for(images):
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("seed", 1), ("batch_size", 4), ("learning_rate", 1e-3), ("ema_decay", 0.9)]
+    ("option", "value"),
+    [("seed", 1), ("batch_size", 4), ("learning_rate", 1e-3), ("ema_decay", 0.9), ("precision", "bfloat16")],
 )
 def test_a_run_is_not_resumed_with_other_options(tmp_path, images, option, value):
     trainer(tmp_path, images).save()
-    with pytest.raises(ValueError, match=rf"{option}={value} \(checkpoint: .*\); resume with the same or"):
+    with pytest.raises(ValueError, match=rf"{option}={value!r} \(checkpoint: .*\); resume with the same or"):
         trainer(tmp_path, images, replace(SHORT, **{option: value}))
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_a_step_multiplies_in_the_precision_of_the_options(tmp_path, images, precision, dtype):
+    run, made = trainer(tmp_path, images, replace(SHORT, precision=precision)), []
+    run.network.get_submodule("conv_out").register_forward_hook(lambda _, inputs, output: made.append(output.dtype))
+    run.take_step()
+    assert made == [dtype]
+    assert {value.dtype for value in run.network.state_dict().values()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("instructions", "precision"),
+    [({"avx2": True}, "float32"), ({"avx512_bf16": True}, "bfloat16"), ({"bf16": True}, "bfloat16")],
+)
+def test_a_processor_without_bfloat16_trains_in_float32(monkeypatch, instructions, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions, raising=False)
+    assert fast_precision(torch.device("cpu")) == precision
+
+
+def test_a_torch_that_knows_no_instructions_trains_in_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert fast_precision(torch.device("cpu")) == "float32"
+
+
+def test_a_resumed_run_keeps_its_precision_on_another_processor(tmp_path, images, monkeypatch):
+    for_device = replace(SHORT, precision=None)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    trainer(tmp_path, images, for_device).save()
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {}, raising=False)
+    assert trainer(tmp_path / "new", images, for_device).options.precision == "float32"
+    assert trainer(tmp_path, images, for_device).options.precision == "bfloat16"
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match=r"precision='float16'; choose one of"):
+        replace(OPTIONS, precision="float16")
 
 
 def test_a_run_is_resumed_with_more_steps(tmp_path, images):

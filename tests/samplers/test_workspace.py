@@ -22,15 +22,7 @@ from genie_samplers.run.workspace import KEPT
 from .fakes import SCHEDULE, SHAPE, FakeModel, euler, every_variant, gaussian_model, plan_of, same_label, solver_plan
 from .workspaces import PLAN, draw, elsewhere, halve, kept_states
 
-
-@pytest.fixture(autouse=True)
-def _nothing_kept() -> None:
-    KEPT.held.clear()
-
-
-@pytest.fixture(params=["0", "1"], ids=["unchecked", "checked"])
-def checks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GENIE_EXT_CHECK", request.param)
+pytestmark = pytest.mark.usefixtures("nothing_kept")
 
 
 # --- the same samples

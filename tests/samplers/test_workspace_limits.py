@@ -20,15 +20,7 @@ from genie_samplers.run.workspace import KEPT, MOST_BYTES, MOST_WORKSPACES
 from .fakes import SHAPE, solver_plan
 from .workspaces import PLAN, draw, halve
 
-
-@pytest.fixture(autouse=True)
-def _nothing_kept() -> None:
-    KEPT.held.clear()
-
-
-@pytest.fixture(params=["0", "1"], ids=["unchecked", "checked"])
-def checks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GENIE_EXT_CHECK", request.param)
+pytestmark = pytest.mark.usefixtures("nothing_kept")
 
 
 # --- runs that fail, networks that leave marks

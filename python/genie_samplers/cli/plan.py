@@ -6,7 +6,6 @@ import click
 
 from ..predictions import PREDICTIONS
 from ..solvers.make import make_plan
-from ..solvers.registry import SOLVERS
 from .options import (
     SCHEDULES,
     clip_option,
@@ -16,8 +15,11 @@ from .options import (
     schedule_option,
     solver_option,
 )
+from .solver_tables import name_table, option_table, solver_table
 
-__all__ = ["plan_command", "solver_table"]
+__all__ = ["plan_command"]
+
+_LISTS = {"solvers": solver_table, "names": name_table, "options": option_table}
 
 
 @click.command("plan")
@@ -32,31 +34,16 @@ __all__ = ["plan_command", "solver_table"]
 )  # fmt: skip
 @clip_option
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-@click.option("--list", "as_list", is_flag=True, help="The registered solvers as a table.")
+@click.option("--list", "listed", flag_value="solvers", help="The registered solvers as a table.")
+@click.option("--names", "listed", flag_value="names", help="What each is called in other libraries.")
+@click.option("--options", "listed", flag_value="options", help="The options of each, with their defaults.")
 def plan_command(
     solver: str, nfe: int, grid: str | None, denoise: bool | None, schedule: str, prediction: str, clip: float | None,
-    as_json: bool, as_list: bool,
+    as_json: bool, listed: str | None,
 ) -> None:  # fmt: skip
     """Print a solver's table on a schedule."""
-    if as_list:
-        click.echo(solver_table())
+    if listed is not None:
+        click.echo(_LISTS[listed]())
         return
     plan = make_plan(solver, SCHEDULES[schedule](), nfe, grid=grid, prediction=prediction, denoise=denoise, clip=clip)
     click.echo(plan.to_json(indent=1) if as_json else str(plan))
-
-
-def solver_table() -> str:
-    """The registry in Markdown, as docs/solvers.md holds it."""
-    rows = [
-        ("solver", "order", "exact on a point mass", "what it is"),
-        ("---",) * 4,
-        *(
-            (
-                f"`{solver.name}`", f"{'weak ' if solver.stochastic else ''}{solver.order}",
-                "yes" if solver.exact_on_point_mass else "no",
-                solver.summary,
-            )
-            for solver in SOLVERS.values()
-        ),
-    ]  # fmt: skip
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -41,6 +41,12 @@ class Beginning(Chosen):
 @click.option("--steps", type=STEPS, default=8000, show_default=True, help="Of the whole run, resumed ones included.")
 @click.option("--batch-size", type=COUNT, default=128, show_default=True, help="Images of a step.")
 @click.option("--learning-rate", type=POSITIVE, default=6e-4, show_default=True, help="At its largest.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    help="Of the network's products. By default bfloat16 where the device has instructions for it, else float32; of a "
+    "run that is resumed, its own.",
+)
 @mirror_option
 @seed_option("Of the first weights and of all that is drawn.")
 @export_option("Write the averaged fp16 weights into this folder, for --network.")

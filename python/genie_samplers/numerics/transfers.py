@@ -19,11 +19,14 @@ def transfer(schedule: Schedule, t: ArrayLike, t_next: ArrayLike) -> tuple[Array
     accuracy however close the times; it equals sigma' - (alpha'/alpha) sigma, also where alpha' = 0. ValueError for
     times outside the schedule, and for a step from alpha = 0, where epsilon does not determine x_0.
     """
-    if np.any(schedule.alpha(t) == 0.0):
+    ends = schedule.alpha(t) == 0.0
+    if ends if isinstance(t, float) else np.any(ends):
         fix = "use the x0 form for a step from pure noise"
         raise ValueError(f"t={schedule.t_max!r} is pure noise, where alpha = 0: {fix}")
     ratio = np.exp(schedule.log_alpha(t_next) - schedule.log_alpha(t))
     alpha = schedule.alpha(t_next)
+    if isinstance(t, float) and isinstance(t_next, float):  # a plan asks for one step after another
+        return ratio, schedule.sigma(t_next) if alpha == 0.0 else alpha * schedule.gamma_change(t, t_next)
     with np.errstate(invalid="ignore"):  # 0 * inf
         return ratio, np.where(alpha == 0.0, schedule.sigma(t_next), alpha * schedule.gamma_change(t, t_next))[()]
 
@@ -35,10 +38,14 @@ def x0_transfer(schedule: Schedule, t: ArrayLike, t_next: ArrayLike) -> tuple[Ar
     = 0; ValueError if t is t_zero, where x holds no noise to keep.
     """
     gamma, gamma_next = schedule.gamma(t), schedule.gamma(t_next)
-    if np.any(gamma == 0.0):
+    one = isinstance(t, float) and isinstance(t_next, float)
+    if gamma == 0.0 if one else np.any(gamma == 0.0):
         fix = "use the epsilon form for a step away from t_zero"
         raise ValueError(f"t={schedule.t_zero!r} is t_zero, where sigma = 0: {fix}")
     ratio = schedule.sigma(t_next) / schedule.sigma(t)
+    if one and np.isfinite(gamma_next):
+        lost = 1.0 if ratio == 0.0 or np.isinf(gamma) else -schedule.gamma_change(t, t_next) / gamma
+        return ratio, schedule.alpha(t_next) * lost
     with np.errstate(invalid="ignore"):  # inf / inf and 0 * inf, where the limit is taken
         lost = np.where((ratio == 0.0) | np.isinf(gamma), 1.0, -schedule.gamma_change(t, t_next) / gamma)
         gained = np.where(np.isinf(gamma_next), -ratio * schedule.alpha(t), schedule.alpha(t_next) * lost)

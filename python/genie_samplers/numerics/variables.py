@@ -13,10 +13,10 @@ from ..schedules import Schedule
 __all__ = [
     "VARIABLES",
     "hermite_basis",
+    "lagrange_basis",
     "log_gamma_rate",
     "node_values",
     "pure_noise_value",
-    "values_away",
     "zero_value",
 ]
 
@@ -28,14 +28,6 @@ VARIABLES = ("t", "gamma", "log_gamma")
 def node_values(schedule: Schedule, nodes: Array, variable: str) -> Array:
     """u of times."""
     return {"t": lambda t: t, "gamma": schedule.gamma, "log_gamma": schedule.log_gamma}[variable](nodes)
-
-
-def values_away(schedule: Schedule, anchor: float, outward: Array, variable: str) -> Array:
-    """u where log gamma lies by ``outward`` above that of the anchor."""
-    if variable == "log_gamma":
-        return schedule.log_gamma(anchor) + outward
-    gamma = schedule.gamma(anchor) * np.exp(outward)
-    return gamma if variable == "gamma" else schedule.time_of_gamma(gamma)
 
 
 def zero_value(schedule: Schedule, variable: str) -> float:
@@ -63,20 +55,32 @@ def log_gamma_rate(schedule: Schedule, nodes: Array, variable: str) -> Array:
     return 0.5 * schedule.diffusion_squared(nodes) / schedule.sigma(nodes) ** 2
 
 
+def lagrange_basis(nodes: Array, u: Array, *, twice: Sequence[bool] | None = None) -> Array:
+    """prod_{k != j} ((u - u_k)/(u_j - u_k))^m_k for each node j: [nodes, *u.shape].
+
+    The multiplicity m_k is 2 where ``twice``, else 1: without any, the polynomials that are 1 at one node and 0 at the
+    others.
+    """
+    places = nodes.tolist()
+    away = [u - place for place in places]
+    basis = np.ones((nodes.size, *u.shape))
+    for j, k in permutations(range(nodes.size), 2):
+        factor = away[k] / (places[j] - places[k])
+        basis[j] *= np.square(factor) if twice is not None and twice[k] else factor
+    return basis
+
+
 def hermite_basis(nodes: Array, twice: Sequence[bool], u: Array) -> Array:
     """The polynomials of values and of derivatives at u, [2, nodes, *u.shape]; a derivative's is 0 where not ``twice``.
 
     With multiplicities m_k = 1, or 2 where the derivative is given, and P_j = prod_{k != j} ((u - u_k)/(u_j - u_k))^m_k
     they are P_j (1 - (u - u_j) P_j'(u_j)) and P_j (u - u_j); without derivatives P_j, Lagrange's.
     """
-    basis, slope = np.zeros((2, nodes.size, *u.shape)), np.zeros(nodes.size)
-    values, derivatives = basis
-    values += 1.0
-    for j, k in permutations(range(nodes.size), 2):
-        multiplicity = 2 if twice[k] else 1
-        values[j] *= ((u - nodes[k]) / (nodes[j] - nodes[k])) ** multiplicity
-        slope[j] += multiplicity / (nodes[j] - nodes[k])
-    for j in np.flatnonzero(twice):
-        derivatives[j] = values[j] * (u - nodes[j])
-        values[j] *= 1.0 - slope[j] * (u - nodes[j])
-    return basis
+    values, derivatives = lagrange_basis(nodes, u, twice=twice), np.zeros((nodes.size, *u.shape))
+    places = nodes.tolist()
+    for j in np.flatnonzero(twice).tolist():
+        away = u - places[j]
+        slope = sum((2 if twice[k] else 1) / (places[j] - places[k]) for k in range(nodes.size) if k != j)
+        derivatives[j] = values[j] * away
+        values[j] *= 1.0 - slope * away
+    return np.stack((values, derivatives))

@@ -10,15 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._arguments import boolean, choice
 from ..schedules import Schedule
-from .quadrature import UNIT_NODES, UNIT_WEIGHTS, decaying_measure
+from .quadrature import UNIT_NODES, UNIT_WEIGHTS, nodes_of_step
 from .transfers import transfer, x0_transfer
 from .variables import (
     VARIABLES,
     hermite_basis,
+    lagrange_basis,
     log_gamma_rate,
     node_values,
     pure_noise_value,
-    values_away,
     zero_value,
 )
 
@@ -66,7 +66,7 @@ def flow_weights(schedule: Schedule, times: ArrayLike, t_next: float) -> Array:
     if np.ndim(s) != 1 or np.unique(s).size < np.size(s) or s_next == s[0]:
         raise ValueError(f"times={np.asarray(times).tolist()}, t_next={float(t_next)!r}: give different times in 1-D")
     change = s_next - s[0]
-    basis = hermite_basis(s, [False] * len(s), s[0] + change * UNIT_NODES)[0]
+    basis = lagrange_basis(s, s[0] + change * UNIT_NODES)
     return change * basis @ UNIT_WEIGHTS
 
 
@@ -96,24 +96,26 @@ def _integrals(
 ) -> Array:
     """Weights of the values and of gamma_d_epsilon, [2, r + 1]."""
     nodes = _checked_nodes(schedule, times, t_next, variable)
+    given = twice is not None and any(twice)
     twice = [False] * nodes.size if twice is None else twice
-    _check_derivatives(schedule, nodes, twice)
-    known = np.isfinite(node_values(schedule, nodes, variable))
+    if given or len(twice) != nodes.size:
+        _check_derivatives(schedule, nodes, twice)
+    weights = np.zeros((2, nodes.size))
+    u = node_values(schedule, nodes, variable)
+    known = np.isfinite(u)
     if not known[1:].all():  # the polynomial's limit as a node goes to infinity is that without it
-        weights = np.zeros((2, nodes.size))
         inner = [bool(given) for given, kept in zip(twice, known, strict=True) if kept]
         weights[:, known] = _integrals(schedule, nodes[known], t_next, inner, variable, quantity)
         return weights
-    first_order = (transfer if quantity == "epsilon" else x0_transfer)(schedule, nodes[0], t_next)[1]
-    weights = np.zeros((2, nodes.size))
-    if nodes.size > 1 or any(twice):
-        u = node_values(schedule, nodes, variable)
+    first_order = (transfer if quantity == "epsilon" else x0_transfer)(schedule, float(nodes[0]), float(t_next))[1]
+    if nodes.size > 1 or given:
         if quantity == "x0" and schedule.gamma(t_next) == 0.0:
             weights = first_order * hermite_basis(u, twice, np.array(zero_value(schedule, variable)))
         elif quantity == "epsilon" and np.isinf(schedule.gamma(t_next)):
             weights = first_order * hermite_basis(u, twice, np.array(pure_noise_value(schedule, variable)))
         else:
-            weights = _step(schedule, nodes[0], t_next, u, twice, variable, quantity)
+            weights = _step(schedule, float(nodes[0]), float(t_next), u, twice, variable, quantity)
+    if given:
         weights[1] *= _derivative_units(schedule, nodes, twice, variable, quantity)
     if nodes.size == 1:
         weights[0] = first_order
@@ -127,11 +129,13 @@ def _step(
     now, after = float(schedule.gamma(t)), float(schedule.gamma(t_next))
     direct = now > after if quantity == "epsilon" else now < after
     anchor, far = (t, t_next) if direct else (t_next, t)
-    y, measure = decaying_measure(schedule, anchor, far)
-    at_y = schedule.remember(
-        (variable, anchor, far), lambda: values_away(schedule, anchor, y if far > anchor else -y, variable)
-    )
-    integral = np.sum(measure * hermite_basis(u, twice, at_y), axis=(2, 3))
+    nodes = nodes_of_step(schedule, anchor, far)
+    at_nodes = nodes.values(variable)
+    if any(twice):
+        integral = np.sum(nodes.measure * hermite_basis(u, twice, at_nodes), axis=2)
+    else:
+        integral = np.zeros((2, u.size))
+        integral[0] = np.sum(nodes.measure * lagrange_basis(u, at_nodes), axis=1)
     if quantity == "epsilon":
         return np.sign(after - now) * max(now, after) * schedule.alpha(t_next) * integral
     return np.sign(now - after) * (after / min(now, after)) * schedule.alpha(t_next) * integral
@@ -153,7 +157,7 @@ def _checked_nodes(schedule: Schedule, times: ArrayLike, t_next: float, variable
         raise ValueError(f"{shapes}: give 1 or more times in 1-D and one t_next")
     if gamma_next == gamma[0]:
         raise ValueError(f"t_next={float(t_next)!r} is times[0]: a step needs two different times")
-    if np.unique(gamma).size < gamma.size:
+    if len(set(gamma.tolist())) < gamma.size:
         raise ValueError(f"times={np.asarray(times).tolist()}: the nodes must differ from each other")
     if variable == "log_gamma" and gamma.size > 1 and np.any(gamma == 0.0):
         fix = "interpolate in t or gamma, or leave the node out"

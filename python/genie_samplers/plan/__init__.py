@@ -4,7 +4,7 @@ from .calls import Call
 from .frozen import FrozenMapping
 from .layout import RowLayout
 from .plan import Plan
-from .recipe import Recipe
+from .recipe import Recipe, written_schedule
 from .rows import Combination, Conversion, HistoryEntry, Init, Row
 from .unroll import Unrolled
 
@@ -20,4 +20,5 @@ __all__ = [
     "Row",
     "RowLayout",
     "Unrolled",
+    "written_schedule",
 ]

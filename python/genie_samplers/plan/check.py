@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ __all__ = ["MAX_CONVERTED", "MAX_DRAWS", "MAX_HISTORY", "MAX_OUTPUTS", "QUANTITI
 
 QUANTITIES = ("epsilon", "x0", "flow")
 MAX_OUTPUTS, MAX_CONVERTED, MAX_HISTORY, MAX_DRAWS = 8, 2, 16, 2  # of genie_ext.fused_step
+_FLOAT = frozenset((float,))
 _REAL = (float, Real)  # numpy's are floats too; asking the abstract class alone takes ten times as long
 
 
@@ -159,7 +161,7 @@ def _check_values(number: int, row: Row) -> None:
         numbers += (c.p, *c.q, c.scale)
         if not isinstance(c.bound, _REAL) or not c.bound > 0.0 or not (c.bound == np.inf or _finite(c.bound)):
             raise ValueError(f"row {number}: bound={shown(c.bound)}; need a positive bound, or inf for none")
-    if not all(isinstance(number, _REAL) for number in numbers):
+    if not _are(tuple(numbers), _REAL):
         raise ValueError(f"row {number}: a coefficient is no real number: {shown(numbers)}")
     if not _finite(numbers):
         raise ValueError(f"row {number}: a coefficient is inf or NaN: {shown(numbers)}")
@@ -186,10 +188,14 @@ def _check_aux(rows: tuple[Row, ...]) -> None:
 
 def _are(values: object, kind: Any) -> bool:
     """Whether this is a tuple of such values."""
+    if kind is _REAL and isinstance(values, tuple) and _FLOAT.issuperset(map(type, values)):
+        return True
     return isinstance(values, tuple) and all(isinstance(value, kind) for value in values)
 
 
 def _finite(numbers: ArrayLike) -> bool:
+    if isinstance(numbers, list) and _FLOAT.issuperset(map(type, numbers)):
+        return all(map(math.isfinite, numbers))
     try:
         return bool(np.isfinite(np.asarray(numbers, dtype=np.float64)).all())
     except (TypeError, ValueError, OverflowError):  # of other types, or integers beyond float64
@@ -197,4 +203,4 @@ def _finite(numbers: ArrayLike) -> bool:
 
 
 def _integers(values: Iterable[object]) -> bool:
-    return all(isinstance(value, Integral) and not isinstance(value, bool) for value in values)
+    return all(type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool)) for value in values)

@@ -68,6 +68,8 @@ def frozen(value: object, path: str, depth: int = 0) -> object:
             raise ValueError(f"{path}: more than {MAX_DEPTH} levels of mappings and lists; give flatter options")
         if isinstance(value, Mapping):
             return FrozenMapping(value, path, depth)
+        if set(map(type, value)) == {float} and all(map(math.isfinite, value)):  # a table of a thousand betas
+            return tuple(value)
         return tuple(frozen(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value))
     return _leaf(value, path)
 

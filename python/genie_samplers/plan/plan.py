@@ -19,12 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schedules import Schedule
-from ..schedules import from_dict as schedule_from_dict
 from .calls import Call, calls_of
 from .check import check
 from .format import dumps, loads
 from .layout import RowLayout, lay_out, packed
-from .recipe import Recipe
+from .recipe import Recipe, schedule_of
 from .rows import Init, Row
 from .strict_json import decode
 from .text import describe
@@ -94,7 +93,7 @@ class Plan:
         """The schedule of the recipe; raises ValueError for a plan without one."""
         if self.recipe is None:
             raise ValueError("plan: has no recipe that says its schedule; make it with make_plan or a solver function")
-        return schedule_from_dict(self.recipe.schedule)
+        return schedule_of(self.recipe.schedule)
 
     # --- integers and numbers apart
 

@@ -29,14 +29,17 @@ def run_rows(
     after: Callable[[Call, Any], None] | None = None,
     *,
     until: int | None = None,
+    draw: Callable[[Call], Sequence[Tensor]] | None = None,
 ) -> PlanState:
     """Run every row that is left, or those of them before row ``until``; returns ``state``.
 
     answer: called before each row that asks a network. after: called after every row, with what the network returned.
+    draw: called, after ``answer``, before each row that draws, for the draws of a state without noise of its own.
     """
     while (call := state.call) is not None and (until is None or call.row < until):
         outputs = answer(call, state) if call.calls else ()
-        state.advance(outputs)
+        draws = draw(call) if draw is not None and state.program.layout[call.row].draws else ()
+        state.advance(outputs, draws)
         if after is not None:
             after(call, outputs)
     return state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from genie_ext import times_written
@@ -37,6 +38,11 @@ class Stepper:
         return self._state.history
 
     @property
+    def nbytes(self) -> int:
+        """Of the memory that its rows write."""
+        return self._state.nbytes
+
+    @property
     def program(self) -> Program:
         return self._state.program
 
@@ -47,13 +53,27 @@ class Stepper:
 
     def fits(self, program: Program, x: Tensor) -> bool:
         """Whether :meth:`restart` will do for this program and state."""
-        return self.program is program and self._state.x.shape == x.shape and self._state.x.device == x.device
+        state = self._state
+        return self.program is program and state.in_place and (state.x.shape, state.x.device) == (x.shape, x.device)
+
+    def _differentiable(self) -> PlanState:
+        """The state out of place from here on, so that autograd follows the rows to come."""
+        state, rows = self._state, self.program.plan.rows
+        read = {entry for row in rows[state.row :] for entry in row.history if entry.row < state.row}
+        return PlanState(
+            self.program, state.x, in_place=False, first_row=state.row,
+            aux=state.aux if self.program.layout[state.row].reads_aux else None,
+            values={entry: state.value(entry) for entry in read},
+        )  # fmt: skip
 
     def step(self, x: Tensor, outputs: Sequence[Tensor], draws: Sequence[Tensor] = ()) -> Tensor:
         """The state after the next row, [b, ...] in the program's model_dtype; a new tensor.
 
-        x: the state before it; outputs, draws: as of :meth:`PlanState.advance`. Errors as there.
+        x: the state before it; outputs, draws: as of :meth:`PlanState.advance`. Errors as there. Where x or an output
+        requires grad, this row and those after it are differentiable, on the reference backend.
         """
+        if self._state.in_place and torch.is_grad_enabled() and any(t.requires_grad for t in (x, *outputs)):
+            self._state = self._differentiable()
         lent, written = self._lent
         if x is not lent or times_written(x) != written:
             self._state.replace(x, within_step=True)

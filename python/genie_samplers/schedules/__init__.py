@@ -61,7 +61,12 @@ __all__ = [
 ]
 
 # the names by which users build schedules: gs.schedules.vp_linear(...)
-vp_linear, vp_cosine, sub_vp, ve, edm, flow = VPLinear, VPCosine, SubVP, VE, EDM, Flow
+vp_linear = VPLinear
+vp_cosine = VPCosine
+sub_vp = SubVP
+ve = VE
+edm = EDM
+flow = Flow
 
 _KINDS: dict[str, type[Schedule]] = {
     kind.name: kind for kind in (VPLinear, VPCosine, SubVP, VE, EDM, Flow, AlphasCumprod)

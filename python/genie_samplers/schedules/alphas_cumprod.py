@@ -31,12 +31,18 @@ class AlphasCumprod(VariancePreserving):
     t_zero, t_end = -1.0, 0.0
     # alpha-bar at t = -1, 0, ..; piece i of the curve lies between the knots i and i + 1 of it
     _bar: Array = field(init=False, repr=False, compare=False)
+    _log_bar: Array = field(init=False, repr=False, compare=False)
+    _rises: Array = field(init=False, repr=False, compare=False)  # of B, inside each piece
+    _in_log_alpha: bool = field(init=False, repr=False, compare=False)  # all pieces are linear in log alpha
 
     def __post_init__(self) -> None:
         choice(self.interpolation, "interpolation", ("log_alpha", "alpha_bar"))
         bar = _checked_alpha_bar(self.alphas_cumprod)
         knots = tuple(map(float, range(bar.size - 2)))
         vars(self).update(alphas_cumprod=tuple(bar[1:].tolist()), _bar=bar)
+        with np.errstate(divide="ignore"):  # at a last alpha-bar of 0
+            vars(self).update(_log_bar=np.log(bar), _rises=np.log1p((bar[:-1] - bar[1:]) / bar[1:]))
+        vars(self).update(_in_log_alpha=self.interpolation == "log_alpha" and bar[-1] > 0.0)
         vars(self).update(knots=knots, t_max=float(len(knots)))
 
     def label(self, t: ArrayLike) -> Array:
@@ -49,9 +55,11 @@ class AlphasCumprod(VariancePreserving):
 
     def _rise(self, i: NDArray[np.intp], span: Array, f: Array) -> Array:
         """Rise of B inside piece i from the fraction f - span of it to f."""
+        if self._in_log_alpha:
+            return span * self._rises[i]
         bar, bar_next = self._bar[i], self._bar[i + 1]
         with np.errstate(divide="ignore", invalid="ignore"):  # at a last alpha-bar of 0
-            in_log_alpha = span * self._rise_of_knots(i, i + 1)
+            in_log_alpha = span * self._rises[i]
             in_alpha_bar = np.log1p(span * (bar - bar_next) / ((1.0 - f) * bar + f * bar_next))
         return np.where(self._in_alpha_bar(i), in_alpha_bar, in_log_alpha)
 
@@ -61,12 +69,14 @@ class AlphasCumprod(VariancePreserving):
 
     def _rise_of_knots(self, i: NDArray[np.intp], j: NDArray[np.intp]) -> Array:
         """Rise of B from knot i to knot j >= i."""
+        if self._bar[-1] > 0.0:
+            return np.log1p((self._bar[i] - self._bar[j]) / self._bar[j])
         with np.errstate(divide="ignore"):
             return np.log1p((self._bar[i] - self._bar[j]) / self._bar[j])
 
     def _decay(self, t: Array) -> Array:
         i, f = self._piece(t)
-        return self._rise(i, f, f) - np.log(self._bar[i])
+        return self._rise(i, f, f) - self._log_bar[i]
 
     def _decay_change(self, t: Array, t_next: Array) -> Array:
         low: Array = np.minimum(t, t_next)
@@ -80,19 +90,22 @@ class AlphasCumprod(VariancePreserving):
 
     def _decay_rate(self, t: Array) -> Array:
         i = np.clip(np.ceil(t).astype(np.intp), 0, self._bar.size - 2)  # at a knot the piece below it
+        if self._in_log_alpha:
+            return self._rises[i][()]
         bar, bar_next, f = self._bar[i], self._bar[i + 1], t - (i - 1)
         with np.errstate(divide="ignore"):
             in_alpha_bar = (bar - bar_next) / ((1.0 - f) * bar + f * bar_next)
-        return np.where(self._in_alpha_bar(i), in_alpha_bar, self._rise_of_knots(i, i + 1))[()]
+        return np.where(self._in_alpha_bar(i), in_alpha_bar, self._rises[i])[()]
 
     def _time_of_decay(self, decay: Array) -> Array:
-        with np.errstate(divide="ignore"):
-            decay_of_knots = -np.log(self._bar)
+        decay_of_knots = -self._log_bar
         i = np.searchsorted(decay_of_knots, decay, side="right") - 1
         i = np.clip(i, 0, self._bar.size - 2)
         beyond = decay - decay_of_knots[i]
         with np.errstate(invalid="ignore"):  # inf / inf, where the other form is taken
-            in_log_alpha = beyond / self._rise_of_knots(i, i + 1)
+            in_log_alpha = beyond / self._rises[i]
+        if self._in_log_alpha:
+            return np.add(i - 1, in_log_alpha, dtype=np.float64)
         in_alpha_bar = -np.expm1(-beyond) / ((self._bar[i] - self._bar[i + 1]) / self._bar[i])
         return np.add(i - 1, np.where(self._in_alpha_bar(i), in_alpha_bar, in_log_alpha), dtype=np.float64)
 

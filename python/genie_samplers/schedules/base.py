@@ -40,6 +40,7 @@ class Schedule(ABC):
     t_end: float  # where a grid ends unless told otherwise: the least time a network is trained for
     shift: float = 3.0  # of the grid shifted_t, unless told otherwise
     knots: tuple[float, ...] = ()  # the times inside, rising, where the derivative jumps
+    remembered_steps: tuple[tuple[float, float], ...] = ()  # what Remembered computes at once
 
     @abstractmethod
     def log_alpha(self, t: ArrayLike) -> Array: ...

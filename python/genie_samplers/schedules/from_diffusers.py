@@ -130,6 +130,7 @@ def _values_and_names(scheduler: object) -> tuple[Mapping[str, Any], list[str]]:
         fix = "give a scheduler of diffusers, the mapping of its scheduler_config.json, or its path"
         raise TypeError(f"scheduler={shown(scheduler)}: {fix}")
     named = [kind.__name__ for kind in type(scheduler).__mro__] + [str(config.get("_class_name", ""))]
+    named.append(str(getattr(scheduler, "diffusers_class", "")))  # of the schedulers of integrations.diffusers
     return config, [name.removesuffix("Scheduler") for name in named]
 
 

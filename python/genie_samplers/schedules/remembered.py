@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,17 +13,21 @@ from .base import Array, Schedule
 
 __all__ = ["Remembered"]
 
-_FEW = 16  # elements of an array that is gathered, not computed
+_FEW = 64  # elements of an array that is gathered, not computed
 
 
 class Remembered(Schedule):
     """``schedule``, its values at ``times`` computed at once.
 
     Solvers ask for alpha, sigma and gamma of the same times hundreds of times, and several solvers on one grid for the
-    same integrals: :meth:`remember` keeps those. The numbers are the schedule's own. Not for threads.
+    same integrals: :meth:`remember` keeps those. ``steps``: pairs of times over which changes and integrals will be
+    asked for, by default each time and the next. The numbers are the schedule's own. Not for threads.
     """
 
-    def __init__(self, schedule: Schedule, times: ArrayLike) -> None:
+    def __init__(
+        self, schedule: Schedule, times: ArrayLike, steps: Sequence[tuple[float, float]] | None = None
+    ) -> None:
+        schedule = schedule.schedule if isinstance(schedule, Remembered) else schedule
         self.schedule, self.name = schedule, schedule.name  # type: ignore[misc]
         self.preferred_grid, self.shift = schedule.preferred_grid, schedule.shift  # type: ignore[misc]
         self.t_zero, self.t_max, self.t_end, self.knots = (
@@ -32,15 +36,13 @@ class Remembered(Schedule):
             schedule.t_end,
             schedule.knots,
         )
-        at = np.asarray(times, dtype=np.float64)
-        self._kept: dict[Hashable, Any] = {}
-        self._values = {
-            name: dict(zip(at.tolist(), getattr(schedule, name)(at), strict=True))
-            for name in ("log_alpha", "alpha", "sigma", "gamma", "log_gamma", "noise_share")
-        }
-
-        changes = schedule.gamma_change(at[:-1], at[1:])
-        self._kept |= dict(zip(itertools.pairwise(at.tolist()), changes, strict=True))
+        self._at = np.asarray(times, dtype=np.float64)
+        self._times = self._at.tolist()
+        self._values: dict[str, dict[float, Any]] = {}
+        self.remembered_steps = tuple(itertools.pairwise(self._times)) if steps is None else tuple(steps)
+        starts, ends = np.array(self.remembered_steps).reshape(-1, 2).T
+        changes = schedule.gamma_change(starts, ends)
+        self._kept: dict[Hashable, Any] = dict(zip(self.remembered_steps, changes, strict=True))
 
     def remember(self, key: Hashable, compute: Callable[[], Any]) -> Any:
         if key not in self._kept:
@@ -95,11 +97,18 @@ class Remembered(Schedule):
         return self.schedule.time_of_gamma(gamma)
 
     def _value(self, name: str, t: ArrayLike) -> Any:
-        kept = self._values[name]
+        kept = self._values.get(name)
+        if kept is None:
+            kept = self._values[name] = dict(zip(self._times, getattr(self.schedule, name)(self._at), strict=True))
         if isinstance(t, float):
-            if t not in kept:
-                kept[t] = getattr(self.schedule, name)(t)
-            return kept[t]
+            value = kept.get(t)
+            if value is None:
+                value = kept[t] = getattr(self.schedule, name)(t)
+            return value
         if isinstance(t, np.ndarray) and t.ndim == 1 and t.size <= _FEW and t.dtype == np.float64:
-            return np.array([self._value(name, at) for at in t.tolist()])
+            times = t.tolist()
+            try:
+                return np.array([kept[at] for at in times])
+            except KeyError:
+                return np.array([self._value(name, at) for at in times])
         return getattr(self.schedule, name)(t)

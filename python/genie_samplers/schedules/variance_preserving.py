@@ -27,10 +27,12 @@ class VariancePreserving(Decaying):
 
     def gamma_change(self, t: ArrayLike, t_next: ArrayLike) -> Array:
         t, t_next = self._inside(t), self._inside(t_next)
-        total = self.gamma(t) + self.gamma(t_next)
+        decay = self._decay(t)
+        gamma, gamma_next = np.sqrt(np.expm1(decay)), np.sqrt(np.expm1(self._decay(t_next)))
+        total = gamma + gamma_next
         with np.errstate(invalid="ignore"):  # of infinities, whose change is the difference
-            change_of_square = np.exp(self._decay(t)) * np.expm1(self._decay_change(t, t_next))
-            infinite = self.gamma(t_next) - self.gamma(t)
+            change_of_square = np.exp(decay) * np.expm1(self._decay_change(t, t_next))
+            infinite = gamma_next - gamma
             finite = change_of_square / np.where(total > 0.0, total, 1.0)
         return np.where(np.isinf(total), infinite, finite)[()]
 

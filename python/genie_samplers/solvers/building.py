@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from .. import grids, predictions
 from .._arguments import boolean, real
 from ..numerics import transfer, x0_transfer
-from ..plan import Combination, Conversion, FrozenMapping, HistoryEntry, Init, Plan, Recipe, Row
-from ..schedules import Schedule
+from ..plan import Combination, Conversion, HistoryEntry, Init, Plan, Recipe, Row, written_schedule
+from ..schedules import Remembered, Schedule
 
 __all__ = [
     "EQUAL_STEPS",
@@ -175,12 +175,14 @@ class PlanBuilder:
             x=float(x), aux=float(kept), y=tuple(newest),
             history=tuple(weights[entry] for entry in history), draws=(float(noise),) if noise else (),
         )  # fmt: skip
-        kept_state = Combination(
-            x=1.0, y=(0.0,) * len(conversions), history=(0.0,) * len(history), draws=(0.0,) if noise else ()
-        )
+        kept_state = None
+        if keep:
+            kept_state = Combination(
+                x=1.0, y=(0.0,) * len(conversions), history=(0.0,) * len(history), draws=(0.0,) if noise else ()
+            )
         self.rows.append(
             Row(
-                float(time), combination, aux=kept_state if keep else None, converted=conversions,
+                float(time), combination, aux=kept_state, converted=conversions,
                 history=tuple(history), draws=self._draw(noise),
             )
         )  # fmt: skip
@@ -219,9 +221,9 @@ class PlanBuilder:
 
     def plan(self, name: str, times: Array, options: Mapping[str, object]) -> Plan:
         """The plan of these rows, started from noise of the schedule's scale at the first of ``times``."""
-        of_schedule = self.schedule.remember("recipe", lambda: FrozenMapping(self.schedule.to_dict(), "schedule"))
+        known = self.schedule.schedule if isinstance(self.schedule, Remembered) else self.schedule
         grid = tuple(map(float, times))
-        recipe = Recipe(name, of_schedule, grid, {**options, "prediction": self.outputs[0]})
+        recipe = Recipe(name, written_schedule(known), grid, {**options, "prediction": self.outputs[0]})
         scale = float(self.schedule.sigma(times[0]))
         return Plan(Init(scale), self.outputs, self.quantity, tuple(self.rows), recipe)
 
@@ -297,13 +299,14 @@ def checked_noise_scale(noise_scale: float, times: Array) -> float:
 
 
 def step_orders(schedule: Schedule, times: Array, order: int, *, lower_order_final: bool) -> list[int]:
-    """At most n + 1 in step n, with ``lower_order_final`` at most N - n, and 1 in a step to gamma = 0.
+    """At most n + 1 in step n, with ``lower_order_final`` at most N - n, and 1 in a step to gamma = 0 or gamma = inf.
 
     A first output at gamma = inf is no node of a polynomial in log gamma: at most n in step n > 0 then.
     """
     count, lost = len(times) - 1, int(from_pure_noise(schedule, times[0]))
     orders = [min(order, max(1, n + 1 - lost), count - n if lower_order_final else order) for n in range(count)]
-    return [*orders[:-1], 1] if times[-1] == schedule.t_zero else orders
+    at_end = times[-1] == schedule.t_zero or from_pure_noise(schedule, times[-1])
+    return [*orders[:-1], 1] if at_end else orders
 
 
 def resolved_lower_order_final(choice: bool | None, times: Array) -> bool:

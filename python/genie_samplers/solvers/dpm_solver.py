@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from .._arguments import choice, integer
 from ..numerics import epsilon_weights, transfer
 from ..plan import Plan
-from ..schedules import Schedule
+from ..schedules import Remembered, Schedule
 from .building import PlanBuilder, Stage, at_an_end, checked_grid, first_order_stage
 from .registry import Budget, Solver, register
 
@@ -39,10 +41,17 @@ def dpm_solver(
     times = checked_grid(schedule, grid)
     ends = [at_an_end(schedule, t, t_next) for t, t_next in (times[:2], times[-2:])]
     each = _checked_orders(order, orders, len(times) - 1, first=ends[0] and len(times) > 2, last=ends[1])
+    steps = list(itertools.pairwise(times.tolist()))
+    possible = [1 if t == schedule.t_zero or at_an_end(schedule, t, t_next) else k
+                for (t, t_next), k in zip(steps, each, strict=True)]  # fmt: skip
+    inner = _times_inside(schedule, steps, possible)
+    schedule = Remembered(
+        schedule, [*times, *itertools.chain(*inner)],
+        [(t, time) for (t, t_next), between in zip(steps, inner, strict=True) for time in (*between, t_next)],
+    )  # fmt: skip
     builder = PlanBuilder(schedule, prediction=prediction, quantity="epsilon")
-    for t, t_next, k in zip(times[:-1].tolist(), times[1:].tolist(), each, strict=True):
-        at_end = t == schedule.t_zero or at_an_end(schedule, t, t_next)
-        builder.add_stages(_STAGES[1 if at_end else k](schedule, t, t_next))
+    for (t, t_next), k, between in zip(steps, possible, inner, strict=True):
+        builder.add_stages(_STAGES[k](schedule, t, t_next, *between))
     options = {"order": order} if orders is None else {"order": order, "orders": list(each)}
     return builder.plan(f"dpm_solver_{max(2, order)}s", times, options)
 
@@ -60,14 +69,12 @@ def _euler(schedule: Schedule, t: float, t_next: float) -> list[Stage]:
     return [first_order_stage(schedule, t, t_next)]
 
 
-def _midpoint(schedule: Schedule, t: float, t_next: float) -> list[Stage]:
-    middle = _between(schedule, t, t_next, 0.5)
+def _midpoint(schedule: Schedule, t: float, t_next: float, middle: float) -> list[Stage]:
     ratio, weight = transfer(schedule, t, t_next)
     return [*_euler(schedule, t, middle), Stage(middle, float(ratio), (0.0, float(weight)))]
 
 
-def _third_order(schedule: Schedule, t: float, t_next: float) -> list[Stage]:
-    first, second = (_between(schedule, t, t_next, part) for part in (1.0 / 3.0, 2.0 / 3.0))
+def _third_order(schedule: Schedule, t: float, t_next: float, first: float, second: float) -> list[Stage]:
     ratio_2, ratio = (float(transfer(schedule, t, time)[0]) for time in (second, t_next))
     to_second = epsilon_weights(schedule, [t, first], second, variable="log_gamma").tolist()
     now, later = epsilon_weights(schedule, [t, second], t_next, variable="log_gamma").tolist()
@@ -77,9 +84,14 @@ def _third_order(schedule: Schedule, t: float, t_next: float) -> list[Stage]:
 _STAGES = {1: _euler, 2: _midpoint, 3: _third_order}
 
 
-def _between(schedule: Schedule, t: float, t_next: float, part: float) -> float:
-    start, end = (float(schedule.half_log_snr(time)) for time in (t, t_next))
-    return float(schedule.time_of_half_log_snr(start + part * (end - start)))
+def _times_inside(
+    schedule: Schedule, steps: Sequence[tuple[float, float]], orders: Sequence[int]
+) -> list[tuple[float, ...]]:
+    """The times of the stages after the first, for each step, equally apart in the half-log-SNR; computed at once."""
+    parts = [[i / order for i in range(1, order)] for order in orders]
+    start, end = (schedule.half_log_snr(np.repeat(ends, [*map(len, parts)])) for ends in np.array(steps).T)
+    times = iter(schedule.time_of_half_log_snr(start + np.concatenate(parts) * (end - start)).tolist())
+    return [tuple(next(times) for _ in each) for each in parts]
 
 
 def _checked_orders(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,14 +17,16 @@ from .._arguments import boolean, choice, integer, real, reals, shown
 from ..plan import Plan
 from ..schedules import AlphasCumprod, Flow, Schedule, check_schedule
 from .choosing import AUTO, Candidate, Choice, Options, fitting_grids, ranked, ranked_on
+from .fitness import UnfitWarning, misfit
 from .fitting import GRID_NAMES, fitted
 from .registry import Solver, find, rebuild
 
-__all__ = ["AUTO_NAME", "make_plan"]
+__all__ = ["AUTO_NAME", "KEPT", "kept_plan", "make_plan"]
 
 Array = NDArray[np.float64]
 
 AUTO_NAME = "auto"
+KEPT = 128  # plans
 
 
 def make_plan(
@@ -67,10 +72,40 @@ def make_plan(
     evaluations.
     """
     check_schedule(schedule)
+    prediction = _prediction(model, prediction)
+    arguments = (
+        name, schedule, nfe, grid, _hashable(times, "times"), _hashable(sigmas, "sigmas"), shift, mu, shift_terminal,
+        end, prediction, clip, direction, denoise, Options(options) if isinstance(options, Mapping) else options,
+    )  # fmt: skip
+    known = type(schedule).__hash__ is not None and _are_hashable(arguments[2:]) and isinstance(name, str)
+    plan, unfit = (kept_plan if known else _made)(*arguments)
+    if unfit:
+        warnings.warn(unfit, UnfitWarning, stacklevel=2)
+    return plan
+
+
+def _made(
+    name: str,
+    schedule: Schedule,
+    nfe: int | None,
+    grid: str | None,
+    times: ArrayLike | None,
+    sigmas: ArrayLike | None,
+    shift: float | None,
+    mu: float | None,
+    shift_terminal: float | None,
+    end: float | None,
+    prediction: str,
+    clip: float | None,
+    direction: str,
+    denoise: bool | None,
+    options: Mapping[str, object] | None,
+) -> tuple[Plan, str]:
+    """The plan, and what is wrong with it."""
     solver = None if name == AUTO_NAME else find(_fitting_spelling(name, schedule))
     encode = choice(direction, "direction", ("sample", "encode")) == "encode"
     own = _checked_options(solver, {} if options is None else options)
-    fixed: dict[str, object] = {"prediction": _prediction(model, prediction)}
+    fixed: dict[str, object] = {"prediction": prediction}
     if clip is not None:
         fixed["clip"] = clip
     shift = _shift(shift, mu)
@@ -79,7 +114,7 @@ def make_plan(
     given = _own_times(schedule, times, sigmas, shift, shift_terminal, encode=encode)
     if given is not None:
         _refuse_beside_times(grid=grid, end=end, denoise=denoise)
-        return _on_times(solver, schedule, given, nfe, own, fixed)
+        return _judged(_on_times(solver, schedule, given, nfe, own, fixed), schedule)
     if nfe is None:
         raise TypeError("nfe: missing; give the number of network evaluations, or times= or sigmas=")
     end = None if end is None else real(end, "end")
@@ -94,7 +129,28 @@ def make_plan(
         find(best.solver), schedule, integer(nfe, "nfe", least=1), on, {**best.options, **fixed},
         encode=encode, denoise=denoise, shift=shift if on == "shifted_t" else None, end=end,
     )  # fmt: skip
-    return replace(plan, note=_note(choices, nfe)) if choices else plan
+    return _judged(replace(plan, note=_note(choices, nfe)) if choices else plan, schedule)
+
+
+kept_plan = lru_cache(KEPT, typed=True)(_made)
+
+
+def _judged(plan: Plan, schedule: Schedule) -> tuple[Plan, str]:
+    return plan, misfit(plan, schedule)
+
+
+def _hashable(values: ArrayLike | None, name: str) -> Any:
+    """Numbers in one dimension as a tuple of them; whatever else as it is."""
+    found = None if values is None else reals(values, name)
+    return tuple(found.tolist()) if found is not None and found.ndim == 1 else found
+
+
+def _are_hashable(values: tuple[object, ...]) -> bool:
+    try:
+        hash(values)
+    except TypeError:
+        return False
+    return True
 
 
 def _fitting_spelling(name: str, schedule: Schedule) -> str:

@@ -57,11 +57,12 @@ def _pndm(
     times = checked_grid(schedule, grid)
     builder = PlanBuilder(schedule, prediction=prediction, quantity="epsilon")
     history: list[int] = []  # the rows of eps_n, newest first
-    for n, (t, t_next) in enumerate(itertools.pairwise(times.tolist())):
+    before = int(from_pure_noise(schedule, times[0]))  # a first step from there is none of the starting ones
+    for n, (t, t_next) in enumerate(itertools.pairwise(times.tolist()), start=-before):
         history.insert(0, builder.next)
-        if n - from_pure_noise(schedule, times[0]) >= warmup:  # a first step from there is none of the starting ones
+        if n >= warmup:
             ratio, weight = (float(v) for v in transfer(schedule, t, t_next))
-            weights = EQUAL_STEPS[min(most, len(history))]
+            weights = EQUAL_STEPS[min(most, n + 1)]
             builder.add(t, {row: weight * w for row, w in zip(history, weights, strict=False)}, x=ratio)
         elif at_an_end(schedule, t, t_next):
             builder.add_stages([first_order_stage(schedule, t, t_next)])

@@ -13,7 +13,7 @@ from ..plan import Combination, Plan, Row
 from ..schedules import Schedule
 from .exact_data import IMAGES, MIXTURES, Answer, Marginal, Mixtures, Spectrum, prediction_of
 
-__all__ = ["Score", "gaussian_score", "grid_of", "mixture_error", "score"]
+__all__ = ["Score", "follow", "gaussian_score", "grid_of", "mixture_error", "score"]
 
 Array = NDArray[np.float64]
 _ROUGHNESS, _FEW, _X0 = 0.003, 5, 150.0
@@ -69,7 +69,7 @@ def gaussian_score(plan: Plan, schedule: Schedule, data: Spectrum) -> Score:
     x = np.zeros((len(v), 2 + draws + plan.nfe))
     x[:, 0] = plan.init.scale
     with np.errstate(over="ignore", invalid="ignore"):
-        last = _run(plan, x, ask, [np.eye(x.shape[1])[column] for column in drawn])
+        last = follow(plan, x, ask, [np.eye(x.shape[1])[column] for column in drawn])
         start, end = (Marginal.at(schedule, t) for t in (grid_of(plan)[0], grid_of(plan)[-1]))
         ratio = np.sqrt(end.alpha**2 * v + end.sigma**2) / np.sqrt(start.alpha**2 * v + start.sigma**2)
         reached = np.sqrt(np.square(last[:, [0, *drawn]]).sum(axis=1)) if plan.stochastic else last[:, 0]
@@ -92,7 +92,7 @@ def mixture_error(plan: Plan, schedule: Schedule, data: Mixtures) -> float:
     start, end = (Marginal.at(schedule, t) for t in ends)
     exact = schedule.remember((data, plan.init.scale, *ends), lambda: data.flow(start, end, x))
     with np.errstate(all="ignore"):
-        missed = np.square(_run(plan, x, ask, ()) - exact).mean(axis=1)
+        missed = np.square(follow(plan, x, ask, ()) - exact).mean(axis=1)
         return _finite(float(np.sqrt(np.array(data.shares) @ missed)) / end.alpha)
 
 
@@ -132,8 +132,8 @@ def _disturbance(prediction: str, at: Marginal) -> float:
     }[prediction]()
 
 
-def _run(plan: Plan, x: Array, ask: Asked, draws: Sequence[Array]) -> Array:
-    """The last state of the plan's rows on arrays."""
+def follow(plan: Plan, x: Array, ask: Asked, draws: Sequence[Array]) -> Array:
+    """The last state of the plan's rows from ``x``; ``ask`` stands for the network."""
     aux, made, number = x, list[list[Array]](), 0
     for row in plan.rows:
         outputs = ask(number, row, x) if row.calls else []

@@ -74,12 +74,12 @@ def ipndm(run: Run, *, order: int, warmup: str = "lower_order") -> Vector:
     return x
 
 
-def s_pndm(run: Run) -> Vector:
+def s_pndm(run: Run, *, most: int = 2) -> Vector:
     """The first step is the pseudo improved Euler method; only its first output enters the history."""
     s, x, epsilons = run.schedule, run.x_T, []
     for n, (t, t_next) in enumerate(run.steps):
         epsilons.append(run.epsilon(x, t))
-        slope = adams_bashforth(epsilons, 2)
+        slope = adams_bashforth(epsilons, most)
         if n == 0 and s.gamma(t_next) != 0:
             predicted = ddim_step(s, x, epsilons[0], t, t_next)
             slope = (epsilons[0] + run.epsilon(predicted, t_next)) / 2

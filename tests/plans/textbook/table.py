@@ -28,6 +28,7 @@ TEXTBOOK: dict[str, Callable[..., Vector]] = {
     "euler_ode": euler_ode,
     "edm_heun": edm_heun,
     "s_pndm": s_pndm,
+    "plms": partial(s_pndm, most=4),
     "f_pndm": f_pndm,
     "dpm_solver_2s": partial(dpm_solver, order=2),
     "dpm_solver_3s": partial(dpm_solver, order=3),

@@ -12,7 +12,7 @@ from ...schedules import Schedule
 from ...solvers.choosing import Options
 from ...solvers.make import AUTO_NAME, make_plan
 from ...solvers.registry import find
-from .rows import bounded_beside_epsilon, in_sigma_space, negated, renoised
+from .rows import bounded_beside_epsilon, in_sigma_space, negated, renoised, unit
 
 __all__ = ["RENOISED", "Built", "Wanted", "built", "built_of", "evaluations_of_a_step"]
 
@@ -108,5 +108,5 @@ def _seen(wanted: Wanted, plan: Plan, times: tuple[float, ...]) -> Built:
 
 def _x0(wanted: Wanted, t: float) -> tuple[float, float]:
     p, q = (float(v) for v in to_x0(wanted.prediction, wanted.schedule, t))
-    scale = float(wanted.schedule.alpha(t)) if wanted.sigma_space else 1.0
+    scale = unit(wanted.schedule, t) if wanted.sigma_space else 1.0
     return p * scale, -q if wanted.negated else q

@@ -57,7 +57,7 @@ class _Ancestral(PlanBasedScheduler):
 class DDIMScheduler(_Ancestral):
     """DDIM. The step of a time ends at the next time of the list (diffusers: at t - T // N; #14357, #12633)."""
 
-    theirs = "DDIMScheduler"
+    diffusers_class = "DDIMScheduler"
     __init__ = constructor(
         TABLE, THRESHOLD, clip_sample=True, set_alpha_to_one=True, clip_sample_range=1.0, timestep_spacing="leading"
     )
@@ -94,7 +94,7 @@ class DDIMScheduler(_Ancestral):
 class DDPMScheduler(_Ancestral):
     """Ancestral sampling, DDPM's posterior between any two times. variance_type: "fixed_small", or "fixed_large"."""
 
-    theirs = "DDPMScheduler"
+    diffusers_class = "DDPMScheduler"
     begins_with_all = True
     __init__ = constructor(
         TABLE, THRESHOLD, variance_type="fixed_small", clip_sample=True, clip_sample_range=1.0,
@@ -181,7 +181,7 @@ class DEISScheduler(_Deterministic):
     last step ends at no noise in any case (diffusers: at the same level once more, and of flow far from the data).
     """
 
-    theirs = "DEISMultistepScheduler"
+    diffusers_class = "DEISMultistepScheduler"
     __init__ = constructor(
         TABLE, SIGMAS, FLOW_SIGMAS, THRESHOLD, solver_order=2, variant="log_ab", algorithm_type="deis",
         solver_type="logrho", lower_order_final=True, final_sigmas_type="sigma_min",
@@ -202,7 +202,7 @@ class IPNDMScheduler(_Deterministic):
     solver_order: 1 to 4.
     """
 
-    theirs = "DEISMultistepScheduler"
+    diffusers_class = "DEISMultistepScheduler"
     __init__ = constructor(TABLE, SIGMAS, FLOW_SIGMAS, solver_order=4)
 
     def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
@@ -212,7 +212,7 @@ class IPNDMScheduler(_Deterministic):
 class PNDMScheduler(_Deterministic):
     """PNDM: pseudo Runge-Kutta steps, or with ``skip_prk_steps`` a pseudo improved-Euler step, then four outputs."""
 
-    theirs = "PNDMScheduler"
+    diffusers_class = "PNDMScheduler"
     habit = "ddim"
     __init__ = constructor(TABLE, skip_prk_steps=False, set_alpha_to_one=False, timestep_spacing="leading")
 
@@ -256,7 +256,7 @@ class PNDMScheduler(_Deterministic):
 class DPMSolverMultistepScheduler(Drawing):
     """DPM-Solver++(1M, 2M, 3M) and SDE-DPM-Solver++(2M)."""
 
-    theirs = "DPMSolverMultistepScheduler"
+    diffusers_class = "DPMSolverMultistepScheduler"
     __init__ = constructor(
         TABLE, SIGMAS, FLOW_SIGMAS, THRESHOLD, solver_order=2, algorithm_type="dpmsolver++", solver_type="midpoint",
         lower_order_final=True, euler_at_final=False, lambda_min_clipped=-math.inf,
@@ -280,7 +280,7 @@ class DPMSolverMultistepScheduler(Drawing):
 class UniPCScheduler(_Deterministic):
     """UniPC of order 1 to 3 on the predicted clean data, predictor and corrector in one row per evaluation."""
 
-    theirs = "UniPCMultistepScheduler"
+    diffusers_class = "UniPCMultistepScheduler"
     flow_spacing = "unipc"
     __init__ = constructor(
         TABLE, SIGMAS, FLOW_SIGMAS, THRESHOLD, solver_order=2, predict_x0=True, solver_type="bh2",
@@ -298,7 +298,7 @@ class UniPCScheduler(_Deterministic):
             return super()._flow_times(steps, timesteps, sigmas, mu)
         ends = [self.config["sigma_max"], self.config["sigma_min"]]
         if None in ends:  # those of the table of betas, as if there were no flow (Cosmos gives its own)
-            table = from_diffusers({**self.config, "use_flow_sigmas": False, "_class_name": self.theirs})
+            table = from_diffusers({**self.config, "use_flow_sigmas": False, "_class_name": self.diffusers_class})
             ends = [
                 float(table.gamma(t)) if end is None else end for end, t in zip(ends, (table.t_max, 0.0), strict=True)
             ]

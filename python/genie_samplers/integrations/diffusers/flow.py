@@ -32,15 +32,17 @@ class FlowMatchScheduler(PlanBasedScheduler):
     diffusers makes, in which a static shift acts twice on the last one (#13243), and shifts the caller's ``timesteps``;
     pipelines that pass ``sigmas`` meet neither. The other options are as of that class.
 
-    A configuration of UniPC, DPMSolver or DEIS with ``use_flow_sigmas`` is read too, with its ``flow_shift``.
+    spacing: of the noise levels by itself, one of ``grids.SPACINGS``. A configuration of UniPC, DPMSolver or DEIS with
+    ``use_flow_sigmas`` is read too, with its ``flow_shift`` and its spacing.
     """
 
     _compatibles = []  # noqa: RUF012  as its namesake has none
-    theirs = "FlowMatchEulerDiscreteScheduler"
+    diffusers_class = "FlowMatchEulerDiscreteScheduler"
     __init__ = constructor(
         {"num_train_timesteps": 1000, "shift": 1.0}, DYNAMIC_SHIFT,
         {name: False for name in SIGMAS if name.startswith("use_")},
         invert_sigmas=False, stochastic_sampling=False, solver=AUTO_NAME, solver_options=None, exact_grid=False,
+        spacing="flow_match",
     )  # fmt: skip
 
     @classmethod
@@ -49,6 +51,8 @@ class FlowMatchScheduler(PlanBasedScheduler):
         if isinstance(config, dict) and "shift" not in config:
             if config.get("use_flow_sigmas"):
                 kwargs.setdefault("shift", config.get("flow_shift", 1.0))
+                own = {"UniPCMultistepScheduler": "unipc", "UniPCScheduler": "unipc"}
+                kwargs.setdefault("spacing", own.get(str(config.get("_class_name")), "multistep"))
                 read = ("use_flow_sigmas", "flow_shift", "prediction_type")
                 config = {name: value for name, value in config.items() if name not in read}
             elif "beta_schedule" in config:
@@ -97,7 +101,8 @@ class FlowMatchScheduler(PlanBasedScheduler):
 
     @property
     def flow_spacing(self) -> str:  # type: ignore[override]
-        return "flow_match_exact" if self.config["exact_grid"] else "flow_match"
+        spacing = str(self.config["spacing"])
+        return "flow_match_exact" if self.config["exact_grid"] and spacing == "flow_match" else spacing
 
     def _times(
         self,

@@ -50,7 +50,7 @@ def table_times(schedule: AlphasCumprod, config: Mapping[str, Any], steps: int, 
 
 
 def times_of_levels(schedule: AlphasCumprod, levels: Array) -> Array:
-    """Times of noise levels gamma; one above the table's last is that, and one on an entry but for rounding is on it."""
+    """Times of noise levels gamma; one above the table's last is that, one on an entry but for rounding is on it."""
     times = schedule.time_of_gamma(np.minimum(levels, schedule.gamma(schedule.t_max)))
     whole = np.rint(times)
     return np.where(np.abs(times - whole) < _ROUNDING, whole, times)

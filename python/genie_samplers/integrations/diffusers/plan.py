@@ -41,7 +41,7 @@ class PlanScheduler(Drawing):
     ValueError for an unknown solver, and for a plan that is of another schedule or prediction, guided, or not JSON.
     """
 
-    theirs = "DDIMScheduler"
+    diffusers_class = "DDIMScheduler"
     counts_evaluations = True
     __init__ = constructor(
         TABLE, SIGMAS, FLOW_SIGMAS, THRESHOLD, solver=AUTO_NAME, solver_options=None, grid=_OWN, plan=None,

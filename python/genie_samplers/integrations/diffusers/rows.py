@@ -10,7 +10,9 @@ from ...plan import Combination, Conversion, Init, Plan, Row
 from ...predictions import to_x0
 from ...schedules import Schedule
 
-__all__ = ["bounded_beside_epsilon", "in_sigma_space", "negated", "renoised"]
+__all__ = ["bounded_beside_epsilon", "in_sigma_space", "negated", "renoised", "unit"]
+
+_LEAST_UNIT = 2.0**-12
 
 
 def in_sigma_space(plan: Plan, schedule: Schedule, end: float) -> Plan:
@@ -19,9 +21,14 @@ def in_sigma_space(plan: Plan, schedule: Schedule, end: float) -> Plan:
     Row k reads x = alpha_k (x / alpha) and leaves x' / alpha_{k+1}; the second state and the history stay what they
     are. ``end``: the time of the last state.
     """
-    alphas = [float(schedule.alpha(t)) for t in (*plan.times, end)]
+    alphas = [unit(schedule, t) for t in (*plan.times, end)]
     rows = tuple(_between(row, *pair) for row, pair in zip(plan.rows, pairwise(alphas), strict=True))
     return replace(plan, rows=rows, recipe=None)
+
+
+def unit(schedule: Schedule, t: float) -> float:
+    """x over the state in sigma space: alpha, or 2^-12 where no signal is left, so that the state is finite."""
+    return max(float(schedule.alpha(t)), _LEAST_UNIT)
 
 
 def _between(row: Row, alpha: float, alpha_next: float) -> Row:

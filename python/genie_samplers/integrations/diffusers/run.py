@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..._eager import eager
 from ...run import Program, Stepper
 from .built import Built, Wanted, built
 
@@ -66,6 +67,11 @@ class Run:
         twin.begin, twin.index, twin._now, twin._once_each = self.begin, self.index, self._now, self._once_each
         twin._stepper = copy.deepcopy(self._stepper)
         return twin
+
+    @property
+    def nbytes(self) -> int:
+        """Of the memory that its rows write."""
+        return 0 if self._stepper is None else self._stepper.nbytes
 
     # --- where it is
 
@@ -171,7 +177,7 @@ class Run:
         single = Run(wanted, made := built(wanted), made.asked, (), whole=False, device=None)
         return single.step(0, sample, (output,), draw, scale)
 
-    @torch.compiler.disable
+    @eager
     def change(self, key: object, change: Callable[[Wanted], Wanted]) -> None:
         """Steps of another kind from now on, of a solver that reads no earlier outputs; one kind has one ``key``."""
         if key == self._key:

@@ -19,6 +19,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from ... import predictions
+from ..._eager import eager
 from ...schedules import AlphasCumprod, Schedule, from_diffusers
 from .built import Wanted, built, evaluations_of_a_step
 from .grids import flow_levels, given_levels, given_times, table_times, times_of_levels
@@ -52,15 +53,15 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
     so that one scheduler serves many; a thread that was not given its own goes on with the plan made last. Copies and
     pickles go their own way and share the tables.
 
-    Subclasses say which class of diffusers their configuration is of (``theirs``), whose spacings they take
-    (``habit``), whether their state is x / alpha (``sigma_space``), and in :meth:`_solver` which solver with which
+    Subclasses say which class of diffusers their configuration is of (``diffusers_class``), whose spacings they
+    take (``habit``), whether their state is x / alpha (``sigma_space``), and in :meth:`_solver` which solver with which
     options.
     """
 
     _compatibles: ClassVar[list[str]] = [each.name for each in KarrasDiffusionSchedulers]
     order: int = 1  # evaluations of a step, by which pipelines count where they begin midway
     counts_evaluations: ClassVar[bool] = False  # whether num_inference_steps says evaluations
-    theirs: ClassVar[str] = "DDIMScheduler"
+    diffusers_class: ClassVar[str] = "DDIMScheduler"
     habit: ClassVar[str] = "multistep"
     sigma_space: ClassVar[bool] = False
     flow_spacing: ClassVar[str] = "multistep"  # of grids.SPACINGS, where use_flow_sigmas is set
@@ -88,10 +89,10 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
 
     def _configured_schedule(self) -> Schedule:
         shift = {"use_dynamic_shifting": False}  # the times are shifted, not the schedule
-        return from_diffusers({**self.config, **shift, "_class_name": self.theirs})
+        return from_diffusers({**self.config, **shift, "_class_name": self.diffusers_class})
 
     def _configured_prediction(self) -> str:
-        return predictions.from_diffusers({**self.config, "_class_name": self.theirs})
+        return predictions.from_diffusers({**self.config, "_class_name": self.diffusers_class})
 
     def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
         """The registered solver and its options for this many steps; ValueError for a configuration that none has."""
@@ -114,7 +115,7 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
 
     # --- times
 
-    @torch.compiler.disable
+    @eager
     def set_timesteps(
         self,
         num_inference_steps: int | None = None,
@@ -270,6 +271,11 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
         return self._run.built.plan
 
     @property
+    def state_bytes(self) -> int:
+        """Of the memory that the thread's run holds between two steps."""
+        return self._run.nbytes
+
+    @property
     def timesteps(self) -> Tensor:
         """What the network is given at each evaluation; before set_timesteps every time of the model, falling."""
         if self._has_run:
@@ -314,7 +320,7 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
 
     # --- a step
 
-    @torch.compiler.disable  # one native call; traced, its numpy and its addresses would be lost
+    @eager
     def _step(
         self,
         model_output: Tensor,

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput  # noqa: F401  for pipelines
 from torch import Tensor
 
+from ..._eager import eager
 from .built import Wanted
 from .options import SIGMAS, TABLE, constructor
+from .rows import unit
 from .scheduler import Generators, PlanBasedScheduler, Result
 
 __all__ = ["EulerScheduler", "HeunScheduler"]
@@ -29,24 +32,27 @@ class SigmaSpace(PlanBasedScheduler):
     @property
     def init_noise_sigma(self) -> Tensor:
         """The largest noise level, or that of data and noise together where the grid begins below the last time."""
-        highest = float(self._schedule.gamma(self._run.built.times[0] if self._has_run else self._schedule.t_max))
+        highest = self._levels(np.array([self._run.built.times[0] if self._has_run else self._schedule.t_max]))[0]
         from_the_last = self.config["timestep_spacing"] in ("linspace", "trailing")
         return torch.tensor(highest if from_the_last else math.hypot(highest, 1.0))
 
-    @torch.compiler.disable
+    @eager
     def scale_model_input(self, sample: Tensor, timestep: float | Tensor | None = None) -> Tensor:
         """x = alpha (x / alpha), what the network was trained on. timestep: as of :meth:`step`."""
         run = self._run
         place = None if timestep is None else run.place(timestep)
         if place is None:
-            return sample if timestep is None else sample * float(self._schedule.alpha(self._time_of(float(timestep))))
-        return sample * float(self._schedule.alpha(run.built.asked[place]))
+            return sample if timestep is None else sample * unit(self._schedule, self._time_of(float(timestep)))
+        return sample * unit(self._schedule, run.built.asked[place])
+
+    def _levels(self, times: np.ndarray) -> list[float]:
+        return [float(self._schedule.sigma(t)) / unit(self._schedule, t) for t in times.tolist()]
 
 
 class EulerScheduler(SigmaSpace):
     """Euler's method in sigma, which is DDIM."""
 
-    theirs = "EulerDiscreteScheduler"
+    diffusers_class = "EulerDiscreteScheduler"
     __init__ = constructor(TABLE, SIGMAS, interpolation_type="linear", timestep_type="discrete")
 
     def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
@@ -76,7 +82,7 @@ class EulerScheduler(SigmaSpace):
 class HeunScheduler(SigmaSpace):
     """Heun's method in sigma: two evaluations per step, each in ``timesteps``, one in the last."""
 
-    theirs = "HeunDiscreteScheduler"
+    diffusers_class = "HeunDiscreteScheduler"
     __init__ = constructor(TABLE, SIGMAS, beta_start=0.00085, beta_end=0.012, clip_sample=False, clip_sample_range=1.0)
 
     def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
