@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-diffusers = pytest.importorskip("diffusers")
+pytest.importorskip("diffusers")
 
 from genie_samplers.doctor import examine
 from genie_samplers.doctor.emulate import emulated
@@ -20,6 +20,7 @@ from .real import VARIANCES, config_of, real_deviations, real_scheduler
 SPACINGS = [{"timestep_spacing": spacing} for spacing in ("linspace", "leading", "trailing")]
 RESPACED = [{"use_karras_sigmas": True}, {"use_exponential_sigmas": True}, {"use_beta_sigmas": True}]
 FLOW = {"use_flow_sigmas": True, "flow_shift": 3.0, "prediction_type": "flow_prediction"}
+COSINE = {"beta_schedule": "squaredcos_cap_v2"}
 ZERO_SNR = {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"}
 V = {"prediction_type": "v_prediction", "steps_offset": 1}
 OPTIONS: dict[str, list[dict[str, Any]]] = {
@@ -33,10 +34,11 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "DPMSolverMultistep": [
         *SPACINGS, *RESPACED, FLOW, {"solver_order": 3}, {"solver_type": "heun"}, {"use_lu_lambdas": True}, ZERO_SNR, V,
         {"final_sigmas_type": "sigma_min"}, {"euler_at_final": True}, {"lower_order_final": False},
+        {**COSINE, "lambda_min_clipped": -5.1}, COSINE,
     ],
     "UniPCMultistep": [
         *SPACINGS, *RESPACED, FLOW, {"solver_order": 3}, {"solver_type": "bh1"}, ZERO_SNR, V,
-        {"final_sigmas_type": "sigma_min"}, {"disable_corrector": [0]},
+        {"final_sigmas_type": "sigma_min"}, {"disable_corrector": [0]}, {"lower_order_final": False, "solver_order": 3, "final_sigmas_type": "sigma_min"},
     ],
     "FlowMatchEulerDiscrete": [
         {}, {"shift": 3.0}, {"shift": 3.0, **RESPACED[0]}, RESPACED[1], RESPACED[2], {"shift_terminal": 0.1},
@@ -96,3 +98,16 @@ def test_the_noise_levels_that_pipelines_pass() -> None:
     scheduler = real_scheduler(config, 8, sigmas=np.linspace(1.0, 1.0 / 8, 8).tolist(), mu=MU)
     np.testing.assert_allclose(report.sigmas, scheduler.sigmas.double().numpy(), rtol=1e-5, atol=1e-6)
     assert not [found for found in report.findings if found.severity != "note"]
+
+
+def test_the_scheduler_itself_will_do() -> None:
+    config = config_of("UniPCMultistep", **FLOW)
+    assert examine(real_scheduler(config, 8), 8) == examine(config, 8)
+
+
+@pytest.mark.parametrize(
+    "config", [config_of("PNDM"), config_of("PNDM", skip_prk_steps=True), config_of("HeunDiscrete")]
+)
+@pytest.mark.parametrize("steps", [4, 8])
+def test_evaluations(config: dict[str, Any], steps: int) -> None:
+    assert examine(config, steps).evaluations == len(real_scheduler(config, steps).timesteps)

@@ -64,6 +64,7 @@ def severities(report: Report) -> dict[str, str]:
         (config_of("FlowMatchEulerDiscrete", use_dynamic_shifting=True), 8, "mu is needed", "note"),
         (config_of("PNDM", **PLMS, steps_offset=1), 10, "one evaluation more", "note"),
         (config_of("UniPCMultistep", solver_type="bh1"), 10, "no number", "breaks"),
+        (config_of("UniPCMultistep", solver_order=3, lower_order_final=False), 10, "no number", "breaks"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..doctor import examine
-from .types import COUNT
+from .types import COUNT, Real
 
 __all__ = ["doctor_command"]
 
@@ -20,7 +20,7 @@ __all__ = ["doctor_command"]
     type=COUNT,
     help="Of the image, for a scheduler with dynamic shifting; 4096, 1024 x 1024 pixels, by default.",
 )
-@click.option("--mu", type=float, help="The dynamic shift itself, in place of --tokens.")
+@click.option("--mu", type=Real(0.0), help="The dynamic shift itself, in place of --tokens.")
 @click.option(
     "--linear-sigmas/--own-sigmas", default=None,
     help="Whether the pipeline passes sigmas=linspace(1, 1/N, N), as that of FLUX does; so with dynamic shifting.",

@@ -271,4 +271,4 @@ def _solved(r: Array, hh: float, b_h: float, order: int, *, corrects: bool) -> A
     size = order if corrects else order - 1
     if not np.isfinite(rows).all() or abs(np.linalg.det(rows[:size, :size])) == 0.0:
         return np.full(size, np.nan)
-    return np.linalg.solve(rows[:size, :size], np.array(b[:size]))
+    return np.asarray(np.linalg.solve(rows[:size, :size], np.array(b[:size])), dtype=np.float64)

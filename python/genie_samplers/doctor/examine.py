@@ -117,7 +117,11 @@ def _mu(settings: Settings, tokens: int | None, mu: float | None) -> float | Non
 
 
 def _evaluations(settings: Settings, count: int) -> int:
-    return {"HeunDiscrete": 2 * count - 1, "PNDM": count + (count > 1)}.get(settings.name, count)
+    if settings.name == "HeunDiscrete":
+        return 2 * count - 1
+    if settings.name == "PNDM":  # twice the first step, or three steps of four evaluations
+        return count + (count > 1) if settings["skip_prk_steps"] else count + 9
+    return count
 
 
 def _prediction(settings: Settings, schedule: Schedule) -> str:

@@ -57,9 +57,10 @@ def _spaced(settings: Settings, count: int, *, spare: int) -> Array:
     if spacing == "linspace":
         return np.linspace(0.0, size - 1.0, count + spare, dtype=np.float64)[::-1][:count]
     if spacing == "leading":
-        return (np.arange(count + spare) * (size // (count + spare)))[::-1][:count] + float(settings["steps_offset"])
+        rising = np.arange(count + spare, dtype=np.float64) * (size // (count + spare))
+        return rising[::-1][:count] + float(settings["steps_offset"])
     if spacing == "trailing":
-        return np.arange(size, 0, -settings.train_steps / count).round() - 1.0
+        return np.arange(size, 0, -settings.train_steps / count, dtype=np.float64).round() - 1.0
     raise ValueError(f"timestep_spacing={spacing!r}: linspace, leading and trailing are read")
 
 
