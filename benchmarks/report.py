@@ -7,32 +7,43 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["markdown", "write"]
+__all__ = ["markdown", "write", "write_tables"]
 
 
 def write(report: Mapping[str, Any], path: Path) -> str:
     """Write ``path`` and the table to the same name with .md; return the table."""
-    text = markdown(report)
+    return _written(report, markdown(report), path)
+
+
+def _written(report: Mapping[str, Any], text: str, path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1) + "\n")
     path.with_suffix(".md").write_text(text)
     return text
 
 
-def markdown(report: Mapping[str, Any]) -> str:
+def write_tables(title: str, report: Mapping[str, Any], tables: Sequence[str], path: Path) -> str:
+    """The same of a report with tables of its own."""
+    return _written(report, "\n\n".join([f"# {title}", _facts(report), *tables]) + "\n", path)
+
+
+def _facts(report: Mapping[str, Any]) -> str:
     machine, versions = report["machine"], report["versions"]
     facts = {
         "command": f"`{report['command']}` on {report['date']}",
         "machine": ", ".join(f"{k} {v}" for k, v in machine.items() if v is not None),
         "versions": ", ".join(f"{k} {v}" for k, v in versions.items()),
     }
-    head = "\n".join(f"* {key}: {value}" for key, value in facts.items())
+    return "\n".join(f"* {key}: {value}" for key, value in facts.items())
+
+
+def markdown(report: Mapping[str, Any]) -> str:
     explained = (
         "Times are median (minimum) over rounds in which the competitors take turns. "
         "Ratios are their time / ours within this run: of the medians (of the minima)."
     )
     sections = [_section(result) for result in report["results"]]
-    return "\n\n".join(["# Benchmarks", head, explained, *sections]) + "\n"
+    return "\n\n".join(["# Benchmarks", _facts(report), explained, *sections]) + "\n"
 
 
 def _section(result: Mapping[str, Any]) -> str:

@@ -21,13 +21,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler, UNet2DModel
+from diffusers.models.unets.unet_2d import UNet2DModel
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from diffusers.schedulers.scheduling_flow_match_heun_discrete import FlowMatchHeunDiscreteScheduler
 from torch import Tensor
 
 from genie_samplers.integrations.diffusers import FlowMatchScheduler
 
-SIZE, EVALUATIONS, REFERENCE_STEPS, SHIFT = 16, (6, 8, 12), 200, 2.0
+SIZE, EVALUATIONS, REFERENCE_STEPS, SHIFT = 16, (6, 8, 12), 200, 1.0
 
 
 def new_network(folder: Path) -> None:
@@ -49,11 +52,14 @@ def train(folder: Path, steps: int) -> None:
     subprocess.run([sys.executable, "-m", "genie_samplers", *command.split()], check=True)
 
 
-@torch.no_grad()
 def generate(network: Any, scheduler: Any, evaluations: int, noise: Tensor) -> Tensor:
-    """The loop of every pipeline."""
-    scheduler.set_timesteps(evaluations)
-    x = noise
+    """The loop of every pipeline; the noise levels are those that FLUX's asks for."""
+    scheduler.set_timesteps(sigmas=np.linspace(1.0, 1.0 / evaluations, evaluations))
+    return loop(network, scheduler, noise)
+
+
+@torch.no_grad()
+def loop(network: Any, scheduler: Any, x: Tensor) -> Tensor:
     for t in scheduler.timesteps:
         x = scheduler.step(network(x, t).sample, t, x, return_dict=False)[0]
     return x
@@ -68,9 +74,11 @@ def measure(
 ) -> tuple[dict[str, list[float]], list[Tensor]]:
     """Errors by scheduler and number of evaluations; the samples of the reference and of the fewest evaluations."""
     noise = torch.randn(count, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-    exact = generate(network, FlowMatchHeunDiscreteScheduler(shift=SHIFT), reference_steps, noise)
+    fine = FlowMatchHeunDiscreteScheduler(shift=SHIFT)
+    fine.set_timesteps(reference_steps)
+    exact = loop(network, fine, noise)
     euler = FlowMatchEulerDiscreteScheduler(shift=SHIFT)
-    schedulers = {"Euler": euler, "auto": FlowMatchScheduler.from_config(euler.config)}  # the one line to change
+    schedulers = {"Euler": euler, "auto": FlowMatchScheduler.from_config(euler.config)}
     made = {name: [generate(network, s, n, noise) for n in EVALUATIONS] for name, s in schedulers.items()}
     errors = {name: [rmse(x, exact) for x in samples] for name, samples in made.items()}
     return errors, [exact, *(samples[0] for samples in made.values())]
@@ -108,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, list[float]]:
     options.folder.mkdir(parents=True, exist_ok=True)
     train(options.folder, options.steps)
     network = UNet2DModel.from_pretrained(options.folder / "network").eval().requires_grad_(False)
-    errors, pictures = measure(network, reference_steps=options.reference_steps)
+    errors, pictures = measure(network, options.reference_steps)
     draw(errors, pictures, options.folder)
     print("| evaluations | " + " | ".join(errors) + " | Euler / auto |\n|" + "---|" * (len(errors) + 2))
     for place, count in enumerate(EVALUATIONS):

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
 
-pytest.importorskip("diffusers", reason="the schedulers to compare with are its own")
+diffusers: Any = pytest.importorskip("diffusers", reason="the schedulers to compare with are its own")
+ours: Any = importlib.import_module("genie_samplers.integrations.diffusers")
 
-import diffusers
-
-from genie_samplers.integrations import diffusers as ours
-
-__all__ = ["FLOW_MULTISTEP", "OTHERS", "SAME", "SAME_TIMES", "Pair"]
+__all__ = ["FLOW_MULTISTEP", "OTHERS", "SAME", "SAME_TIMES", "Pair", "ours"]
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
@@ -74,7 +72,7 @@ FLOW_MULTISTEP = {"prediction_type": "flow_prediction", "use_flow_sigmas": True,
 
 
 def _exact(kind: Any) -> Any:
-    """A class of diffusers that asks the network at the times of its noise levels, where they are truncated to integers."""
+    """A class of diffusers that asks the network at the times of its noise levels themselves, not truncated."""
 
     class Exact(kind):
         def set_timesteps(self, num_inference_steps: Any = None, device: Any = None, sigmas: Any = None) -> None:

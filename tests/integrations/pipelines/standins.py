@@ -1,8 +1,8 @@
 """Pipelines of diffusers without the transformers package.
 
-Their modules import the classes of text encoders and tokenizers, though a pipeline that is given prompt embeddings never
-uses one. Where transformers is missing, empty classes of the same names stand in while a pipeline's module is imported;
-nothing of them is left afterwards but names in that module.
+Their modules import the classes of text encoders and tokenizers, though a pipeline that is given prompt embeddings
+never uses one. Where transformers is missing, empty classes of the same names stand in while a pipeline's module is
+imported; nothing of them is left afterwards but names in that module.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("diffusers", reason="the pipelines are its own")
-
-from diffusers.utils import import_utils
+import_utils: Any = importlib.import_module("diffusers.utils.import_utils")
 
 __all__ = ["pipeline_class"]
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import diffusers
 import numpy as np
 import pytest
 import torch
 
-from genie_samplers.integrations import diffusers as ours
-
-from .cases import FLOW_MULTISTEP, SAME_TIMES
+from .cases import FLOW_MULTISTEP, SAME_TIMES, ours
 from .tiny_pipelines import FLOW, Tiny, difference, result, tiny
+
+diffusers: Any = pytest.importorskip("diffusers", reason="the pipelines are its own")
 
 # 4 steps of a network that answers a difference of its input by a few times as much; 80 roundings of float32
 BOUND = 80 * 2.0**-23

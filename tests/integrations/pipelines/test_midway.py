@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import genie_samplers as gs
-from genie_samplers.integrations import diffusers as ours
 
+from .cases import ours
 from .tiny_pipelines import difference, result, tiny
 
 

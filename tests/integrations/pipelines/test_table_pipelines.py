@@ -8,10 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from .cases import OTHERS, SAME
+from .cases import OTHERS, SAME, ours
 from .tiny_pipelines import TABLE, Tiny, difference, result, tiny
-
-from genie_samplers.integrations import diffusers as ours  # isort: skip
 
 # 4 steps of a network that answers a difference of its input by a few times as much; 80 roundings of float32
 BOUND = 80 * 2.0**-23

@@ -1,4 +1,4 @@
-"""Pipelines of diffusers in miniature: random weights, embeddings in place of a text encoder, latents or pictures out."""
+"""Pipelines of diffusers in miniature: random weights, embeddings in place of a text encoder."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from torch import Tensor
 
 from .standins import pipeline_class
+
+diffusers: Any = pytest.importorskip("diffusers", reason="the pipelines are its own")
 
 __all__ = ["FLOW", "TABLE", "Tiny", "difference", "result", "tiny"]
 
@@ -32,21 +35,18 @@ def _normal(*shape: int) -> Tensor:
 
 
 def _tiny_unet(**options: Any) -> Any:
-    from diffusers import UNet2DConditionModel
-
     own: dict[str, Any] = {
         "sample_size": 8, "in_channels": 4, "out_channels": 4, "block_out_channels": (8, 16), "layers_per_block": 1,
         "norm_num_groups": 4, "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
         "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"), "cross_attention_dim": 8, "attention_head_dim": 2,
     }  # fmt: skip
-    return UNet2DConditionModel(**(own | options))
+    return diffusers.UNet2DConditionModel(**(own | options))
 
 
 def _tiny_vae(channels: int = 4, **options: Any) -> Any:
-    from diffusers import AutoencoderKL
-
-    return AutoencoderKL(
-        block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+    return diffusers.AutoencoderKL(
+        block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
         latent_channels=channels, norm_num_groups=4, sample_size=16, **options,
     )  # fmt: skip
 
@@ -62,30 +62,22 @@ def _half() -> Image.Image:
 
 
 def _tiny_ddpm() -> Any:
-    from diffusers import UNet2DModel
-
-    return UNet2DModel(
+    return diffusers.UNet2DModel(
         sample_size=8, in_channels=3, out_channels=3, block_out_channels=(8, 8), layers_per_block=1, norm_num_groups=4,
         down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2,
     )  # fmt: skip
 
 
 def ddpm() -> Tiny:
-    from diffusers import DDPMPipeline, DDPMScheduler
-
-    return Tiny(DDPMPipeline(_tiny_ddpm(), DDPMScheduler()), {"batch_size": 2, "output_type": "np"})
+    return Tiny(diffusers.DDPMPipeline(_tiny_ddpm(), diffusers.DDPMScheduler()), {"batch_size": 2, "output_type": "np"})
 
 
 def ddim() -> Tiny:
-    from diffusers import DDIMPipeline, DDIMScheduler
-
-    return Tiny(DDIMPipeline(_tiny_ddpm(), DDIMScheduler()), {"batch_size": 2, "output_type": "np"})
+    return Tiny(diffusers.DDIMPipeline(_tiny_ddpm(), diffusers.DDIMScheduler()), {"batch_size": 2, "output_type": "np"})
 
 
 def _stable(module: str, name: str, **call: Any) -> Tiny:
-    from diffusers import DDIMScheduler
-
-    scheduler = DDIMScheduler(
+    scheduler = diffusers.DDIMScheduler(
         beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, steps_offset=1, clip_sample=False,
         set_alpha_to_one=False,
     )  # fmt: skip
@@ -103,8 +95,8 @@ def sd() -> Tiny:
 
 def sd_img2img() -> Tiny:
     return _stable(
-        "pipeline_stable_diffusion_img2img", "StableDiffusionImg2ImgPipeline", image=[_picture(), _picture(1)], strength=0.5,
-        output_type="np",
+        "pipeline_stable_diffusion_img2img", "StableDiffusionImg2ImgPipeline", image=[_picture(), _picture(1)],
+        strength=0.5, output_type="np",
     )  # fmt: skip
 
 
@@ -116,13 +108,11 @@ def sd_inpaint() -> Tiny:
 
 
 def sdxl() -> Tiny:
-    from diffusers import EulerDiscreteScheduler
-
     unet = _tiny_unet(
         addition_embed_type="text_time", addition_time_embed_dim=4, projection_class_embeddings_input_dim=6 * 4 + 6,
         use_linear_projection=True,
     )  # fmt: skip
-    scheduler = EulerDiscreteScheduler(
+    scheduler = diffusers.EulerDiscreteScheduler(
         beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, steps_offset=1, timestep_spacing="leading"
     )
     pipe = pipeline_class("stable_diffusion_xl.pipeline_stable_diffusion_xl", "StableDiffusionXLPipeline")(
@@ -137,14 +127,12 @@ def sdxl() -> Tiny:
 
 
 def _sd3(module: str, name: str, **call: Any) -> Tiny:
-    from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
-
-    transformer = SD3Transformer2DModel(
+    transformer = diffusers.SD3Transformer2DModel(
         sample_size=8, patch_size=2, in_channels=4, num_layers=1, attention_head_dim=4, num_attention_heads=2,
         joint_attention_dim=8, caption_projection_dim=8, pooled_projection_dim=6, out_channels=4, pos_embed_max_size=8,
     )  # fmt: skip
     pipe = pipeline_class(f"stable_diffusion_3.{module}", name)(
-        transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        transformer=transformer, scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
         vae=_tiny_vae(shift_factor=0.1, use_quant_conv=False, use_post_quant_conv=False),
         text_encoder=None, tokenizer=None, text_encoder_2=None, tokenizer_2=None, text_encoder_3=None, tokenizer_3=None,
     )  # fmt: skip
@@ -167,14 +155,13 @@ def sd3_img2img() -> Tiny:
 
 
 def _flux(module: str, name: str, **call: Any) -> Tiny:
-    from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
-
-    transformer = FluxTransformer2DModel(
+    transformer = diffusers.FluxTransformer2DModel(
         patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
         joint_attention_dim=8, pooled_projection_dim=6, axes_dims_rope=(4, 4, 8), guidance_embeds=True,
     )  # fmt: skip
     pipe = pipeline_class(f"flux.{module}", name)(
-        transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+        transformer=transformer,
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
         vae=_tiny_vae(shift_factor=0.1), text_encoder=None, tokenizer=None, text_encoder_2=None, tokenizer_2=None,
     )  # fmt: skip
     words = {"prompt_embeds": _normal(2, 5, 8), "pooled_prompt_embeds": _normal(2, 6)}
@@ -190,13 +177,11 @@ def flux_img2img() -> Tiny:
 
 
 def qwen() -> Tiny:
-    from diffusers import FlowMatchEulerDiscreteScheduler, QwenImageTransformer2DModel
-
-    transformer = QwenImageTransformer2DModel(
+    transformer = diffusers.QwenImageTransformer2DModel(
         patch_size=2, in_channels=16, out_channels=4, num_layers=1, attention_head_dim=16, num_attention_heads=2,
         joint_attention_dim=8, axes_dims_rope=(4, 6, 6),
     )  # fmt: skip
-    scheduler = FlowMatchEulerDiscreteScheduler(
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(
         use_dynamic_shifting=True, max_shift=0.9, max_image_seq_len=8192, shift_terminal=0.02, shift=1.0
     )
     pipe = pipeline_class("qwenimage.pipeline_qwenimage", "QwenImagePipeline")(
@@ -210,13 +195,11 @@ def qwen() -> Tiny:
 
 
 def wan() -> Tiny:
-    from diffusers import UniPCMultistepScheduler, WanTransformer3DModel
-
-    transformer = WanTransformer3DModel(
+    transformer = diffusers.WanTransformer3DModel(
         patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=4, out_channels=4, text_dim=8,
         freq_dim=16, ffn_dim=16, num_layers=1, rope_max_seq_len=32,
     )  # fmt: skip
-    scheduler = UniPCMultistepScheduler(
+    scheduler = diffusers.UniPCMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0, num_train_timesteps=1000
     )
     pipe = pipeline_class("wan.pipeline_wan", "WanPipeline")(
@@ -229,14 +212,12 @@ def wan() -> Tiny:
 
 
 def sana() -> Tiny:
-    from diffusers import DPMSolverMultistepScheduler, SanaTransformer2DModel
-
-    transformer = SanaTransformer2DModel(
+    transformer = diffusers.SanaTransformer2DModel(
         in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=8, num_layers=1,
         num_cross_attention_heads=2, cross_attention_head_dim=8, cross_attention_dim=16, caption_channels=8,
         sample_size=4,
     )  # fmt: skip
-    scheduler = DPMSolverMultistepScheduler(
+    scheduler = diffusers.DPMSolverMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0, final_sigmas_type="zero"
     )
     pipe = pipeline_class("sana.pipeline_sana", "SanaPipeline")(
@@ -251,13 +232,11 @@ def sana() -> Tiny:
 
 
 def _ltx(module: str, name: str, vae: Any = None, **call: Any) -> Tiny:
-    from diffusers import FlowMatchEulerDiscreteScheduler, LTXVideoTransformer3DModel
-
-    transformer = LTXVideoTransformer3DModel(
-        in_channels=8, out_channels=8, num_attention_heads=2, attention_head_dim=8, cross_attention_dim=16, num_layers=1,
-        caption_channels=8,
+    transformer = diffusers.LTXVideoTransformer3DModel(
+        in_channels=8, out_channels=8, num_attention_heads=2, attention_head_dim=8, cross_attention_dim=16,
+        num_layers=1, caption_channels=8,
     )  # fmt: skip
-    scheduler = FlowMatchEulerDiscreteScheduler(
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(
         use_dynamic_shifting=True, base_shift=0.95, max_shift=2.05, base_image_seq_len=1024, shift_terminal=0.1
     )
     pipe = pipeline_class(f"ltx.{module}", name)(
@@ -276,9 +255,7 @@ def ltx() -> Tiny:
 
 
 def ltx_image2video() -> Tiny:
-    from diffusers import AutoencoderKLLTXVideo
-
-    vae = AutoencoderKLLTXVideo(
+    vae = diffusers.AutoencoderKLLTXVideo(
         latent_channels=8, block_out_channels=(8, 8, 8, 8), decoder_block_out_channels=(8, 8, 8, 8),
         layers_per_block=(1,) * 5, decoder_layers_per_block=(1,) * 5,
     )  # fmt: skip
@@ -287,15 +264,13 @@ def ltx_image2video() -> Tiny:
 
 
 def z_image() -> Tiny:
-    from diffusers import FlowMatchEulerDiscreteScheduler, ZImageTransformer2DModel
-
-    transformer = ZImageTransformer2DModel(
+    transformer = diffusers.ZImageTransformer2DModel(
         in_channels=4, dim=32, n_layers=1, n_refiner_layers=1, n_heads=2, n_kv_heads=2, cap_feat_dim=8,
         axes_dims=[4, 6, 6], axes_lens=[64, 32, 32],
     )  # fmt: skip
     pipe = pipeline_class("z_image.pipeline_z_image", "ZImagePipeline")(
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0), vae=_tiny_vae(shift_factor=0.1), text_encoder=None,
-        tokenizer=None, transformer=transformer,
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0), vae=_tiny_vae(shift_factor=0.1),
+        text_encoder=None, tokenizer=None, transformer=transformer,
     )  # fmt: skip
     words = {"prompt_embeds": [_normal(5, 8)], "negative_prompt_embeds": [_normal(5, 8).flip(0)]}
     return Tiny(pipe, {**words, "guidance_scale": 3.0, "height": 16, "width": 16, "output_type": "latent"})

@@ -138,8 +138,15 @@ class DDPMScheduler(_Ancestral):
 class _Deterministic(PlanBasedScheduler):
     """Steps without noise."""
 
-    def step(self, model_output: Tensor, timestep: float | Tensor, sample: Tensor, return_dict: bool = True) -> Result:
-        """The row of this time."""
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: float | Tensor,
+        sample: Tensor,
+        return_dict: bool = True,
+        generator: Generators = None,
+    ) -> Result:
+        """The row of this time. generator: unused, for pipelines that hand one to any scheduler."""
         return self._step(model_output, timestep, sample, return_dict=return_dict)
 
 

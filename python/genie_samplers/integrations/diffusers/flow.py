@@ -92,6 +92,10 @@ class FlowMatchScheduler(PlanBasedScheduler):
         self._own_shift = float(shift)
 
     @property
+    def _moving(self) -> object:
+        return self._own_shift
+
+    @property
     def _shift(self) -> float:
         return self._own_shift
 

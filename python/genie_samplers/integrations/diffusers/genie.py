@@ -61,6 +61,10 @@ class GENIEScheduler(PlanScheduler):
         derivative = {} if self._headed is None else {"derivative": self._headed.head.config.derivative}
         return solver, {**derivative, **options}
 
+    @property
+    def _moving(self) -> object:
+        return id(self._headed)
+
     def set_timesteps(self, *args: Any, **kwargs: Any) -> None:
         """As of every scheduler here; ValueError before :meth:`attach`."""
         if self._headed is None:

@@ -29,24 +29,37 @@ class Run:
     ) -> None:  # fmt: skip
         self.wanted, self.built, self.labels = wanted, made, tuple(labels)
         dtype = torch.int64 if whole else torch.float32
-        self.timesteps = torch.tensor(self.labels, dtype=torch.float64).to(dtype).to(device)
+        self._given = torch.tensor(self.labels, dtype=torch.float64).to(dtype).to(device)
+        self._hand_out()
         self.levels = torch.tensor(levels, dtype=torch.float64).float()
-        self._values: list[float] = self.timesteps.tolist()
+        self._values: list[float] = self._given.tolist()
         self.begin: int | None = None
         self.index: int | None = None
         self._stepper: Stepper | None = None
         self._key: object = None
         self._now = made  # the rows that are running: those of ``built``, or of its rest from where a run began
+        self.asked: object = None  # what set_timesteps was given, set where it makes the run
         self._once_each = False  # whether of two evaluations at one time the first is passed over
         self._programs: dict[tuple[int, torch.device, torch.dtype, torch.dtype], Program] = {}
+
+    def _hand_out(self) -> None:
+        """The times as a tensor that is the pipeline's to keep and to write into."""
+        self.timesteps = self._given.clone()
+        self._address, self._width = self.timesteps.data_ptr(), self.timesteps.element_size()
 
     def fresh(self) -> Run:
         """The same plan and times, not begun."""
         twin: Run = object.__new__(Run)
         vars(twin).update(vars(self))
+        twin._hand_out()
         twin.begin = twin.index = twin._stepper = None
         twin._now, twin._once_each = self.built, False
         return twin
+
+    def take_memory(self, before: Run) -> None:
+        """Go on in the memory of a run that has ended, where it is of the same plan."""
+        if before.built is self.built:
+            self._stepper, before._stepper = before._stepper, None
 
     def copied(self) -> Run:
         """As far on its way as this one, on a way of its own."""
@@ -86,11 +99,12 @@ class Run:
 
     def _inside(self, timestep: Tensor) -> int | None:
         """The index of an element of ``timesteps``."""
-        own = self.timesteps
-        if timestep.numel() != 1 or timestep.dtype != own.dtype or timestep.device != own.device:
+        index, odd = divmod(timestep.data_ptr() - self._address, self._width)
+        if odd or not 0 <= index < len(self.labels):
             return None
-        offset, odd = divmod(timestep.data_ptr() - own.data_ptr(), own.element_size())
-        return offset if not odd and 0 <= offset < len(own) else None
+        own = self.timesteps
+        alike = timestep.dtype == own.dtype and timestep.device == own.device and timestep.numel() == 1
+        return index if alike else None
 
     def passed(self, index: int | None) -> None:
         """A step that somebody else made."""

@@ -72,6 +72,7 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
 
     def _configure(self) -> None:
         """What the registered configuration makes; ValueError naming the option."""
+        self._own_options: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
         self._check()
         self._size = int(self.config["num_train_timesteps"])
         self._schedule = self._configured_schedule()
@@ -100,7 +101,12 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
     @property
     def _options(self) -> Mapping[str, Any]:
         """The configuration, but for the options of other classes that from_config leaves in it."""
-        return {name: value for name, value in self.config.items() if name in _named(type(self))}
+        known = self._own_options
+        if known is None or known[0] is not self.config:  # which pipelines replace to change it
+            named = _named(type(self))
+            known = self.config, {name: value for name, value in self.config.items() if name in named}
+            self._own_options = known
+        return known[1]
 
     @property
     def schedule(self) -> Schedule:
@@ -124,8 +130,26 @@ class PlanBasedScheduler(Noising, SchedulerMixin, ConfigMixin):
         table, t of a flow; taken exactly. mu: log of the shift where ``use_dynamic_shifting`` is set, else unused.
         ValueError for times that do not fall, and for more steps than the model has times.
         """
-        wanted = self._times(num_inference_steps, _listed(timesteps), _listed(sigmas), mu)
-        self._make(wanted, device)
+        times, levels = _listed(timesteps), _listed(sigmas)
+        asked = num_inference_steps, times, levels, mu, device, self.config, self._moving
+        latest = self._latest
+        if latest is not None and latest.asked == asked:
+            self._again(latest)
+            return
+        self._make(self._times(num_inference_steps, times, levels, mu), device)
+        self._run.asked = asked
+
+    @property
+    def _moving(self) -> object:
+        """What decides the plan beside the configuration."""
+        return None
+
+    def _again(self, latest: Run) -> None:
+        """The plan made last, from its beginning; in the memory of the thread's own last run of it."""
+        before = getattr(self._local, "run", None)
+        self._local.run = latest.fresh()
+        if before is not None:
+            self._local.run.take_memory(before)
 
     def _times(
         self,

@@ -91,6 +91,13 @@ class HeunScheduler(SigmaSpace):
     def _clipped(self, wanted: Wanted) -> Wanted:
         return replace(wanted, clip=float(self.config["clip_sample_range"])) if self.config["clip_sample"] else wanted
 
-    def step(self, model_output: Tensor, timestep: float | Tensor, sample: Tensor, return_dict: bool = True) -> Result:
-        """The row of this time, one of the two of a step."""
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: float | Tensor,
+        sample: Tensor,
+        return_dict: bool = True,
+        generator: Generators = None,
+    ) -> Result:
+        """The row of this time, one of the two of a step. generator: unused, as of :class:`DEISScheduler`."""
         return self._step(model_output, timestep, sample, return_dict=return_dict)
