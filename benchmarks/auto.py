@@ -19,7 +19,7 @@ from genie_samplers import make_plan, schedules
 from genie_samplers.plan import Plan
 from genie_samplers.schedules import AlphasCumprod, Remembered, Schedule
 from genie_samplers.solvers.choosing import AUTO, Options, fitting_grids
-from genie_samplers.solvers.exact_data import MIXTURES, Mixtures, power_law
+from genie_samplers.solvers.exact_data import mixtures, power_law
 from genie_samplers.solvers.fitting import fitted
 from genie_samplers.solvers.registry import find
 from genie_samplers.solvers.scoring import gaussian_score, mixture_error
@@ -44,15 +44,14 @@ SCHEDULES: dict[str, Schedule] = {
     "edm": schedules.edm(),
     "ve": schedules.ve(),
 }
-_SIZES = (0.8, 0.4, 0.2, 0.1, 0.05)
 _LATENTS = (-2.1, -1.4, -0.9, -0.45, -0.15, 0.2, 0.6, 1.0, 1.35, 1.9)
 _SHAPES = (
     ((0.3, 0.7), (-1.0, 0.8), (0.25, 0.4)),
     ((0.5, 0.5), (-0.7, 0.7), (0.05, 0.05)),
     ((0.2, 0.5, 0.3), (-0.9, 0.0, 0.6), (0.1, 0.04, 0.2)),
 )
-MIXED = tuple(Mixtures(*shape, _SIZES, MIXTURES.shares, _LATENTS) for shape in _SHAPES)
-SPECTRA = (power_law(1.5), power_law(3.0))
+SPECTRA = (power_law(2.5, variance=0.15), power_law(3.5, variance=0.3))
+MIXED = tuple(mixtures(*shape, like=SPECTRA[0], latents=_LATENTS) for shape in _SHAPES)
 
 
 def held_out_error(plan: Plan, schedule: Schedule) -> float:

@@ -18,7 +18,8 @@ OURS = "genie_samplers"
 
 # rooms of float64 arithmetic on the host
 HOST_SIDE = tuple(
-    f"{OURS}.{name}" for name in ("_arguments", "schedules", "grids", "predictions", "numerics", "plan", "solvers")
+    f"{OURS}.{name}"
+    for name in ("_arguments", "schedules", "grids", "predictions", "numerics", "plan", "solvers", "doctor")
 )
 SHARED_BY_SOLVERS = tuple(
     f"{OURS}.solvers.{name}"

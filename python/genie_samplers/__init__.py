@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from . import calibrate, demo, genie, grids, models, predictions, run, schedules, solvers
+    from . import calibrate, demo, doctor, genie, grids, models, predictions, run, schedules, solvers
     from .adaptive import AdaptiveResult, rk45
     from .models import guidance
     from .plan import Plan
@@ -31,6 +31,7 @@ __all__ = [
     "calibrate",
     "compare",
     "demo",
+    "doctor",
     "encode",
     "genie",
     "grids",

@@ -15,6 +15,9 @@ SCHEDULE = gs.schedules.vp_linear()
 NFE = 13  # with a last step to gamma = 0 the one number that every solver of order-1 ends can make
 NFE_OF = {"flow_midpoint": 14, "flow_rk4": 15}  # whose last step costs 2 and 3
 
+unfit_too = pytest.mark.filterwarnings("ignore::genie_samplers.UnfitWarning")
+"""For tests of plans, whatever samples they would make, of every solver with few evaluations."""
+
 every_solver = pytest.mark.parametrize("name", sorted(gs.SOLVERS))
 
 EPSILON = Conversion(0.0, (1.0,))

@@ -16,10 +16,11 @@ from genie_samplers.schedules import Schedule
 from genie_samplers.solvers.registry import Solver, UnreachableNFE
 
 from .oracle import execute
-from .plans import NFE, nfe_of, recipe_of
+from .plans import NFE, nfe_of, recipe_of, unfit_too
 from .problems import SCHEDULES, VP
 from .products import pairs_first
 
+pytestmark = unfit_too
 every_solver = pytest.mark.parametrize("solver", gs.SOLVERS.values(), ids=gs.SOLVERS.keys())
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES.keys())
 WAYS = {"default": {}, "denoise": {"denoise": True}, "to t_end": {"denoise": False}, "encode": {"direction": "encode"}}

@@ -367,6 +367,7 @@ def command(*arguments: object) -> Result:
 TINY = ("--latents", 1, "--check-latents", 1, "--nodes", 2, "--runs", 2, "--nfe", 2)
 
 
+@pytest.mark.filterwarnings("ignore::genie_samplers.UnfitWarning")  # deis_rho_heun with 2 evaluations
 def test_command_writes_a_plan_that_sample_runs(tmp_path: Path) -> None:
     out, picture = tmp_path / "plan.json", tmp_path / "samples.png"
     result = command("calibrate", "grid", "--solver", "ddim,deis_rho_heun", *TINY, "--out", out)

@@ -89,6 +89,7 @@ def test_sample_runs_a_plan_file_and_the_plan_in_the_png_is_the_one_that_ran(tmp
     assert gs.Plan.from_json(Image.open(out).info["plan"]) == gs.Plan.from_json(file.read_text())
 
 
+@pytest.mark.filterwarnings("ignore::genie_samplers.UnfitWarning")  # edm_heun with 5 evaluations
 def test_compare_writes_a_labelled_page_and_the_errors_as_csv(tmp_path):
     out = tmp_path / "c.png"
     arguments = ("--solvers", "ddim,deis_tab1,edm_heun", "--nfe", "4,5", "--count", 2, "--fine", 12)

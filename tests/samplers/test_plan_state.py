@@ -49,7 +49,7 @@ def test_a_bfloat16_network_is_fed_the_same_out_of_place(scale: float) -> None:
 
 
 def test_what_a_row_asks_is_in_its_call() -> None:
-    plan = gs.starting_at(gs.make_plan("edm_heun", SCHEDULE, 5, options={"s_churn": 1.0}), 1)
+    plan = gs.starting_at(solver_plan("edm_heun", s_churn=1.0), 1)
     state, asked = begun(plan), []
     while (call := state.call) is not None:
         asked.append((call.row, call.time, call.calls))

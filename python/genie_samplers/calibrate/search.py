@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from .._arguments import integer
 from ..plan import Plan, Recipe
 from ..run import AnyModel
 from ..schedules import Schedule
+from ..solvers.fitness import UnfitWarning
 from ..solvers.make import make_plan
 from ..solvers.registry import rebuild
 from .least_squares import least_squares
@@ -94,10 +96,14 @@ def search(
     Raises ValueError or TypeError naming the argument; UnreachableNFE as make_plan.
     """
     integer(runs, "runs", least=0)
-    starts = {
-        name: make_plan(solver, reference.schedule, nfe, grid=name, prediction=reference.prediction, options=options)
-        for name in grids.GRIDS
-    }
+    with warnings.catch_warnings():  # of grids that are only candidates
+        warnings.simplefilter("ignore", UnfitWarning)
+        starts = {
+            name: make_plan(
+                solver, reference.schedule, nfe, grid=name, prediction=reference.prediction, options=options
+            )
+            for name in grids.GRIDS
+        }
     some = next(iter(starts.values()))
     if some.stochastic:
         raise ValueError(

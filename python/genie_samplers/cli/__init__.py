@@ -17,6 +17,7 @@ COMMANDS = {
     " CSV.",
     "diagnose": "How smooth a network is over a step: what solver, threshold and grid to use.",
     "distill": "Distill a head; stops and resumes at any time, alone or under torchrun.",
+    "doctor": "What a scheduler of diffusers makes of its configuration, what is wrong with it, and what replaces it.",
     "encode": "Images to latents and back: a picture, the latents, and the error per dimension as CSV (images in"
     " [0, 1]).",
     "interpolate": "Images along great circles between the latents in the corners, as one PNG.",

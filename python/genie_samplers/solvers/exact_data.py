@@ -11,12 +11,22 @@ from numpy.typing import NDArray
 
 from ..schedules import Schedule
 
-__all__ = ["IMAGES", "MIXTURES", "Answer", "Marginal", "Mixtures", "Spectrum", "power_law", "prediction_of"]
+__all__ = [
+    "IMAGES",
+    "MIXTURES",
+    "Answer",
+    "Marginal",
+    "Mixtures",
+    "Spectrum",
+    "mixtures",
+    "power_law",
+    "prediction_of",
+]
 
 Array = NDArray[np.float64]
 
 _BISECTIONS = 50
-_REACH = 12.0  # standard deviations within which the flow is looked for
+_REACH = 12.0  # standard deviations of data of size 1 within which the flow is looked for
 
 
 class Marginal(NamedTuple):
@@ -58,11 +68,15 @@ class Spectrum:
     mean: float = 0.3
 
 
-def power_law(power: float, frequencies: int = 24) -> Spectrum:
-    """Variances (1 + f)^-power of f = 0, 1, .., each frequency with as many modes as lie on its ring in the plane."""
+def power_law(power: float, variance: float, frequencies: int = 24) -> Spectrum:
+    """Variances as (1 + f)^-power of f = 0, 1, .., each frequency with as many modes as lie on its ring in the plane.
+
+    variance: of an element, the mean over all modes; so the lowest, the brightness of whole pictures, has far more.
+    """
     f = np.arange(frequencies)
-    shares = 2.0 * f + 1.0
-    return Spectrum(tuple(((1.0 + f) ** -power).tolist()), tuple((shares / shares.sum()).tolist()))
+    shares = (2.0 * f + 1.0) / frequencies**2
+    shape = (1.0 + f) ** -power
+    return Spectrum(tuple((variance / (shares @ shape) * shape).tolist()), tuple(shares.tolist()))
 
 
 @dataclass(frozen=True)
@@ -98,7 +112,8 @@ class Mixtures:
     def flow(self, start: Marginal, end: Marginal, x: Array) -> Array:
         """Where the probability flow takes states from ``start`` to ``end``: it keeps the probability below them."""
         aim = self._below(start, x)
-        low, high = np.full_like(x, -_REACH), np.full_like(x, _REACH)
+        reach = _REACH * np.maximum(1.0, np.array(self.sizes))[:, None]
+        low, high = np.broadcast_to(-reach, x.shape), np.broadcast_to(reach, x.shape)
         for _ in range(_BISECTIONS):
             middle = 0.5 * (low + high)
             too_low = self._below(end, middle) < aim
@@ -123,13 +138,29 @@ def _normal_below(z: Array) -> Array:
     return 0.5 + 0.5 * np.asarray(_erf(z / math.sqrt(2.0)), dtype=np.float64)
 
 
-IMAGES = power_law(2.0)
-"""Variance per frequency falling as (1 + f)^-2, as that of pictures does."""
-
-_OCTAVES = (1.0, 0.5, 0.25, 0.125, 0.0625)
+_OCTAVES = ((0, 1), (1, 3), (3, 7), (7, 14), (14, 24))  # of frequencies
 QUANTILES = (-1.73, -1.15, -0.81, -0.55, -0.32, -0.1, 0.1, 0.32, 0.55, 0.81, 1.15, 1.73)
 
-MIXTURES = Mixtures(
-    (0.6, 0.4), (-0.6, 0.9), (0.15, 0.3), _OCTAVES, (1 / 576, 8 / 576, 40 / 576, 176 / 576, 351 / 576), QUANTILES
-)
-"""Two modes that lie apart, as large as all data and as small as details; shares as of the rings of :data:`IMAGES`."""
+
+def mixtures(
+    weights: tuple[float, ...],
+    means: tuple[float, ...],
+    deviations: tuple[float, ...],
+    like: Spectrum,
+    latents: tuple[float, ...] = QUANTILES,
+) -> Mixtures:
+    """This mixture, scaled to the variance of each octave of a spectrum."""
+    w, mean, deviation = (np.array(each) for each in (weights, means, deviations))
+    own = float(np.sqrt(w @ (deviation**2 + mean**2) - (w @ mean) ** 2))
+    v, n = np.array(like.variances), np.array(like.shares)
+    shares = [float(n[first:end].sum()) for first, end in _OCTAVES]
+    powers = [float(n[first:end] @ v[first:end]) for first, end in _OCTAVES]
+    sizes = [math.sqrt(power / share) / own for power, share in zip(powers, shares, strict=True)]
+    return Mixtures(weights, means, deviations, tuple(sizes), tuple(shares), latents)
+
+
+IMAGES = power_law(3.0, variance=0.25)
+"""As photographs in [-1, 1] have it: of CIFAR-10 the power is 3.2 and the variance 0.25."""
+
+MIXTURES = mixtures((0.6, 0.4), (-0.6, 0.9), (0.15, 0.3), like=IMAGES)
+"""Two modes that lie apart, as large as whole pictures and as small as details."""

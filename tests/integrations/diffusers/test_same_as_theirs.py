@@ -60,12 +60,12 @@ def test_the_same_result(theirs: str, mine: str, config: dict[str, Any], steps: 
 
 @pytest.mark.parametrize("name", ["DPMSolverMultistep", "UniPC", "Euler"])
 def test_karras_noise_levels(name: str) -> None:
-    """Of other times by up to half an entry, to which theirs rounds, or that they interpolate: gamma is theirs."""
+    """Their times are rounded, or interpolated in log sigma; float32 loses 3e-4 of 1 - alpha-bar at the first entry."""
     theirs = {"DPMSolverMultistep": name, "UniPC": "UniPCMultistep", "Euler": "EulerDiscrete"}[name]
     original, scheduler = pair(f"{theirs}Scheduler", f"{name}Scheduler", {"use_karras_sigmas": True})
     for each in (original, scheduler):
         each.set_timesteps(20)
-    assert torch.allclose(scheduler.sigmas, original.sigmas, rtol=2e-5)
+    assert torch.allclose(scheduler.sigmas, original.sigmas, rtol=3e-4)
     assert float((scheduler.timesteps.float() - original.timesteps.float()).abs().max()) <= 0.5
 
 
