@@ -34,12 +34,13 @@ class Clothes(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(self, sample_size: int = 28, in_channels: int = 1) -> None:
         super().__init__()
-        self.network = gs.demo.embedded().network
+        self.network: Any = gs.demo.embedded().network
         self.schedule = gs.schedules.from_diffusers(DDIMScheduler())
 
     def forward(self, x: Tensor, t: Tensor) -> Any:
         log_gamma = torch.full((len(x),), float(self.schedule.log_gamma(float(t))))
-        return SimpleNamespace(sample=self.network(x, log_gamma, class_labels=torch.arange(len(x)) % 10).sample)
+        labels = torch.arange(len(x)) % 10
+        return SimpleNamespace(sample=self.network(x, log_gamma, class_labels=labels).sample)
 
 
 def images(pipe: Any, evaluations: int, count: int) -> Tensor:
@@ -73,7 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> list[str]:
     parser.add_argument("--reference", type=int, default=200, help="steps of the run that is taken as exact")
     parser.add_argument("--out", type=Path, help="the pictures of 200 and of 6 evaluations, one row a scheduler")
     options = parser.parse_args(arguments)
-    pipe = DDPMPipeline(Clothes().eval(), DDIMScheduler(clip_sample=False, timestep_spacing="trailing"))
+    network: Any = Clothes().eval()
+    scheduler: Any = DDIMScheduler(clip_sample=False, timestep_spacing="trailing")
+    pipe = DDPMPipeline(network, scheduler)
     pipe.set_progress_bar_config(disable=True)
     lines, pictures = table(pipe, options.count, options.reference)
     print("\n".join(lines))
