@@ -37,8 +37,9 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
         {**COSINE, "lambda_min_clipped": -5.1}, COSINE,
     ],
     "UniPCMultistep": [
-        *SPACINGS, *RESPACED, FLOW, {"solver_order": 3}, {"solver_type": "bh1"}, ZERO_SNR, V,
-        {"final_sigmas_type": "sigma_min"}, {"disable_corrector": [0]}, {"lower_order_final": False, "solver_order": 3, "final_sigmas_type": "sigma_min"},
+        *SPACINGS, *RESPACED, FLOW, {"solver_order": 3}, {"solver_type": "bh1", "final_sigmas_type": "sigma_min"},
+        {"solver_type": "bh1"}, ZERO_SNR, V, {"final_sigmas_type": "sigma_min"}, {"disable_corrector": [0]},
+        {"lower_order_final": False, "solver_order": 3, "final_sigmas_type": "sigma_min"},
     ],
     "FlowMatchEulerDiscrete": [
         {}, {"shift": 3.0}, {"shift": 3.0, **RESPACED[0]}, RESPACED[1], RESPACED[2], {"shift_terminal": 0.1},
