@@ -1,6 +1,6 @@
 """The scheduler of a pipeline swapped in one line: fewer evaluations for the same pictures.
 
-python examples/swap_the_scheduler.py [--count 4] [--out swapped.png]
+python examples/swap_the_scheduler.py [--count 10] [--out swapped.png]
 
 The pipeline is diffusers' own DDPMPipeline around this package's embedded network, so that nothing is downloaded; with
 StableDiffusionPipeline.from_pretrained(...) in its place the line is the same. The table holds the root mean square
@@ -28,19 +28,19 @@ from genie_samplers.integrations.diffusers import DEISScheduler, PlanScheduler
 EVALUATIONS = (6, 10, 15)
 
 
-class Trousers(ModelMixin, ConfigMixin):
-    """The embedded network as pipelines call it: times of the table of betas, whole or not, and one class."""
+class Clothes(ModelMixin, ConfigMixin):
+    """The embedded network as pipelines call it: times of the table of betas, whole or not, and its classes in turn."""
 
     @register_to_config
-    def __init__(self, sample_size: int = 28, in_channels: int = 1, label: int = 1) -> None:
+    def __init__(self, sample_size: int = 28, in_channels: int = 1) -> None:
         super().__init__()
-        self.network = gs.demo.embedded().network
+        self.network: Any = gs.demo.embedded().network
         self.schedule = gs.schedules.from_diffusers(DDIMScheduler())
 
     def forward(self, x: Tensor, t: Tensor) -> Any:
         log_gamma = torch.full((len(x),), float(self.schedule.log_gamma(float(t))))
-        label = torch.full((len(x),), self.config["label"])
-        return SimpleNamespace(sample=self.network(x, log_gamma, class_labels=label).sample)
+        labels = torch.arange(len(x)) % 10
+        return SimpleNamespace(sample=self.network(x, log_gamma, class_labels=labels).sample)
 
 
 def images(pipe: Any, evaluations: int, count: int) -> Tensor:
@@ -70,11 +70,13 @@ def table(pipe: Any, count: int, reference: int = 200) -> tuple[list[str], list[
 
 def main(arguments: Sequence[str] | None = None) -> list[str]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=4, help="pictures")
+    parser.add_argument("--count", type=int, default=10, help="pictures")
     parser.add_argument("--reference", type=int, default=200, help="steps of the run that is taken as exact")
     parser.add_argument("--out", type=Path, help="the pictures of 200 and of 6 evaluations, one row a scheduler")
     options = parser.parse_args(arguments)
-    pipe = DDPMPipeline(Trousers().eval(), DDIMScheduler(clip_sample=False, timestep_spacing="trailing"))
+    network: Any = Clothes().eval()
+    scheduler: Any = DDIMScheduler(clip_sample=False, timestep_spacing="trailing")
+    pipe = DDPMPipeline(network, scheduler)
     pipe.set_progress_bar_config(disable=True)
     lines, pictures = table(pipe, options.count, options.reference)
     print("\n".join(lines))
