@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from genie_samplers.solvers.exact_data import IMAGES
 Array = NDArray[np.float64]
 VARIANCES = torch.tensor(IMAGES.variances, dtype=torch.float64)
 
-__all__ = ["config_of", "real_deviations", "real_scheduler"]
+__all__ = ["config_of", "real_deviations", "real_scheduler", "sampled_deviations"]
 
 
 def config_of(name: str, **options: Any) -> dict[str, Any]:
@@ -35,15 +36,26 @@ def real_scheduler(config: Mapping[str, Any], steps: int, **extra: Any) -> Any:
 
 def real_deviations(config: Mapping[str, Any], steps: int, **extra: Any) -> Array:
     """What it makes of the latent 1 for each mode of IMAGES; the network is exact at the time that it is told."""
+    return _result(config, steps, torch.ones(1, len(VARIANCES), dtype=torch.float64), **extra).ravel().numpy()
+
+
+def sampled_deviations(config: Mapping[str, Any], steps: int, count: int) -> Array:
+    """The deviation of ``count`` samples of each mode."""
+    latents = torch.randn(count, len(VARIANCES), dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    return _result(config, steps, latents).square().mean(dim=0).sqrt().numpy()
+
+
+def _result(config: Mapping[str, Any], steps: int, x: Tensor, **extra: Any) -> Tensor:
     scheduler = real_scheduler(config, steps, **extra)
+    draws = {"generator": torch.Generator().manual_seed(6)}
     flow = config["_class_name"].startswith("Flow") or bool(config.get("use_flow_sigmas"))
-    x = torch.ones(1, len(VARIANCES), dtype=torch.float64)
     x = x if flow else x * torch.as_tensor(scheduler.init_noise_sigma, dtype=torch.float64)
     for t in scheduler.timesteps:
         scaled = x if flow else scheduler.scale_model_input(x, t)
         out = _output(scheduler, scaled, float(t), str(config.get("prediction_type", "epsilon")), flow=flow)
-        x = scheduler.step(out, t, x).prev_sample.double()
-    return x.ravel().numpy()
+        drawn = draws if "generator" in inspect.signature(scheduler.step).parameters else {}
+        x = scheduler.step(out, t, x, **drawn).prev_sample.double()
+    return x
 
 
 def _output(scheduler: Any, x: Tensor, t: float, prediction: str, *, flow: bool) -> Tensor:

@@ -15,7 +15,7 @@ from genie_samplers.doctor.settings import settings_of
 from genie_samplers.doctor.steps import Steps, steps_of
 from genie_samplers.schedules import from_diffusers
 
-from .real import VARIANCES, config_of, real_deviations, real_scheduler
+from .real import VARIANCES, config_of, real_deviations, real_scheduler, sampled_deviations
 
 SPACINGS = [{"timestep_spacing": spacing} for spacing in ("linspace", "leading", "trailing")]
 RESPACED = [{"use_karras_sigmas": True}, {"use_exponential_sigmas": True}, {"use_beta_sigmas": True}]
@@ -37,8 +37,9 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
         {**COSINE, "lambda_min_clipped": -5.1}, COSINE,
     ],
     "UniPCMultistep": [
-        *SPACINGS, *RESPACED, FLOW, {"solver_order": 3}, {"solver_type": "bh1"}, ZERO_SNR, V,
-        {"final_sigmas_type": "sigma_min"}, {"disable_corrector": [0]}, {"lower_order_final": False, "solver_order": 3, "final_sigmas_type": "sigma_min"},
+        *SPACINGS, *RESPACED, FLOW, {"solver_order": 3}, {"solver_type": "bh1", "final_sigmas_type": "sigma_min"},
+        {"solver_type": "bh1"}, ZERO_SNR, V, {"final_sigmas_type": "sigma_min"}, {"disable_corrector": [0]},
+        {"lower_order_final": False, "solver_order": 3, "final_sigmas_type": "sigma_min"},
     ],
     "FlowMatchEulerDiscrete": [
         {}, {"shift": 3.0}, {"shift": 3.0, **RESPACED[0]}, RESPACED[1], RESPACED[2], {"shift_terminal": 0.1},
@@ -90,6 +91,21 @@ def test_results(config: dict[str, Any], steps: int) -> None:
     real = real_deviations(unclipped, steps, **extra(config))
     assert ours is not None
     np.testing.assert_allclose(ours, real, rtol=2e-3, atol=2e-3, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [*STOCHASTIC, config_of("FlowMatchEulerDiscrete", shift=3.0, stochastic_sampling=True)],
+    ids=str,
+)
+def test_deviations_of_samples(config: dict[str, Any]) -> None:
+    settings, count = settings_of(config), 20_000
+    schedule = from_diffusers(settings.config)
+    ours = emulated(settings, schedule, steps_of(settings, schedule, 6, None), VARIANCES.numpy())
+    real = sampled_deviations({**config, "clip_sample": False} if "DDPM" in str(config) else config, 6, count)
+    assert ours is not None
+    # five times the deviation of an estimate from as many samples, or of float32's noise levels
+    np.testing.assert_allclose(real, ours, rtol=5.0 / np.sqrt(2 * count))
 
 
 def test_the_noise_levels_that_pipelines_pass() -> None:

@@ -14,7 +14,7 @@ from genie_samplers.plan import Call, Combination, Conversion, HistoryEntry, Row
 from genie_samplers.run import Start, run_rows
 
 from .conftest import Place
-from .fakes import SCHEDULE, SHAPE, VARIANTS, FakeModel, euler, every_variant, normals, plan_of, same_label, solver_plan
+from .fakes import SHAPE, VARIANTS, FakeModel, euler, every_variant, normals, plan_of, same_label, solver_plan
 from .plan_states import IDS, begun, finished, network, noise_of, outputs_of, start_of
 
 # --- the same samples as sample()

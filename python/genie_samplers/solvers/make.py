@@ -69,7 +69,8 @@ def make_plan(
     schedule's grid ends in any case; by default the habit of the solver, and of a checkpoint's table. options: on top
     of the registered ones (for example ``{"eta": 0.5}`` for ddim); "afs", an analytic first step, buys a step more.
     Raises ValueError or TypeError naming the argument, UnreachableNFE where the solver cannot make just ``nfe``
-    evaluations.
+    evaluations. Warns (UnfitWarning) of a solver whose results are no samples here (:mod:`.fitness`). The last 128
+    plans are kept: the same question gets the same object.
     """
     check_schedule(schedule)
     prediction = _prediction(model, prediction)

@@ -33,9 +33,9 @@ class Score(NamedTuple):
     def total(self, nfe: int) -> float:
         """The error with that of a network beside it, whose disturbances matter where steps are long.
 
-        0.005 of epsilon up to 5 evaluations, then 0.005 (5 / nfe)^4, and at most 0.75 of x0: measured (docs/auto.md).
+        0.005 of epsilon up to 5 evaluations, then 0.005 (5 / nfe)^2, and at most 0.75 of x0: measured (docs/auto.md).
         """
-        return math.hypot(self.error, _ROUGHNESS * min(1.0, _FEW / nfe) ** 4 * self.response)
+        return math.hypot(self.error, _ROUGHNESS * min(1.0, _FEW / nfe) ** 2 * self.response)
 
 
 def score(plan: Plan, schedule: Schedule) -> Score:

@@ -213,6 +213,32 @@ def test_a_copy_halfway_goes_on_from_there() -> None:
     assert torch.equal(run(scheduler, network, x, first=3), expected)
 
 
+def test_an_interrupted_step_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the same call, from the state that the caller holds, as of a run that begins there."""
+    scheduler = make("UniPC")
+    scheduler.set_timesteps(5)
+    scheduler.set_begin_index(0)
+    times, x = scheduler.timesteps, noise()
+    for t in times[:2]:
+        x = scheduler.step(torch.sin(x), t, x, return_dict=False)[0]
+    from genie_samplers.run import Stepper
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Stepper, "step", interrupted)
+        scheduler.step(torch.sin(x), times[2], x)
+    made = x
+    for t in times[2:]:
+        made = scheduler.step(torch.sin(made), t, made, return_dict=False)[0]
+    scheduler.set_timesteps(5)
+    scheduler.set_begin_index(2)
+    for t in times[2:]:
+        x = scheduler.step(torch.sin(x), t, x, return_dict=False)[0]
+    assert torch.equal(made, x)
+
+
 @pytest.mark.parametrize("name", ["UniPC", "DDIM", "Heun", "DPMSolverMultistep"])
 def test_gradients_go_through_the_steps(name: str) -> None:
     """Guidance by a loss, reward tuning: from a step in the middle on, against differences."""

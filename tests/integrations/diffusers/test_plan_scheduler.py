@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +153,26 @@ def test_genie_refuses_guidance_and_a_missing_head(unet: Any) -> None:
         scheduler.step(both[:2], scheduler.timesteps[0], x)
     with pytest.raises(ValueError, match="solver='ddim': choose genie_hermite"):
         ours.GENIEScheduler(solver="ddim")
+
+
+def test_copies_of_a_genie_scheduler(unet: Any) -> None:
+    """A copy shares the network; a pickle is attached again."""
+    head = gs.genie.CorrectionHead(gs.genie.CorrectionConfig.of(unet)).eval()
+    scheduler = ours.GENIEScheduler.from_config(diffusers.DDPMScheduler().config).attach(unet, head)
+
+    def last(of: Any) -> torch.Tensor:
+        of.set_timesteps(4)
+        x = noise((1, 1, 16, 16))
+        for t in of.timesteps:
+            x = of.step(unet(x, t).sample, t, x, return_dict=False)[0]
+        return x
+
+    expected = last(scheduler)
+    assert torch.equal(last(copy.deepcopy(scheduler)), expected)
+    read = pickle.loads(pickle.dumps(scheduler))
+    with pytest.raises(ValueError, match=r"call .attach\(pipe.unet, head\) first"):
+        read.set_timesteps(4)
+    assert torch.equal(last(read.attach(unet, head)), expected)
 
 
 # --- sample(pipe, ...)

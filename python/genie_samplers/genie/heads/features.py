@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from ..._arguments import integer
 from ...plan import Plan, Recipe
@@ -74,10 +75,10 @@ def captured(network: nn.Module, last: str = LAST_LAYER, embedding: str | None =
             )
 
 
-def keep_features(network: nn.Module, config: Any, keep: Callable[[Features], None]) -> None:
+def keep_features(network: nn.Module, config: Any, keep: Callable[[Features], None]) -> list[RemovableHandle]:
     """From now on give ``keep`` the features of every pass of the network, of the layers named in a head's ``config``.
 
-    In the thread of the pass. A network that is copied takes this along. ValueError as of :func:`captured`.
+    In the thread of the pass, until the handles that it returns are removed. ValueError as of :func:`captured`.
     """
     embedding = getattr(config, "embedding_layer", None)
     passing = threading.local()
@@ -92,9 +93,10 @@ def keep_features(network: nn.Module, config: Any, keep: Callable[[Features], No
             features.embedding = passing.embedding.detach()
         keep(features)
 
+    handles = [_layer(network, config.last_layer, "last").register_forward_pre_hook(keep_last)]
     if embedding is not None:
-        _layer(network, embedding, "embedding").register_forward_hook(keep_embedding)
-    _layer(network, config.last_layer, "last").register_forward_pre_hook(keep_last)
+        handles.append(_layer(network, embedding, "embedding").register_forward_hook(keep_embedding))
+    return handles
 
 
 def _layer(network: nn.Module, name: str, argument: str) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput  # noqa: F401  for pipelines
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from ...genie import Features, Head, HeadedModel, keep_features, with_head
 from ...models import wrap
@@ -36,6 +37,7 @@ class GENIEScheduler(PlanScheduler):
 
     def _configure(self) -> None:
         self._headed: HeadedModel | None = None
+        self._hooks: Sequence[RemovableHandle] = ()
         self._passes = threading.local()
         super()._configure()
 
@@ -46,7 +48,9 @@ class GENIEScheduler(PlanScheduler):
         """
         model = wrap(network, self._schedule, prediction=self._prediction)
         self._headed = with_head(model, head)
-        keep_features(network, self._headed.head.config, self._keep)
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = keep_features(network, self._headed.head.config, self._keep)
         return self
 
     def _keep(self, features: Features) -> None:
@@ -88,3 +92,16 @@ class GENIEScheduler(PlanScheduler):
             inputs = headed.head_inputs(sample, label.expand(len(sample), -1), output, features, stepper.history)
             maps = headed.head(*inputs).to(output.dtype).chunk(3, dim=1)
         return (output, *(m.contiguous() for m in maps))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> GENIEScheduler:
+        twin: Any = super().__deepcopy__(memo)
+        twin._headed, twin._passes = self._headed, self._passes  # of the same network
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the network: attach it again."""
+        return {**super().__getstate__(), "_headed": None, "_hooks": (), "_passes": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._passes = threading.local()

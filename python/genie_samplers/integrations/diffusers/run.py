@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..._eager import eager
+from ...plan import Plan
 from ...run import Program, Stepper
 from .built import Built, Wanted, built
 
@@ -40,7 +41,7 @@ class Run:
         self._now = made  # the rows that are running: those of ``built``, or of its rest from where a run began
         self.asked: object = None  # what set_timesteps was given, set where it makes the run
         self._once_each = False  # whether of two evaluations at one time the first is passed over
-        self._programs: dict[tuple[int, torch.device, torch.dtype, torch.dtype], Program] = {}
+        self._programs: dict[tuple[object, ...], tuple[Plan, Program]] = {}
 
     def _hand_out(self) -> None:
         """The times as a tensor that is the pipeline's to keep and to write into."""
@@ -132,9 +133,9 @@ class Run:
         if scale is not None:
             _set_bound(stepper.program, stepper.row, scale())
         draws = [draw() for _ in stepper.program.layout[stepper.row].draws]
-        self.index = None  # an interrupted step leaves no run to go on with
+        self._stepper = None  # where the step is interrupted: the run goes on from here with a warm-up of its own
         made = stepper.step(sample, outputs, draws)
-        self.index = index + 1
+        self._stepper, self.index = stepper, index + 1
         return made.to(result_dtype(sample, outputs[0]))
 
     def _started(self, index: int, sample: Tensor, output: Tensor) -> Stepper:
@@ -164,10 +165,11 @@ class Run:
 
     def _program(self, sample: Tensor, output: Tensor) -> Program:
         dtype = float32_or_more(sample.dtype)
-        key = id(self._now), sample.device, dtype, result_dtype(sample, output)
-        if key not in self._programs:
-            self._programs[key] = Program.of(self._now.plan, device=sample.device, dtype=dtype, model_dtype=key[-1])
-        program = self._programs[key]
+        key = self._now.times, sample.device, dtype, result_dtype(sample, output)
+        plan, program = self._programs.get(key, (None, None))
+        if program is None or plan is not self._now.plan:
+            program = Program.of(self._now.plan, device=sample.device, dtype=dtype, model_dtype=key[-1])
+            self._programs[key] = self._now.plan, program
         if self.wanted.dynamic:  # each sample has its own bound, written before its row runs
             program = program.with_table(program.table[:, None].repeat(1, len(sample), 1))
         return program
