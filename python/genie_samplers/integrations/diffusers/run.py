@@ -136,7 +136,8 @@ class Run:
         self._stepper = None  # where the step is interrupted: the run goes on from here with a warm-up of its own
         made = stepper.step(sample, outputs, draws)
         self._stepper, self.index = stepper, index + 1
-        return made.to(result_dtype(sample, outputs[0]))
+        wanted = result_dtype(sample, outputs[0])
+        return made if made.dtype == wanted else made.to(wanted)
 
     def _started(self, index: int, sample: Tensor, output: Tensor) -> Stepper:
         """Rows from ``index`` on, with a warm-up of their own where that is not the first."""
