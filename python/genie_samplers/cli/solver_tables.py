@@ -63,6 +63,7 @@ ELSEWHERE: Mapping[str, Elsewhere] = MappingProxyType(
         "ipndm": Elsewhere(paper=f"{_PNDM}, {_DEIS}"),
         "ipndm4": Elsewhere(k_diffusion="ipndm", paper=f"{_PNDM}, {_DEIS}"),
         "s_pndm": Elsewhere(paper=_PNDM),
+        "plms": Elsewhere("PNDMScheduler(skip_prk_steps=True)", a1111="PLMS", paper=_PNDM),
         "f_pndm": Elsewhere("PNDMScheduler", paper=_PNDM),
         "unipc2": Elsewhere("UniPCMultistepScheduler(solver_order=2)", "uni_pc_bh2", "UniPC", _UNIPC),
         "unipc3": Elsewhere("UniPCMultistepScheduler(solver_order=3)", "uni_pc_bh2", "UniPC", _UNIPC),

@@ -86,7 +86,7 @@ SPELLINGS: Mapping[str, str] = MappingProxyType(
         "dpmpp2m": "dpmpp_2m", "deis": "deis_log_ab", "uni_pc": "unipc", "heun": "edm_heun",
         "midpoint": "flow_midpoint",
         "rk4": "flow_rk4", "ab2": "flow_ab2", "flow_match_euler": "flow_euler",
-        "pndm": "s_pndm",
+        "pndm": "plms",
     }
 )  # fmt: skip
 """Names by which users of other libraries know a solver -> its name here."""
