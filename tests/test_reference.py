@@ -19,8 +19,13 @@ pytest.importorskip("mkdocstrings", reason="the site is made with genie-ext[docs
 
 pytestmark = pytest.mark.long
 PACKAGE = ROOT / "python" / "genie_samplers"
-ROOMS = [f"genie_samplers.{path.parent.name}" for path in PACKAGE.glob("*/__init__.py") if path.parent.name != "cli"]
-PUBLIC = ["genie_ext", "genie_ext.testing", "genie_samplers", "genie_samplers.models.guidance", *sorted(ROOMS)]
+DOORS = ["genie_samplers.integrations.diffusers", "genie_samplers.integrations.k_diffusion"]
+ROOMS = [
+    f"genie_samplers.{path.parent.name}"
+    for path in PACKAGE.glob("*/__init__.py")
+    if path.parent.name != "cli" and "__all__" in path.read_text()
+]
+PUBLIC = ["genie_ext", "genie_ext.testing", "genie_samplers", "genie_samplers.models.guidance", *sorted(ROOMS), *DOORS]
 
 
 @pytest.fixture(scope="module")
