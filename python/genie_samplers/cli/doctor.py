@@ -26,5 +26,8 @@ __all__ = ["doctor_command"]
     help="Whether the pipeline passes sigmas=linspace(1, 1/N, N), as that of FLUX does; so with dynamic shifting.",
 )  # fmt: skip
 def doctor_command(config: Path, steps: int, tokens: int | None, mu: float | None, linear_sigmas: bool | None) -> None:
-    """What diffusers makes of a scheduler's CONFIG, a scheduler_config.json or a folder with one, and what is wrong."""
+    """What a scheduler of diffusers makes of its configuration, what is wrong with it, and what replaces it.
+
+    CONFIG is a scheduler_config.json, or a folder with one.
+    """
     click.echo(str(examine(config, steps, tokens=tokens, mu=mu, linear_sigmas=linear_sigmas)))
