@@ -235,9 +235,9 @@ def test_a_batch_of_one_may_have_a_list_of_one_scale() -> None:
 # --- guidance is never off in silence
 
 
-@pytest.mark.parametrize("null", [{}, {"labels": None}, {"labels": "none"}, {"labels": True}], ids=str)
+@pytest.mark.parametrize("null", [{}, {"labels": None}, {"labels": True}], ids=str)
 def test_a_null_that_stands_for_nothing_is_refused(null: dict[str, Any]) -> None:
-    with pytest.raises((TypeError, ValueError), match=r"null: empty|null\['labels'\]: .*; give a number, or a tensor"):
+    with pytest.raises((TypeError, ValueError), match=r"null: empty|null\['labels'\]: .*; give a number, a tensor"):
         classifier_free(Network().model, null=null)
 
 
@@ -296,3 +296,20 @@ def test_a_null_of_another_shape_is_refused() -> None:
     model = classifier_free(Network().model, null={"labels": torch.ones(7)})
     with pytest.raises(ValueError, match=r"null\['labels'\]: shape \(7,\); one sample of cond has \(3,\)"):
         model(torch.ones(5, 3), torch.ones(5), labels=torch.ones(5, 3))
+
+
+def test_each_sample_has_its_own_null_by_the_name_of_an_entry() -> None:
+    """A negative prompt per sample: as if each were sampled with its own alone."""
+    nulls = torch.tensor([1, 8, 10, 2, 6])
+    plan = gs.make_plan("ddim", SCHEDULE, 4).guided(3.0)
+    wrapped = gs.models.wrap(network, SCHEDULE)
+    options = {"shape": (5, 2, 3, 3), "seed": 3}
+    model = classifier_free(wrapped, null={"labels": "negative"})
+    made = gs.sample(model, plan, **options, cond={"labels": CLASSES, "negative": nulls})
+    alone = [
+        gs.sample(classifier_free(wrapped, null={"labels": int(null)}), plan, **options, cond={"labels": CLASSES})[k]
+        for k, null in enumerate(nulls)
+    ]
+    assert_same_bits(made, torch.stack(alone))
+    with pytest.raises(ValueError, match=r"cond\['labels'\], cond\['negative'\]: \(5,\) and None"):
+        gs.sample(model, plan, **options, cond={"labels": CLASSES})

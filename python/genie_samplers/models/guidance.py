@@ -55,8 +55,13 @@ class ClassifierFree(Model):
 
     def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> tuple[Tensor, ...]:
         """x [B, ...], t [B] -> views of the network's outputs on 2B samples: all conditional ones, then their twins."""
-        both = {k: v if k in self.shared else _doubled(k, v) for k, v in cond.items() if k not in self.null}
-        both |= {k: _with_null(k, cond.get(k), null, x) for k, null in self.null.items()}
+        named = {null for null in self.null.values() if isinstance(null, str)}
+        own = {k: v for k, v in cond.items() if k not in self.null and k not in named}
+        both = {k: v if k in self.shared else _doubled(k, v) for k, v in own.items()}
+        both |= {
+            k: _with_own(k, null, cond) if isinstance(null, str) else _with_null(k, cond.get(k), null, x)
+            for k, null in self.null.items()
+        }
         outputs = output_tensors(self.conditional(torch.cat([x, x]), torch.cat([t, t]), **both))
         return *(_part(o, slice(len(x))) for o in outputs), *(_part(o, slice(len(x), None)) for o in outputs)
 
@@ -65,15 +70,19 @@ def classifier_free(model: Any, *, null: Mapping[str, object]) -> ClassifierFree
     """Classifier-free guidance: use with ``plan.guided(scale)``.
 
     model: any network, from models.wrap or genie.with_head for example. null: the conditioning of "no condition", for
-    example ``{"class_labels": 10}``; a number stands for one per sample, a tensor is one sample's conditioning. Ho and
-    Salimans, arXiv 2207.12598; the plan forms scale * conditional + (1 - scale) * unconditional.
+    example ``{"class_labels": 10}``; a number stands for one per sample, a tensor is one sample's conditioning, and a
+    text names the entry of ``cond`` that holds each sample's own, such as a negative prompt. The plan forms scale *
+    conditional + (1 - scale) * unconditional. Ho and Salimans, arXiv 2207.12598.
     """
     conditional = as_model(model)
     if not isinstance(null, Mapping) or not null:
         raise ValueError("null: empty; name the conditioning that stands for no condition, as in {'class_labels': 10}")
     for name, value in null.items():
-        if isinstance(value, bool) or not isinstance(value, Real | Tensor):
-            raise TypeError(f"null[{name!r}]: {value!r}; give a number, or a tensor of one sample's conditioning")
+        if isinstance(value, bool) or not isinstance(value, Real | Tensor | str):
+            raise TypeError(
+                f"null[{name!r}]: {value!r}; give a number, a tensor of one sample's conditioning, or the name of the "
+                "entry of cond that holds each sample's"
+            )
     device = conditional.device
     return ClassifierFree(
         conditional, {k: v.to(device=device) if isinstance(v, Tensor) else v for k, v in null.items()}
@@ -90,6 +99,18 @@ def _doubled(name: str, value: object) -> object:
         return map_batches(value, repeated)
     except TypeError as error:
         raise TypeError(f"cond[{name!r}]: {error}; pass what all samples share in shared=") from None
+
+
+def _with_own(name: str, null: str, cond: Mapping[str, Any]) -> Tensor:
+    """[B, ...] followed by each sample's own null conditioning."""
+    value, other = cond.get(name), cond.get(null)
+    if not isinstance(value, Tensor) or not isinstance(other, Tensor) or value.shape != other.shape:
+        shapes = [tuple(v.shape) if isinstance(v, Tensor) else repr(v) for v in (value, other)]
+        raise ValueError(
+            f"cond[{name!r}], cond[{null!r}]: {shapes[0]} and {shapes[1]}; null names the second for the first, so "
+            "give two tensors of one shape"
+        )
+    return torch.cat([value, other.to(value)])
 
 
 def _with_null(name: str, value: object, null: Any, x: Tensor) -> Tensor:

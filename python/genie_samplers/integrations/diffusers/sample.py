@@ -19,10 +19,10 @@ __all__ = ["sample"]
 
 
 class _Text(NamedTuple):
-    """cond: per sample. null: of one sample, the conditioning of the negative prompt; None without guidance."""
+    """cond: per sample, the negative prompt's too. null: which of it stands for which; None without guidance."""
 
     cond: Mapping[str, Tensor]
-    null: Mapping[str, Tensor] | None
+    null: Mapping[str, str] | None
 
 
 def sample(
@@ -104,15 +104,17 @@ def _encoded(
         device=pipe.unet.device, num_images_per_prompt=1, do_classifier_free_guidance=guided, **given, **negative_of
     )
     embeds, negative_embeds, *pooled = encoded
-    cond, null = {"encoder_hidden_states": embeds}, {"encoder_hidden_states": negative_embeds}
+    cond, negatives = {"encoder_hidden_states": embeds}, {"encoder_hidden_states": negative_embeds}
     call = None
     if pooled:  # Stable Diffusion XL
         times = [*size, 0, 0, *size]
         cond |= {"text_embeds": pooled[0], "time_ids": torch.tensor([times] * len(embeds)).to(embeds)}
-        null |= {"text_embeds": pooled[1]}
+        negatives |= {"text_embeds": pooled[1]}
         call = _with_added_conditions
-    one = {name: value[0] for name, value in null.items()} if guided else None
-    return _Text(cond, one), call
+    if not guided:
+        return _Text(cond, None), call
+    named = {name: f"negative_{name}" for name in negatives}
+    return _Text(cond | {named[name]: value for name, value in negatives.items()}, named), call
 
 
 def _with_added_conditions(network: Any, x: Tensor, t: Tensor, **cond: Tensor) -> Tensor:
