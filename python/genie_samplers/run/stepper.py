@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +26,7 @@ class Stepper:
 
     def __init__(self, program: Program, x: Tensor) -> None:
         """x: the state at the plan's first time, [b, ...]; copied."""
-        self._state = PlanState(program, x.to(program.dtype))
+        self._state = PlanState(program, x.to(program.dtype), in_place=not _tracked(x))
         self._lent = x, times_written(x)
 
     @property
@@ -54,7 +56,17 @@ class Stepper:
     def fits(self, program: Program, x: Tensor) -> bool:
         """Whether :meth:`restart` will do for this program and state."""
         state = self._state
-        return self.program is program and state.in_place and (state.x.shape, state.x.device) == (x.shape, x.device)
+        return self.program is program and state.in_place and not _tracked(x) and self.is_like(x)
+
+    def is_like(self, x: Tensor) -> bool:
+        """Whether x has the state's shape and is on its device."""
+        state = self._state.x
+        return (state.shape, state.device) == (x.shape, x.device)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Stepper:
+        twin: Stepper = object.__new__(type(self))
+        twin._state, twin._lent = copy.deepcopy(self._state, memo), self._lent  # the caller's, who hands it to either
+        return twin
 
     def _differentiable(self) -> PlanState:
         """The state out of place from here on, so that autograd follows the rows to come."""
@@ -72,12 +84,20 @@ class Stepper:
         x: the state before it; outputs, draws: as of :meth:`PlanState.advance`. Errors as there. Where x or an output
         requires grad, this row and those after it are differentiable, on the reference backend.
         """
-        if self._state.in_place and torch.is_grad_enabled() and any(t.requires_grad for t in (x, *outputs)):
+        if self._state.in_place and any(map(_tracked, (x, *outputs))):
             self._state = self._differentiable()
         lent, written = self._lent
         if x is not lent or times_written(x) != written:
             self._state.replace(x, within_step=True)
         self._state.advance(outputs, draws)
-        made = self._state.model_input.clone()
+        if torch.is_inference_mode_enabled():  # a tensor of which does not notice that the caller wrote into it
+            with torch.inference_mode(False):
+                made = self._state.model_input.clone()
+        else:
+            made = self._state.model_input.clone()
         self._lent = made, times_written(made)
         return made
+
+
+def _tracked(x: Tensor) -> bool:
+    return x.requires_grad and torch.is_grad_enabled()

@@ -38,6 +38,7 @@ class FlowMatchScheduler(PlanBasedScheduler):
 
     _compatibles = []  # noqa: RUF012  as its namesake has none
     diffusers_class = "FlowMatchEulerDiscreteScheduler"
+    of_output = True
     __init__ = constructor(
         {"num_train_timesteps": 1000, "shift": 1.0}, DYNAMIC_SHIFT,
         {name: False for name in SIGMAS if name.startswith("use_")},
@@ -126,7 +127,7 @@ class FlowMatchScheduler(PlanBasedScheduler):
         return found if timesteps is None else found._replace(labels=tuple(timesteps))
 
     def _make(self, asked: Times, device: str | torch.device | None) -> None:
-        if self.config["invert_sigmas"] and asked.labels is None and asked.times is not None:
+        if self.config["invert_sigmas"] and asked.times is not None:
             asked = asked._replace(labels=self._inverted_labels(self._wanted(asked)))
         super()._make(asked, device)
 
@@ -215,12 +216,8 @@ class FlowMatchScheduler(PlanBasedScheduler):
 
     def _level(self, label: float) -> float:
         """The noise level of a time of the list, which may be another than its share of the model's times."""
-        if self._has_run:
-            run = self._run
-            place = run.place(label) if run.begin is None or run.index is not None else run.begin
-            if place is not None:
-                return float(run.levels[place])
-        return label / len(self)
+        listed = self._run.timesteps.tolist() if self._has_run else []
+        return float(self._run.levels[listed.index(label)]) if label in listed else label / len(self)
 
     def _alpha_and_sigma(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         share = self.scale_noise(torch.zeros_like(like), timesteps, torch.ones_like(like))

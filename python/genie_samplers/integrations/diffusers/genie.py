@@ -36,7 +36,7 @@ class GENIEScheduler(PlanScheduler):
     __init__ = constructor(TABLE, SIGMAS, solver="genie_hermite", solver_options=None, grid="auto", plan=None)
 
     def _configure(self) -> None:
-        self._headed: HeadedModel | None = None
+        self._headed: HeadedModel | None = getattr(self, "_headed", None)  # kept where a configuration is changed
         self._hooks: Sequence[RemovableHandle] = ()
         self._passes = threading.local()
         super()._configure()

@@ -138,7 +138,9 @@ def flow_levels(
             )
         shift = shift_of_mu(mu, time_shift_type=config["time_shift_type"])
     if sigmas is not None:
-        levels = grids.shifted(given_levels(sigmas), shift)
+        given = given_levels(sigmas)
+        given = given[:-1] if given.size > 1 and given[-1] == 0.0 else given  # where the last step ends in any case
+        levels = grids.shifted(given, shift)
     elif timesteps is not None:
         levels = grids.shifted(given_levels(timesteps) / size, shift)
     else:

@@ -52,6 +52,10 @@ class PlanScheduler(Drawing):
     def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
         """As of every class of diffusers."""
         if isinstance(config, dict) and "shift" in config and "beta_schedule" not in config:
+            if config.get("invert_sigmas") or config.get("stochastic_sampling"):
+                raise ValueError(
+                    "config: with invert_sigmas or stochastic_sampling, which FlowMatchScheduler has; take it"
+                )
             own = {"use_flow_sigmas": True, "flow_shift": config["shift"], "prediction_type": "flow_prediction"}
             config, kwargs = {name: value for name, value in config.items() if name != "shift"}, {**own, **kwargs}
         return super().from_config(config, return_unused_kwargs=return_unused_kwargs, **kwargs)
@@ -85,6 +89,8 @@ class PlanScheduler(Drawing):
         mu: float | None,
     ) -> Times:
         grid, schedule = self.config["grid"], self._schedule
+        if self._given is not None and isinstance(schedule, AlphasCumprod) and steps is None:
+            raise ValueError("timesteps, sigmas: beside plan=, which has times of its own; ask for num_inference_steps")
         if steps is None or grid == _CONFIGURED or not isinstance(schedule, AlphasCumprod):
             return super()._times(steps, timesteps, sigmas, mu)
         if timesteps is not None or sigmas is not None:
@@ -102,8 +108,9 @@ class PlanScheduler(Drawing):
         recipe = recipe_of(plan) if plan.recipe is not None else None
         solver, options = (recipe.solver, recipe.options) if recipe is not None else ("plan", {})
         own = {name: value for name, value in options.items() if name not in ("prediction", "clip")}
+        clip: Any = options.get("clip")
         made = built_of(self._schedule, self._prediction, plan)
-        wanted = Wanted(solver, self._schedule, self._prediction, made.times, options=Options(own))
+        wanted = Wanted(solver, self._schedule, self._prediction, made.times, options=Options(own), clip=clip)
         labels = [float(v) for v in self._schedule.label(np.array(made.asked))]
         levels = self._levels(np.array([*made.asked, made.times[-1]]))
         whole = not self._is_flow and all(label.is_integer() for label in labels)
@@ -138,6 +145,10 @@ def _check_fit(plan: Plan, scheduler: PlanScheduler) -> None:
     if plan.outputs != (scheduler._prediction,):
         raise ValueError(
             f"plan: for a network that returns {plan.outputs}; prediction_type says {scheduler._prediction!r}"
+        )
+    if scheduler.config["thresholding"]:
+        raise ValueError(
+            "thresholding=True beside plan=: the plan says its own bound; make it with make_plan(clip=...)"
         )
     if plan.rising:
         raise ValueError("plan: encodes, from data to noise; a pipeline samples")

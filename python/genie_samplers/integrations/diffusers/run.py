@@ -31,8 +31,10 @@ class Run:
         self.wanted, self.built, self.labels = wanted, made, tuple(labels)
         dtype = torch.int64 if whole else torch.float32
         self._given = torch.tensor(self.labels, dtype=torch.float64).to(dtype).to(device)
+        self._given_levels = torch.tensor(levels, dtype=torch.float64).float()
         self._hand_out()
-        self.levels = torch.tensor(levels, dtype=torch.float64).float()
+        self.of_output = False  # whether a step returns the dtype of the network's output, whatever the sample's is
+        self.lent_from: Run | None = None  # of a thread that did not call set_timesteps: the run that it took over
         self._values: list[float] = self._given.tolist()
         self.begin: int | None = None
         self.index: int | None = None
@@ -45,7 +47,7 @@ class Run:
 
     def _hand_out(self) -> None:
         """The times as a tensor that is the pipeline's to keep and to write into."""
-        self.timesteps = self._given.clone()
+        self.timesteps, self.levels = self._given.clone(), self._given_levels.clone()
         self._address, self._width = self.timesteps.data_ptr(), self.timesteps.element_size()
 
     def fresh(self) -> Run:
@@ -53,7 +55,7 @@ class Run:
         twin: Run = object.__new__(Run)
         vars(twin).update(vars(self))
         twin._hand_out()
-        twin.begin = twin.index = twin._stepper = None
+        twin.begin = twin.index = twin._stepper = twin._key = twin.lent_from = None
         twin._now, twin._once_each = self.built, False
         return twin
 
@@ -93,10 +95,11 @@ class Run:
             if timestep.device.type != "cpu" and following is not None:
                 return following
             timestep = timestep.flatten()[0].item() if timestep.numel() else float("nan")
-        if following is not None and self._values[following] == timestep:
+        if following is not None and _same_label(self._values[following], timestep):
             return following
         found = [index for index, value in enumerate(self._values) if value == timestep]
-        return found[min(1, len(found) - 1)] if found else following
+        found = found or [index for index, value in enumerate(self._values) if _same_label(value, timestep)]
+        return found[min(1, len(found) - 1)] if found else None
 
     def _inside(self, timestep: Tensor) -> int | None:
         """The index of an element of ``timesteps``."""
@@ -116,7 +119,7 @@ class Run:
 
     def at(self, index: int, sample: Tensor, output: Tensor) -> Stepper:
         """The rows from ``index`` on; begun anew where the run was elsewhere."""
-        if self._stepper is None or index != self.index:
+        if self._stepper is None or index != self.index or not self._stepper.is_like(sample):
             self._stepper = self._started(index, sample, output)
             self.index = index
         return self._stepper
@@ -129,14 +132,18 @@ class Run:
         stepper = self.at(index, sample, outputs[0])
         if self._once_each and self.built.asked[index : index + 2].count(self.built.asked[index]) == 2:
             self.index = index + 1
-            return sample.to(result_dtype(sample, outputs[0]))
+            return sample.to(self._result_dtype(sample, outputs[0]))
         if scale is not None:
             _set_bound(stepper.program, stepper.row, scale())
         draws = [draw() for _ in stepper.program.layout[stepper.row].draws]
         self._stepper = None  # where the step is interrupted: the run goes on from here with a warm-up of its own
-        made = stepper.step(sample, outputs, draws)
+        try:
+            made = stepper.step(sample, outputs, draws)
+        except Exception:  # a refusal, which leaves the state as it was
+            self._stepper = stepper
+            raise
         self._stepper, self.index = stepper, index + 1
-        wanted = result_dtype(sample, outputs[0])
+        wanted = self._result_dtype(sample, outputs[0])
         return made if made.dtype == wanted else made.to(wanted)
 
     def _started(self, index: int, sample: Tensor, output: Tensor) -> Stepper:
@@ -164,9 +171,13 @@ class Run:
             )
         return rest
 
+    def _result_dtype(self, sample: Tensor, output: Tensor) -> torch.dtype:
+        """Of what a step returns."""
+        return output.dtype if self.of_output else torch.promote_types(sample.dtype, output.dtype)
+
     def _program(self, sample: Tensor, output: Tensor) -> Program:
         dtype = float32_or_more(sample.dtype)
-        key = self._now.times, sample.device, dtype, result_dtype(sample, output)
+        key = self._now.times, sample.device, dtype, self._result_dtype(sample, output)
         plan, program = self._programs.get(key, (None, None))
         if program is None or plan is not self._now.plan:
             program = Program.of(self._now.plan, device=sample.device, dtype=dtype, model_dtype=key[-1])
@@ -185,9 +196,9 @@ class Run:
         """Steps of another kind from now on, of a solver that reads no earlier outputs; one kind has one ``key``."""
         if key == self._key:
             return
-        self._key, self.wanted = key, change(self.wanted).on(self.built.times)
-        self.built = built(self.wanted)
-        self._stepper = None
+        wanted = change(self.wanted).on(self.built.times)
+        self.wanted, self.built, self._stepper = wanted, built(wanted), None
+        self._key = key  # last: another thread may take the run over in between
 
 
 def _same(times: Sequence[float], others: Sequence[float]) -> bool:
@@ -200,9 +211,9 @@ def float32_or_more(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def result_dtype(sample: Tensor, output: Tensor) -> torch.dtype:
-    """Of what a step returns: as diffusers' classes, that of the network's output."""
-    return torch.float64 if sample.dtype == torch.float64 else output.dtype
+def _same_label(value: float, timestep: float) -> bool:
+    """But for rounding to an integer or to bfloat16."""
+    return abs(value - timestep) <= max(0.5, abs(value) * 2.0**-8)
 
 
 def _set_bound(program: Program, row: int, bound: Tensor) -> None:

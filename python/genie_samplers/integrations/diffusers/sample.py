@@ -32,7 +32,7 @@ def sample(
     *,
     nfe: int = 10,
     guidance: float | Sequence[float] = 7.5,
-    negative_prompt: str = "",
+    negative_prompt: str | None = None,
     count: int | None = None,
     height: int | None = None,
     width: int | None = None,
@@ -92,7 +92,7 @@ def _model(pipe: Any, call: Callable[..., Any] | None) -> Model:
 def _encoded(
     pipe: Any,
     prompts: Sequence[str] | None,
-    negative: str,
+    negative: str | None,
     guided: bool,
     size: tuple[int, int],
     options: Mapping[str, Any],
@@ -122,6 +122,15 @@ def _with_added_conditions(network: Any, x: Tensor, t: Tensor, **cond: Tensor) -
     return network(x, t, encoder_hidden_states=states, added_cond_kwargs=cond).sample
 
 
+def _unscaled(config: Any, latents: Tensor) -> Tensor:
+    """As the decoder takes them."""
+    mean, deviation = (getattr(config, name, None) for name in ("latents_mean", "latents_std"))
+    if mean is not None and deviation is not None:
+        shift, scale = (torch.tensor(v, device=latents.device).reshape(1, -1, 1, 1) for v in (mean, deviation))
+        return latents * scale / config.scaling_factor + shift
+    return latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
+
+
 def _decoded(pipe: Any, latents: Tensor, output_type: str) -> Any:
     if output_type not in ("pil", "np", "pt", "latent"):
         raise ValueError(f"output_type={output_type!r}: choose 'pil', 'np', 'pt' or 'latent'")
@@ -129,8 +138,10 @@ def _decoded(pipe: Any, latents: Tensor, output_type: str) -> Any:
         return latents
     vae = getattr(pipe, "vae", None)
     if vae is not None:
-        shift = getattr(vae.config, "shift_factor", None) or 0.0
-        images = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor + shift, return_dict=False)[0]
+        dtype, upcast = vae.dtype, vae.dtype == torch.float16 and getattr(vae.config, "force_upcast", False)
+        vae = vae.to(torch.float32) if upcast else vae
+        images = vae.decode(_unscaled(vae.config, latents).to(vae.dtype), return_dict=False)[0]
+        vae.to(dtype)
         return pipe.image_processor.postprocess(images, output_type=output_type)
     from diffusers.image_processor import VaeImageProcessor
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import threading
 from collections.abc import Mapping, Sequence
@@ -66,6 +65,7 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
     sigma_space: ClassVar[bool] = False
     flow_spacing: ClassVar[str] = "multistep"  # of grids.SPACINGS, where use_flow_sigmas is set
     begins_with_all: ClassVar[bool] = False  # whether every time of the model is a step before set_timesteps
+    of_output: ClassVar[bool] = False  # whether a step returns the dtype of the network's output
     gives_x0: ClassVar[bool] = False  # whether a step's result holds the predicted clean data
 
     # --- configuration
@@ -82,6 +82,7 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
         self._tables: dict[torch.device, tuple[Tensor, Tensor]] = {}
         solver, _ = self._solver(self.config, 1)  # refuses an option now, not after the text has been encoded
         self.order = 1 if self.counts_evaluations else evaluations_of_a_step(solver)
+        self._made_of = self.config
 
     def _check(self) -> None:
         if self._options.get("use_beta_sigmas") and self._options.get("use_karras_sigmas"):
@@ -130,6 +131,8 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
         table, t of a flow; taken exactly. mu: log of the shift where ``use_dynamic_shifting`` is set, else unused.
         ValueError for times that do not fall, and for more steps than the model has times.
         """
+        if self.config is not self._made_of:  # registered anew since
+            self._configure()
         times, levels = _listed(timesteps), _listed(sigmas)
         asked = num_inference_steps, times, levels, mu, device, self.config, self._moving
         latest = self._latest
@@ -224,6 +227,7 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
         levels = self._levels(np.array([*made.asked, made.times[-1]]))
         whole = not self.sigma_space and not self._is_flow and all(label.is_integer() for label in labels)
         run = Run(wanted, made, labels, levels, whole=whole, device=device)
+        run.of_output = self.of_output
         self._latest, self._local.run = run, run
 
     def _wanted(self, asked: Times) -> Wanted:
@@ -246,13 +250,15 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
     def _run(self) -> Run:
         """The thread's run; ValueError before set_timesteps."""
         run = getattr(self._local, "run", None)
-        if run is not None:
+        if run is not None and run.lent_from in (None, self._latest):
             return run
         if self._latest is None and self.begins_with_all:
             self.set_timesteps(len(self))
         if self._latest is not None:
-            self._local.run = self._latest.fresh()
-            return self._local.run
+            latest, run = self._latest, self._latest.fresh()
+            run.lent_from = latest
+            self._local.run = run
+            return run
         raise ValueError(
             "Number of inference steps is 'None', you need to run 'set_timesteps' after creating the scheduler"
         )
@@ -278,7 +284,7 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
         def draw() -> Tensor:
             dtype = float32_or_more(sample.dtype)
             if noise is not None:
-                return noise.to(dtype)
+                return noise.to(dtype).expand_as(output)
             given: Any = generator
             made: Any = randn_tensor(output.shape, generator=given, device=output.device, dtype=output.dtype)
             return made.to(dtype)
@@ -294,7 +300,7 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
         if not return_dict:
             return (made,)
         if self.gives_x0:
-            return DDIMSchedulerOutput(prev_sample=made, pred_original_sample=_mixed(x0, sample, output))
+            return DDIMSchedulerOutput(prev_sample=made, pred_original_sample=self._predicted(run, x0, sample, output))
         return SchedulerOutput(prev_sample=made)
 
     def _outputs(self, run: Run, index: int, sample: Tensor, output: Tensor) -> tuple[Tensor, ...]:
@@ -307,6 +313,15 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
         ratio, most = self.config["dynamic_thresholding_ratio"], self.config["sample_max_value"]
         return lambda: bound_of(_mixed(x0, sample, output), float(ratio), float(most))
 
+    def _predicted(self, run: Run, x0: tuple[float, float], sample: Tensor, output: Tensor) -> Tensor:
+        """The clean data that the step went by, clamped where it was."""
+        found, clip = _mixed(x0, sample, output), run.wanted.clip
+        scale = self._bound(run, x0, sample, output)
+        if scale is None:
+            return found if clip is None else found.clamp(-clip, clip)
+        bound = scale().reshape(-1, *(1,) * (found.ndim - 1)).to(found.dtype)
+        return found.clamp(-bound, bound) / bound
+
     def _once(self, timestep: float | Tensor) -> Wanted:
         """The step from a time that is not in the list to the next of the list below it: of order 1."""
         run = self._run
@@ -314,7 +329,8 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
         after = [time for time in run.built.times if time < t] or [float(self._schedule.t_zero)]
         if after[0] >= t:
             raise ValueError(f"timestep={timestep}: there is no step from it; timesteps are {run.labels}")
-        return run.wanted.using("ddim").on((t, after[0]))
+        first_order = run.wanted if run.wanted.solver in ("ddim", "ddpm") else run.wanted.using("ddim")
+        return first_order.on((t, after[0]))
 
     def _without_variance(self, output: Tensor, sample: Tensor) -> Tensor:
         """The prediction alone of a network that predicts its variance too."""
@@ -333,23 +349,24 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
     def __deepcopy__(self, memo: dict[int, Any]) -> PlanBasedScheduler:
         twin: Any = object.__new__(type(self))
         vars(twin).update(self.__getstate__())
-        twin._internal_dict = copy.copy(self._internal_dict)
         twin._local = threading.local()
-        run = getattr(self._local, "run", None)
-        if run is not None:
-            twin._local.run = twin._latest = run.copied()
+        if twin._latest is not None:
+            twin._local.run = twin._latest
         return twin
 
     def __copy__(self) -> PlanBasedScheduler:
         return self.__deepcopy__({})
 
     def __getstate__(self) -> dict[str, Any]:
-        latest = None if self._latest is None else self._latest.fresh()
-        return {**vars(self), "_local": None, "_latest": latest, "_tables": {}}
+        run = getattr(self._local, "run", None) or self._latest
+        return {**vars(self), "_local": None, "_latest": None if run is None else run.copied(), "_tables": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
+        self._made_of, self._own_options = self.config, None
         self._local = threading.local()
+        if self._latest is not None:
+            self._local.run = self._latest
 
 
 @lru_cache(None)

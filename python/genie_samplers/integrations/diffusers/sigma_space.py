@@ -52,6 +52,8 @@ class SigmaSpace(PlanBasedScheduler):
 class EulerScheduler(SigmaSpace):
     """Euler's method in sigma, which is DDIM."""
 
+    of_output = True
+
     diffusers_class = "EulerDiscreteScheduler"
     __init__ = constructor(TABLE, SIGMAS, interpolation_type="linear", timestep_type="discrete")
 
