@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from ... import grids
 from ...schedules import AlphasCumprod, shift_of_mu
 
-__all__ = ["flow_levels", "given_levels", "given_times", "levels_between", "table_times", "times_of_levels"]
+__all__ = ["flow_levels", "given_levels", "given_times", "levels_between", "listed", "table_times", "times_of_levels"]
 
 Array = NDArray[np.float64]
 _RESPACED = {"use_karras_sigmas": "karras", "use_exponential_sigmas": "exponential", "use_beta_sigmas": "beta"}
@@ -160,3 +161,10 @@ def _by_itself(steps: int | None, spacing: str, shift: float, size: int, *, dyna
     if spacing == "flow_match" and dynamic:
         spacing = "flow_match_exact"
     return grids.flow_sigmas(int(steps or 0), spacing=spacing, shift=shift, train_steps=size)
+
+
+def listed(values: Sequence[float] | Tensor | None) -> list[float] | None:
+    """What a caller gave as times or noise levels, on any device, as numbers."""
+    if values is None:
+        return None
+    return np.asarray(values.cpu() if isinstance(values, Tensor) else values, dtype=np.float64).reshape(-1).tolist()

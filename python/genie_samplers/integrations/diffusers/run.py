@@ -173,7 +173,8 @@ class Run:
 
     def _result_dtype(self, sample: Tensor, output: Tensor) -> torch.dtype:
         """Of what a step returns."""
-        return output.dtype if self.of_output else torch.promote_types(sample.dtype, output.dtype)
+        alike = self.of_output or sample.dtype == output.dtype
+        return output.dtype if alike else torch.promote_types(sample.dtype, output.dtype)
 
     def _program(self, sample: Tensor, output: Tensor) -> Program:
         dtype = float32_or_more(sample.dtype)

@@ -21,7 +21,7 @@ from ... import predictions
 from ..._eager import eager
 from ...schedules import AlphasCumprod, Schedule, from_diffusers
 from .built import Wanted, built, evaluations_of_a_step
-from .grids import flow_levels, given_levels, given_times, table_times, times_of_levels
+from .grids import flow_levels, given_levels, given_times, listed, table_times, times_of_levels
 from .reading import Reading
 from .run import Draw, Run, float32_or_more
 from .threshold import bound_of
@@ -82,7 +82,7 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
         self._tables: dict[torch.device, tuple[Tensor, Tensor]] = {}
         solver, _ = self._solver(self.config, 1)  # refuses an option now, not after the text has been encoded
         self.order = 1 if self.counts_evaluations else evaluations_of_a_step(solver)
-        self._made_of = self.config
+        self._seen, self._made_of = self.config, self._options
 
     def _check(self) -> None:
         if self._options.get("use_beta_sigmas") and self._options.get("use_karras_sigmas"):
@@ -98,6 +98,15 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
     def _solver(self, config: Mapping[str, Any], steps: int) -> tuple[str, Mapping[str, object]]:
         """The registered solver and its options for this many steps; ValueError for a configuration that none has."""
         raise NotImplementedError
+
+    def _take_up_changes(self) -> None:
+        """Options that were registered after construction, as pipelines do."""
+        if self.config is self._seen:
+            return
+        now, before = self._options, self._made_of
+        if not all(now[name] is before[name] or np.array_equal(now[name], before[name]) for name in now):
+            self._configure()
+        self._seen = self.config
 
     @property
     def _options(self) -> Mapping[str, Any]:
@@ -131,9 +140,8 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
         table, t of a flow; taken exactly. mu: log of the shift where ``use_dynamic_shifting`` is set, else unused.
         ValueError for times that do not fall, and for more steps than the model has times.
         """
-        if self.config is not self._made_of:  # registered anew since
-            self._configure()
-        times, levels = _listed(timesteps), _listed(sigmas)
+        self._take_up_changes()
+        times, levels = listed(timesteps), listed(sigmas)
         asked = num_inference_steps, times, levels, mu, device, self.config, self._moving
         latest = self._latest
         if latest is not None and latest.asked == asked:
@@ -363,7 +371,8 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._made_of, self._own_options = self.config, None
+        self._own_options = None
+        self._seen, self._made_of = self.config, self._options
         self._local = threading.local()
         if self._latest is not None:
             self._local.run = self._latest
@@ -379,12 +388,6 @@ def _mixed(weights: tuple[float, float], sample: Tensor, output: Tensor) -> Tens
     """The predicted clean data."""
     wide = float32_or_more(sample.dtype)
     return (weights[0] * sample.to(wide) + weights[1] * output.to(wide)).to(sample.dtype)
-
-
-def _listed(values: Sequence[float] | Tensor | None) -> list[float] | None:
-    if values is None:
-        return None
-    return np.asarray(values.cpu() if isinstance(values, Tensor) else values, dtype=np.float64).reshape(-1).tolist()
 
 
 def _exactly_one(**given: object) -> None:
