@@ -141,6 +141,9 @@ def test_another_shift_by_set_shift() -> None:
         each.set_timesteps(sigmas=PIPELINE_SIGMAS)
     assert torch.allclose(mine.sigmas, theirs.sigmas, atol=1e-7)
     assert mine.shift == theirs.shift == 5.0
+    for each in (theirs, mine):
+        each.set_timesteps(5)
+    assert torch.allclose(mine.timesteps, theirs.timesteps, rtol=0.0, atol=2e-4)
 
 
 @pytest.mark.parametrize(
@@ -194,6 +197,8 @@ def test_errors() -> None:
         mine.step(noise(), 0, noise())
     with pytest.raises(ValueError, match="equal length"):
         mine.set_timesteps(num_inference_steps=3, sigmas=PIPELINE_SIGMAS, mu=0.5)
+    with pytest.raises(ValueError, match="num_inference_steps=0: give 1 or more"):
+        mine.set_timesteps(0, mu=0.5)
     with pytest.raises(ValueError, match="no flow; take PlanScheduler"):
         ours.FlowMatchScheduler.from_config(diffusers.DDIMScheduler().config)
     with pytest.raises(ValueError, match="did you mean"):

@@ -145,7 +145,9 @@ def flow_levels(
     elif timesteps is not None:
         levels = grids.shifted(given_levels(timesteps) / size, shift)
     else:
-        levels = _by_itself(steps, spacing, shift, size, dynamic=config["use_dynamic_shifting"])
+        levels = _by_itself(
+            steps, spacing, shift, float(config.get("shift", shift)), size, dynamic=config["use_dynamic_shifting"]
+        )
     if config["shift_terminal"] and levels.size > 1:
         levels = grids.stretched(levels, config["shift_terminal"])
     respaced = _respacing(config)
@@ -156,11 +158,18 @@ def flow_levels(
     return levels
 
 
-def _by_itself(steps: int | None, spacing: str, shift: float, size: int, *, dynamic: bool) -> Array:
-    """Of num_inference_steps alone: a static shift acts on the last level of "flow_match" too, a dynamic one not."""
+def _by_itself(steps: int | None, spacing: str, shift: float, first_shift: float, size: int, *, dynamic: bool) -> Array:
+    """Of num_inference_steps alone: a static shift acts on the last level of "flow_match" too, a dynamic one not.
+
+    first_shift: of the configuration, which ``set_shift`` does not change for that last level.
+    """
+    if steps is None or steps < 1:
+        raise ValueError(f"num_inference_steps={steps}: give 1 or more")
     if spacing == "flow_match" and dynamic:
         spacing = "flow_match_exact"
-    return grids.flow_sigmas(int(steps or 0), spacing=spacing, shift=shift, train_steps=size)
+    if spacing == "flow_match":
+        return grids.shifted(np.linspace(1.0, float(grids.shifted(1.0 / size, first_shift)), int(steps)), shift)
+    return grids.flow_sigmas(int(steps), spacing=spacing, shift=shift, train_steps=size)
 
 
 def listed(values: Sequence[float] | Tensor | None) -> list[float] | None:
