@@ -47,10 +47,13 @@ def test_what_a_pipeline_writes_into_the_times_is_its_own() -> None:
 
 
 def test_another_shift_is_another_plan() -> None:
+    """On the same sigmas; the default ones keep the end of the configured shift, as diffusers' do."""
     scheduler = ours.FlowMatchScheduler(shift=3.0, solver="euler")
-    _run(scheduler)
+    sigmas = [1.0, 0.75, 0.5, 0.25]
+    _run(scheduler, None, sigmas=sigmas)
     scheduler.set_shift(1.0)
-    assert torch.equal(_run(scheduler), _run(ours.FlowMatchScheduler(shift=1.0, solver="euler")))
+    expected = _run(ours.FlowMatchScheduler(shift=1.0, solver="euler"), None, sigmas=sigmas)
+    assert torch.equal(_run(scheduler, None, sigmas=sigmas), expected)
 
 
 def test_a_configuration_that_a_pipeline_replaced_is_another_plan() -> None:
