@@ -181,3 +181,14 @@ def test_a_refused_step_loses_nothing() -> None:
                 scheduler.step(network(x, t).to(torch.int64), t, x)
         x = scheduler.step(network(x, t), t, x).prev_sample
     assert torch.equal(x, expected)
+
+
+@pytest.mark.parametrize("name", ["DDIM", "UniPC", "Euler", "Plan", "FlowMatch"])
+def test_configurations_of_another_kind_are_refused(name: str) -> None:
+    """Without betas of its own such a model would silently be given DDPM's table."""
+    kind = getattr(ours, f"{name}Scheduler")
+    with pytest.raises(ValueError, match="preconditioned"):
+        kind.from_config(diffusers.EDMEulerScheduler().config)
+    if name not in ("Plan", "FlowMatch"):
+        with pytest.raises(ValueError, match="a flow; take FlowMatchScheduler"):
+            kind.from_config(diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0).config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,27 @@ class Reading(Noising):
     """Of a run; before the first set_timesteps of the model's every time."""
 
     _run: Any
+
+    @classmethod
+    def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
+        """As of every class of diffusers; ValueError for a configuration of another kind, without a table of betas."""
+        if isinstance(config, dict) and "beta_schedule" not in config:
+            if "sigma_data" in config:
+                raise ValueError(
+                    f"config: of {config.get('_class_name')}, whose network is preconditioned; wrap it with models.edm "
+                    "and call genie_samplers.sample"
+                )
+            if (
+                "shift" in config
+                and "shift" not in inspect.signature(cls).parameters
+                and not kwargs.get("use_flow_sigmas")
+            ):
+                raise ValueError(
+                    f"config: of {config.get('_class_name')}, a flow; take FlowMatchScheduler, PlanScheduler, or "
+                    "use_flow_sigmas=True, prediction_type='flow_prediction' and flow_shift= where the class has these"
+                )
+        return super().from_config(config, return_unused_kwargs=return_unused_kwargs, **kwargs)  # type: ignore[misc]
+
     _latest: Run | None
 
     @property
