@@ -198,7 +198,9 @@ class Run:
         if key == self._key:
             return
         wanted = change(self.wanted).on(self.built.times)
-        self.wanted, self.built, self._stepper = wanted, built(wanted), None
+        made = built(wanted)
+        self._stepper = self._stepper if made is self.built else None
+        self.wanted, self.built = wanted, made
         self._key = key  # last: another thread may take the run over in between
 
 
