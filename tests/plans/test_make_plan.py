@@ -121,3 +121,19 @@ def test_a_model_and_a_caller_who_disagree_are_refused() -> None:
 def test_a_prediction_that_no_solver_knows_is_refused() -> None:
     with pytest.raises(ValueError, match="prediction='noise'; choose one of epsilon"):
         gs.make_plan("ddim", VP, 5, model=Predicting("noise"))
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [VP, EDM, VE, DISCRETE, gs.schedules.from_betas(gs.schedules.squaredcos_betas())],
+    ids=["vp", "edm", "ve", "table", "cosine"],
+)
+def test_levels_that_were_stored_in_float32_are_those_of_the_schedule(schedule: Schedule) -> None:
+    """The highest may lie above the schedule's by a rounding."""
+    levels = schedule.gamma(np.linspace(schedule.t_max, schedule.t_end, 5))
+    plan = gs.make_plan("ddim", schedule, sigmas=[np.nextafter(levels[0], np.inf), *levels[1:].astype(np.float32)])
+    stored = gs.make_plan("ddim", schedule, sigmas=levels.astype(np.float32))
+    assert plan.times[0] == pytest.approx(schedule.t_max, rel=1e-15)
+    assert stored.times == pytest.approx(plan.times, rel=1e-6, abs=1e-6)
+    with pytest.raises(ValueError, match="clip it"):
+        gs.make_plan("ddim", schedule, sigmas=[levels[0] * 1.000001, *levels[1:]])

@@ -223,8 +223,11 @@ def _times_of_sigmas(schedule: Schedule, sigmas: Array, shift: float | None, ter
     if terminal is not None:
         sigmas = grids.stretched(sigmas, terminal)
     sigmas = np.append(sigmas, 0.0) if sigmas[-1] != 0.0 and (sigmas.size < 2 or sigmas[0] > sigmas[-1]) else sigmas
-    times = schedule.time_of_noise_share(sigmas) if isinstance(schedule, Flow) else schedule.time_of_gamma(sigmas)
-    return grids.given(schedule, times)
+    if isinstance(schedule, Flow):
+        return grids.given(schedule, schedule.time_of_noise_share(sigmas))
+    most = schedule.gamma(schedule.t_max)  # which levels that were stored in float32 may exceed by a rounding
+    sigmas = np.where((sigmas > most) & (sigmas <= most * (1.0 + 2.0**-23)), most, sigmas)
+    return grids.given(schedule, schedule.time_of_gamma(sigmas))
 
 
 def _refuse_beside_times(**given: object) -> None:
