@@ -222,7 +222,7 @@ def test_a_head_is_distilled_on_a_folder_of_pictures(
 )
 def test_a_network_without_a_schedule_needs_one_named(command: str, tmp_path: Path) -> None:
     text = refused(*command.split(), "--network", save_unet(tmp_path / "unet"))
-    assert "--schedule: nothing in" in text and "vp_linear, vp_cosine, edm, flow" in text
+    assert "--schedule: nothing in" in text and "vp_linear, vp_cosine, sub_vp, edm, ve, flow" in text
 
 
 def test_a_pipeline_runs_by_what_its_scheduler_says(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_a_pipeline_whose_scheduler_is_not_read_needs_the_schedule(tmp_path: Pat
 
 
 def test_noise_beyond_what_a_network_takes_is_not_trained_on(folder: Path, tmp_path: Path) -> None:
-    text = refused("train", "--schedule", "edm", "--images", folder, "--run", tmp_path / "run")
-    assert "goes to sigma = 80; train on one of bounded noise" in text
+    text = refused("train", "--schedule", "edm", "--prediction", "v", "--images", folder, "--run", tmp_path / "run")
+    assert "goes to sigma = 80; train with input='unit_variance' and the prediction epsilon" in text
     text = refused("train", "--prediction", "score", "--images", folder, "--run", tmp_path / "run")
     assert "prediction='score'; choose one of epsilon, x0, v, flow" in text

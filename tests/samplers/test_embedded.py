@@ -59,6 +59,24 @@ def test_samples_are_images_of_their_class(network):
     assert trouser[0, 14:26, :4].mean() < -0.8 < bag[0, 14:26, :4].mean() - 0.2
 
 
+@pytest.mark.parametrize("name", ["ve", "edm", "vp_cosine", "sub_vp"])
+def test_the_network_serves_schedules_that_it_was_not_trained_on(network, name):
+    """The same flow in another variable: DDIM's steps on the same gammas give the same images."""
+    own, other = gs.schedules.vp_linear(), getattr(gs.schedules, name)()
+    gammas = np.geomspace(min(other.gamma(other.t_max), 40.0), 0.01, 6)
+    plans = [gs.make_plan("ddim", schedule, times=schedule.time_of_gamma(gammas)) for schedule in (own, other)]
+    here, there = (
+        gs.sample(model, plan, shape=SHAPE, seed=0, cond=CLASSES) / float(plan.schedule.alpha(plan.recipe.grid[-1]))
+        for model, plan in zip((network, gs.demo.embedded(schedule=other)), plans, strict=True)
+    )
+    assert torch.allclose(there, here, atol=2e-4)
+
+
+def test_a_schedule_of_more_noise_than_the_network_knows_is_refused():
+    with pytest.raises(ValueError, match="goes to gamma = inf, the network knows up to 152"):
+        gs.demo.embedded(schedule=gs.schedules.flow())
+
+
 def test_guidance_of_one_is_the_conditional_network(network):
     plan = gs.make_plan("deis_tab1", gs.schedules.vp_linear(), 2)
     guided = gs.guidance.classifier_free(network, null={"class_labels": gs.demo.NULL_CLASS})

@@ -171,6 +171,24 @@ def test_the_target_is_what_a_network_of_this_prediction_returns(images, predict
     assert float(error) <= 8 * np.finfo(np.float32).eps * 999 * largest  # times are known to an eps of the label
 
 
+@pytest.mark.parametrize("schedule", [schedules.ve(), schedules.edm()], ids=["ve", "edm"])
+def test_of_unbounded_noise_a_network_takes_x_at_variance_1(tmp_path, images, schedule):
+    """In training as in sampling, where the exported folder says it."""
+    options = replace(SHORT, input="unit_variance", batch_size=512, t_min=schedule.t_end)
+    batch = make_batch(images, schedule, replace(options, label="log_gamma"), 0)
+    gamma = torch.exp(batch.label.double())[:, None, None, None]
+    noisy = batch.x * torch.sqrt(1.0 + gamma**2)
+    assert (noisy - gamma * batch.noise).abs().max() <= 1.0 + 1e-4 * float(gamma.max())
+    assert float(batch.x.std()) == pytest.approx(1.0, abs=0.25)  # of data whose variance is 1/3
+    export(Trainer(tmp_path / "run", images, schedule, replace(options, label="log_gamma")), tmp_path / "model")
+    model, asked = gs.models.load(tmp_path / "model"), []
+    vars(model)["network"] = lambda x, t, **_: asked.append((x.clone(), t)) or x
+    plan = gs.make_plan("ddim", schedule, 3)
+    gs.sample(model, plan, shape=(64, 1, 28, 28))
+    assert [float(t[0]) for _, t in asked] == pytest.approx(np.log(schedule.gamma(np.array(plan.times))), rel=1e-6)
+    assert float(asked[0][0].std()) == pytest.approx(1.0, abs=0.05)
+
+
 def test_a_network_without_classes_is_given_none(images):
     batch = make_batch(images, schedules.vp_linear(), OPTIONS, 0, None)
     assert batch.classes is None

@@ -43,12 +43,11 @@ class Chosen:
 
     def check(self) -> None:
         """ValueError where the options contradict the embedded network."""
-        given = {"schedule": self.schedule_name, "prediction": self.prediction_name, "label": self.label_name}
-        for name, known in _EMBEDDED.items():
-            if self.folder is None and given[name] not in (None, known):
-                raise ValueError(
-                    f"--{name} {given[name]}: the embedded network has {known}; give --network for another"
-                )
+        given = {"prediction": self.prediction_name, "label": self.label_name}
+        for name, value in given.items():
+            if self.folder is None and value not in (None, _EMBEDDED[name]):
+                fix = "give --network for another"
+                raise ValueError(f"--{name} {value}: the embedded network has {_EMBEDDED[name]}; {fix}")
 
     @cached_property
     def found(self) -> NetworkFolder:
@@ -165,13 +164,14 @@ class Chosen:
     def load(self) -> WrappedModel:
         """The network, without a head."""
         if self.folder is None:
-            return demo.embedded(self.device)
+            return demo.embedded(self.device, schedule=self.schedule)
         return models.load(self.found, self.schedule, prediction=self.prediction, label=self.label, device=self.device)
 
     def with_head(self, model: WrappedModel) -> Model:
         """The loaded network with the head in its folder, where there is one."""
         if self.folder is None:
-            return demo.embedded_with_head(network=model)
+            own = model.schedule == SCHEDULES[_EMBEDDED["schedule"]]()
+            return demo.embedded_with_head(network=model) if own else model
         homes = [home for home in (self.folder, self.found.home) if (home / HEAD_FOLDER).is_dir()]
         return genie.with_head(model, homes[0]) if homes else model
 
@@ -209,7 +209,9 @@ def network_options(
             help="What the network predicts; else what its folder says, or epsilon.",
         ),
         schedule_option(
-            None, "What it was trained with; needed where its folder does not say it. Of the embedded one vp_linear."
+            None,
+            "What it was trained with; needed where its folder does not say it. The embedded one, trained on vp_linear,"
+            " serves any whose gamma stays below 152.",
         ),
         click.option(
             "--network", type=FOLDER,

@@ -42,7 +42,9 @@ __all__ = [
 SCHEDULES: dict[str, Callable[[], Schedule]] = {
     "vp_linear": schedules.vp_linear,
     "vp_cosine": schedules.vp_cosine,
+    "sub_vp": schedules.sub_vp,
     "edm": schedules.edm,
+    "ve": schedules.ve,
     "flow": schedules.flow,
     "linear_betas": lambda: schedules.from_betas(schedules.linear_betas()),
     "scaled_linear_betas": lambda: schedules.from_betas(schedules.scaled_linear_betas()),

@@ -62,7 +62,11 @@ def train_command(chosen: Beginning, source: Source, run_folder: Path, export_to
         check_folder(export_to, name="--export")  # rather fail now than after hours
     schedule, given = chosen.schedule, source.load(chosen, "train")
     options = train.TrainingOptions(
-        label=chosen.known_label, prediction=chosen.prediction, about=f"{chosen.about}, on {given.source}", **others
+        label=chosen.known_label,
+        prediction=chosen.prediction,
+        about=f"{chosen.about}, on {given.source}",
+        input=train.network_input(schedule) if chosen.folder is None else chosen.found.input,
+        **others,
     )
     null = None if chosen.classes is None else chosen.null()["class_labels"]
     network: Any = None if chosen.folder is None else chosen.load().network

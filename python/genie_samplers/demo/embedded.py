@@ -9,10 +9,14 @@ from typing import Any
 import torch
 
 from ..genie import HeadedModel, with_head
-from ..models import WrappedModel, load
-from ..schedules import vp_linear
+from ..models import INPUTS, WrappedModel, load, wrap
+from ..schedules import Schedule, vp_linear
 
 __all__ = ["NULL_CLASS", "embedded", "embedded_config", "embedded_with_head"]
+
+_BEYOND = (
+    1.05  # how far above the largest gamma it saw it may be asked: noise all the same, as of a table of 1000 betas
+)
 
 NULL_CLASS = 10
 """The class label that stands for none."""
@@ -23,15 +27,30 @@ def embedded_config() -> dict[str, Any]:
     return json.loads((files("genie_samplers.demo") / "assets" / "config.json").read_text())
 
 
-def embedded(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> WrappedModel:
-    """The class-conditional Fashion-MNIST network shipped with the package, for ``schedules.vp_linear()``.
+def embedded(
+    device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, *, schedule: Schedule | None = None
+) -> WrappedModel:
+    """The class-conditional Fashion-MNIST network shipped with the package.
 
-    [B, 1, 28, 28] in [-1, 1]; cond ``class_labels`` int64 [B] in 0..9, or 10 (the default) for no class. Needs
-    diffusers: pip install genie-ext[diffusers].
+    [B, 1, 28, 28] in [-1, 1]; cond ``class_labels`` int64 [B] in 0..9, or 10 (the default) for no class. schedule: by
+    default ``schedules.vp_linear()``, on which it was trained; it serves any whose gamma stays in the range that it
+    knows, as ``ve`` and ``edm``, since x / sqrt(alpha^2 + sigma^2) is the same there. Needs diffusers: pip install
+    genie-ext[diffusers].
     """
-    schedule = vp_linear()
+    own = vp_linear()
     with as_file(files("genie_samplers.demo") / "assets") as folder:
-        return load(folder, schedule, label=schedule.log_gamma, device=device, dtype=dtype)
+        model = load(folder, own, label=own.log_gamma, device=device, dtype=dtype)
+    if schedule in (None, own):
+        return model
+    assert schedule is not None
+    known, most = float(own.gamma(own.t_max)), float(schedule.gamma(schedule.t_max))
+    if most > _BEYOND * known:
+        fix = "give a schedule that stays below, as ve(), edm() or vp_cosine(), or train a network on this one"
+        raise ValueError(f"schedule: {schedule} goes to gamma = {most:g}, the network knows up to {known:g}; {fix}")
+    return wrap(
+        model.network, schedule, label=schedule.log_gamma, defaults=model.defaults,
+        input_scale=INPUTS["unit_variance"](schedule),
+    )  # fmt: skip
 
 
 def embedded_with_head(

@@ -22,20 +22,20 @@ from torch import Tensor
 
 from .._arguments import boolean, choice, integer, real
 from ..files import replacing_files
-from ..models import LABELS, write_description
+from ..models import INPUTS, LABELS, write_description
 from ..schedules import Schedule
 from ..training import RunOptions, TrainingRun, own_generator, plot_loss
 from .data import LabelledImages
 from .embedded import NULL_CLASS
 
-__all__ = ["PRECISIONS", "Trainer", "TrainingOptions", "build_network", "export", "fast_precision"]
+__all__ = ["PRECISIONS", "Trainer", "TrainingOptions", "build_network", "export", "fast_precision", "network_input"]
 
 Pixels = NDArray[np.float32]
 
 _PREDICTIONS = ("epsilon", "x0", "v", "flow")  # of a score the error grows without bound as sigma falls
 PRECISIONS = ("float32", "bfloat16")
 _BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")  # instructions of x86 and of ARM, as torch.cpu names them
-_LARGEST_INPUT = 2.0  # of sigma: networks take x as it is
+_LARGEST_INPUT = 2.0  # of sigma, for a network that takes x as it is
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class TrainingOptions(RunOptions):
     t_min: float = 1e-5  # below the default t_end, so that finer grids find a trained network
     label: str = "log_gamma"  # a name in models.LABELS
     prediction: str = "epsilon"
+    input: str = "x"  # a name in models.INPUTS
     mirror: bool = True  # each image with probability 1/2; False where a mirror image is no such image
     about: str = ""
     precision: str | None = None
@@ -66,6 +67,7 @@ class TrainingOptions(RunOptions):
         integer(self.batch_size, "batch_size", least=1)
         choice(self.label, "label", LABELS)
         choice(self.prediction, "prediction", _PREDICTIONS)
+        choice(self.input, "input", INPUTS)
         boolean(self.mirror, "mirror")
         if self.precision is not None:
             choice(self.precision, "precision", PRECISIONS)
@@ -110,7 +112,7 @@ def build_network() -> torch.nn.Module:
 
 @dataclass(frozen=True)
 class Batch:
-    x: Tensor  # [B, C, H, W] alpha x0 + sigma eps
+    x: Tensor  # [B, C, H, W] alpha x0 + sigma eps, or that at variance 1
     label: Tensor  # [B]
     classes: Tensor | None  # [B], the null class where dropped; None of a network without classes
     noise: Tensor  # [B, C, H, W]
@@ -128,7 +130,7 @@ def make_batch(
     mirrored = (rng.random(n) < 0.5) & options.mirror
     images = np.where(mirrored[:, None, None, None], images[..., ::-1], images)
     stratified = (np.arange(n) + rng.random(n)) / n
-    t = options.t_min + (schedule.t_max - options.t_min) * stratified
+    t = _times(schedule, options.t_min, stratified)
     noise = rng.standard_normal(images.shape, dtype=np.float32)
     classes = None
     if null_class is not None:
@@ -137,8 +139,23 @@ def make_batch(
     alpha, sigma = _column(schedule.alpha(t)), _column(schedule.sigma(t))
     label = torch.from_numpy(LABELS[options.label](schedule)(t)).float()
     target = _target(options.prediction, images, noise, alpha, sigma)
-    x = torch.from_numpy(alpha * images + sigma * noise)
+    x = alpha * images + sigma * noise
+    scale = INPUTS[options.input](schedule)
+    x = torch.from_numpy(x if scale is None else x * _column(np.asarray(scale(t))))
     return Batch(x, label, classes, torch.from_numpy(noise), torch.from_numpy(target))
+
+
+def _times(schedule: Schedule, t_min: float, share: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Uniform in t, or where the noise is unbounded in log gamma."""
+    if network_input(schedule) == "x":
+        return t_min + (schedule.t_max - t_min) * share
+    low, high = np.log(schedule.gamma(np.array([t_min, schedule.t_max])))
+    return np.clip(schedule.time_of_gamma(np.exp(low + (high - low) * share)), t_min, schedule.t_max)
+
+
+def network_input(schedule: Schedule) -> str:
+    """The name in ``models.INPUTS`` of what a new network is best trained to take."""
+    return "unit_variance" if float(schedule.sigma(schedule.t_max)) > _LARGEST_INPUT else "x"
 
 
 def _target(prediction: str, x0: Pixels, noise: Pixels, alpha: Pixels, sigma: Pixels) -> Pixels:
@@ -162,8 +179,8 @@ class Trainer(TrainingRun):
     """A run on ``data``; see :class:`TrainingRun` for ``folder`` and resuming.
 
     network: the diffusers network to go on with, in evaluation mode, so that its dropout is off; None: one of
-    :func:`build_network`. null_class: its class label of none; None where it takes no classes. ValueError for a
-    schedule whose noise is too large for the input of a network.
+    :func:`build_network`. null_class: its class label of none; None where it takes no classes. ValueError for a new
+    network that would take unbounded noise, or predict it.
     """
 
     inherited: ClassVar[frozenset[str]] = frozenset({"precision"})
@@ -173,9 +190,12 @@ class Trainer(TrainingRun):
         self, folder: Path, data: LabelledImages, schedule: Schedule, options: TrainingOptions, device: str = "cpu", *,
         network: torch.nn.Module | None = None, null_class: int | None = NULL_CLASS,
     ) -> None:  # fmt: skip
-        if float(schedule.sigma(schedule.t_max)) > _LARGEST_INPUT:
-            fix = "train on one of bounded noise: vp_linear, vp_cosine, flow or a table of betas"
-            raise ValueError(f"schedule: {schedule} goes to sigma = {float(schedule.sigma(schedule.t_max)):g}; {fix}")
+        large = network_input(schedule) != "x"
+        if large and (options.prediction == "v" or (network is None and options.input == "x")):
+            raise ValueError(
+                f"schedule: {schedule} goes to sigma = {float(schedule.sigma(schedule.t_max)):g}; train with "
+                "input='unit_variance' and the prediction epsilon, x0 or flow"
+            )
         self.data, self.schedule, self.null_class = data, schedule, null_class
         if network is None:
             with own_generator(options.seed):
@@ -214,5 +234,5 @@ def export(trainer: Trainer, folder: Path) -> None:
     options = trainer.options
     with replacing_files(folder) as made:
         network.half().save_pretrained(made, safe_serialization=True)  # type: ignore[attr-defined]
-        write_description(made, trainer.schedule, options.prediction, options.label)
+        write_description(made, trainer.schedule, options.prediction, options.label, input=options.input)
         plot_loss(trainer.losses, made / "loss.png", f"{options.prediction} loss")

@@ -6,9 +6,10 @@ from .folder import NetworkFolder, read_folder, write_description
 from .foreign import edm, flow_matching, from_diffusers, torchcfm
 from .load import class_count, load
 from .transformers import TRANSFORMERS, Adapter, pack, transformer, unpack
-from .wrap import LABELS, WrappedModel, wrap
+from .wrap import INPUTS, LABELS, WrappedModel, wrap
 
 __all__ = [
+    "INPUTS",
     "LABELS",
     "TRANSFORMERS",
     "Adapter",

@@ -18,7 +18,7 @@ from ..files import read_json, unreadable, write_text
 from ..predictions import PREDICTIONS
 from ..schedules import Schedule
 from .scheduler import read_scheduler
-from .wrap import LABELS
+from .wrap import INPUTS, LABELS
 
 __all__ = ["NetworkFolder", "read_folder", "write_description"]
 
@@ -33,7 +33,7 @@ _FIX = "give the folder of a diffusers network as save_pretrained writes it, or 
 class NetworkFolder:
     """home: where config.json and weights are. config: what config.json holds. The rest is None where nothing says it.
 
-    label: a name in ``models.LABELS``.
+    label, input: names in ``models.LABELS`` and ``models.INPUTS``.
     """
 
     home: Path
@@ -41,6 +41,7 @@ class NetworkFolder:
     schedule: Schedule | None = None
     prediction: str | None = None
     label: str | None = None
+    input: str = "x"
 
 
 def read_folder(folder: Path | str) -> NetworkFolder:
@@ -56,12 +57,15 @@ def read_folder(folder: Path | str) -> NetworkFolder:
     return NetworkFolder(home, config, *read_scheduler(scheduler))
 
 
-def write_description(folder: Path | str, schedule: Schedule, prediction: str, label: str) -> None:
+def write_description(
+    folder: Path | str, schedule: Schedule, prediction: str, label: str, *, input: str = "x"
+) -> None:  # fmt: skip
     """Beside a network's config.json: what it was trained with, so that :func:`models.load` needs no more to be told.
 
-    label: a name in ``models.LABELS``.
+    label, input: names in ``models.LABELS`` and ``models.INPUTS``.
     """
     described = {"schedule": schedule.to_dict(), "prediction": prediction, "label": label}
+    described |= {} if input == "x" else {"input": input}
     write_text(Path(folder) / _DESCRIPTION, json.dumps(described, indent=2, allow_nan=False) + "\n")
 
 
@@ -77,13 +81,15 @@ def _home(folder: Path) -> Path:
     raise ValueError(f"folder={str(folder)!r}: has none of {missing}; {_FIX}")
 
 
-def _description(path: Path) -> tuple[Schedule, str, str]:
+def _description(path: Path) -> tuple[Schedule, str, str, str]:
     fix = "write it anew with `genie-samplers train --export`, or remove it and say what it would"
     described = read_json(path, fix)
     with unreadable(path, fix):
-        if described.keys() != {"schedule", "prediction", "label"}:
+        if described.keys() - {"input"} != {"schedule", "prediction", "label"}:
             raise ValueError(f"holds {sorted(described)}, not label, prediction and schedule")
-        for name, known in (("prediction", PREDICTIONS), ("label", LABELS)):
+        described = {"input": "x", **described}
+        for name, known in (("prediction", PREDICTIONS), ("label", LABELS), ("input", INPUTS)):
             if described[name] not in tuple(known):
                 raise ValueError(f"{name} is {described[name]!r}, none of {', '.join(known)}")
-        return schedules.from_dict(described["schedule"]), described["prediction"], described["label"]
+        schedule = schedules.from_dict(described["schedule"])
+        return schedule, described["prediction"], described["label"], described["input"]

@@ -14,7 +14,7 @@ from ..files import Shapes, check_same, open_tensors, read_json, require, shapes
 from ..schedules import Schedule
 from .contract import Label
 from .folder import NetworkFolder, read_folder
-from .wrap import LABELS, WrappedModel, wrap
+from .wrap import INPUTS, LABELS, WrappedModel, wrap
 
 __all__ = ["class_count", "load"]
 
@@ -55,7 +55,10 @@ def load(
     defaults = {} if count is None else {"class_labels": count - 1}
     call = _first_channels if type(network).__name__ == "DiTTransformer2DModel" else None
     prediction = prediction or found.prediction or "epsilon"
-    return wrap(network, schedule, prediction=prediction, label=label, call=call, defaults=defaults)
+    return wrap(
+        network, schedule, prediction=prediction, label=label, call=call, defaults=defaults,
+        input_scale=INPUTS[found.input](schedule),
+    )  # fmt: skip
 
 
 def class_count(config: Mapping[str, Any]) -> int | None:

@@ -14,7 +14,7 @@ from ..schedules import Schedule, check_schedule
 from .contract import Label, Model, first_parameter
 from .outputs import single_tensor
 
-__all__ = ["LABELS", "WrappedModel", "fill_missing", "wrap"]
+__all__ = ["INPUTS", "LABELS", "WrappedModel", "fill_missing", "wrap"]
 
 Call = Callable[..., Any]
 """(network, x, t, **cond) -> what the network returns."""
@@ -25,6 +25,12 @@ LABELS: dict[str, Callable[[Schedule], Label]] = {
     "999t": lambda _: lambda t: 999.0 * np.asarray(t, dtype=np.float64),
 }
 """What networks are labelled with, by name: the schedule's default, log gamma, or score_sde's 999 t."""
+
+INPUTS: dict[str, Callable[[Schedule], Label | None]] = {
+    "x": lambda _: None,
+    "unit_variance": lambda schedule: lambda t: 1.0 / np.hypot(schedule.alpha(t), schedule.sigma(t)),
+}
+"""What networks take, by name: x, or where the noise is unbounded x divided by its deviation for data of variance 1."""
 
 
 class WrappedModel(Model):
@@ -85,6 +91,7 @@ def wrap(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     defaults: Mapping[str, object] | None = None,
+    input_scale: Label | None = None,
 ) -> WrappedModel:
     """A model from a diffusers, EDM, score_sde style or any other network.
 
@@ -95,7 +102,8 @@ def wrap(
     than network(x, label, **cond) or another result; transformers that take the time by name want
     ``call=lambda network, x, t, **cond: network(hidden_states=x, timestep=t, **cond)``. device, dtype: of x as the
     network takes it, by default those of its first parameter; t is float32. defaults: conditioning where the caller
-    gives none; a number stands for one per sample.
+    gives none; a number stands for one per sample. input_scale: times to what x is multiplied with at the network's
+    door, for example ``models.INPUTS["unit_variance"](schedule)``; by default 1.
     """
     if not callable(network):
         raise TypeError(f"network: {type(network).__name__} is not callable; pass a torch.nn.Module or a function")
@@ -103,15 +111,31 @@ def wrap(
         raise TypeError(f"network: {type(network).__name__} is a model already; pass the network that it holds")
     check_schedule(schedule)
     prediction = predictions.named(prediction)
-    for name, value in (("label", label), ("call", call)):
+    for name, value in (("label", label), ("call", call), ("input_scale", input_scale)):
         if value is not None and (not callable(value) or isinstance(value, nn.Module)):
             raise TypeError(f"{name}: {type(value).__name__}; give a function")
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise TypeError(f"dtype={dtype!r}; give a float dtype of torch")
+    label = label or schedule.label
+    if input_scale is not None:
+        label, call = _with_scale(label, input_scale), _scaled(call)
     return WrappedModel(
-        network, schedule, prediction, label or schedule.label, call=call, dtype=dtype, defaults=defaults,
+        network, schedule, prediction, label, call=call, dtype=dtype, defaults=defaults,
         device=None if device is None else torch.device(device),
     )  # fmt: skip
+
+
+def _with_scale(label: Label, scale: Label) -> Label:
+    """[..., 2]: the label, and the scale of the input."""
+    return lambda t: np.stack(np.broadcast_arrays(label(t), scale(t)), axis=-1)
+
+
+def _scaled(call: Call | None) -> Call:
+    def scaled(network: Any, x: Tensor, t: Tensor, **cond: Any) -> Any:
+        x = x * t[:, 1].to(x.dtype).reshape(-1, *(1,) * (x.ndim - 1))
+        return network(x, t[:, 0], **cond) if call is None else call(network, x, t[:, 0], **cond)
+
+    return scaled
 
 
 def fill_missing(cond: Mapping[str, object], defaults: Mapping[str, object], x: Tensor) -> dict[str, object]:
