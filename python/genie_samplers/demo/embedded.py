@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.resources import as_file, files
 from typing import Any
 
 import torch
 
 from ..genie import HeadedModel, with_head
-from ..models import INPUTS, WrappedModel, load, wrap
+from ..models import WrappedModel, load, read_folder
 from ..schedules import Schedule, vp_linear
 
 __all__ = ["NULL_CLASS", "embedded", "embedded_config", "embedded_with_head"]
@@ -38,19 +39,14 @@ def embedded(
     genie-ext[diffusers].
     """
     own = vp_linear()
-    with as_file(files("genie_samplers.demo") / "assets") as folder:
-        model = load(folder, own, label=own.log_gamma, device=device, dtype=dtype)
-    if schedule in (None, own):
-        return model
-    assert schedule is not None
+    schedule = own if schedule is None else schedule
     known, most = float(own.gamma(own.t_max)), float(schedule.gamma(schedule.t_max))
     if most > _BEYOND * known:
         fix = "give a schedule that stays below, as ve(), edm() or vp_cosine(), or train a network on this one"
         raise ValueError(f"schedule: {schedule} goes to gamma = {most:g}, the network knows up to {known:g}; {fix}")
-    return wrap(
-        model.network, schedule, label=schedule.log_gamma, defaults=model.defaults,
-        input_scale=INPUTS["unit_variance"](schedule),
-    )  # fmt: skip
+    with as_file(files("genie_samplers.demo") / "assets") as folder:
+        found = replace(read_folder(folder), input="x" if schedule == own else "unit_variance")
+        return load(found, schedule, label=schedule.log_gamma, device=device, dtype=dtype)
 
 
 def embedded_with_head(
