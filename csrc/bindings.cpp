@@ -89,6 +89,18 @@ FusedStep filled(const StepRows& rows, int64_t number, const py::list& tensors) 
   return call;
 }
 
+// The same into other memory: that of x_in where the rows have one, else, from the state x, that of
+// the state.
+FusedStep moved(const StepRows& rows, int64_t number, uintptr_t x, uintptr_t made,
+                const py::list& tensors) {
+  FusedStep call = filled(rows, number, tensors);
+  const bool fed = call.x_in.present;
+  require(call.elements == 0 || (made != 0 && (fed || x != 0)), "no memory");
+  if (!fed) call.x.data = reinterpret_cast<void*>(x);
+  (fed ? call.x_in : call.out).data = reinterpret_cast<void*>(made);
+  return call;
+}
+
 bool are_regular(const StepRows& rows) {
   for (int64_t number = 0; number < rows.count(); ++number) {
     if (!is_regular(rows.row(number))) return false;
@@ -108,7 +120,21 @@ void define_rows(const py::module_& module) {
              py::gil_scoped_release release;
              fused_step_cuda(call, device, reinterpret_cast<void*>(cuda_stream));
            })
+      .def("move_cuda",
+           [](const StepRows& rows, int64_t number, uintptr_t x, uintptr_t made,
+              const py::list& tensors, int device, uintptr_t cuda_stream) {
+             const FusedStep call = moved(rows, number, x, made, tensors);
+             py::gil_scoped_release release;
+             fused_step_cuda(call, device, reinterpret_cast<void*>(cuda_stream));
+           })
 #endif
+      .def("move_cpu",
+           [](const StepRows& rows, int64_t number, uintptr_t x, uintptr_t made,
+              const py::list& tensors, int threads) {
+             const FusedStep call = moved(rows, number, x, made, tensors);
+             py::gil_scoped_release release;
+             fused_step_cpu(call, threads);
+           })
       .def("run_cpu",
            [](const StepRows& rows, int64_t number, const py::list& tensors, int threads) {
              const FusedStep call = filled(rows, number, tensors);

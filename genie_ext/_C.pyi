@@ -34,6 +34,14 @@ class StepRows:
     def run_cuda(self, row: int, tensors: list[int], device: int, cuda_stream: int, /) -> None:
         """Only where built_with_cuda()."""
 
+    def move_cpu(self, row: int, x: int, made: int, tensors: list[int], threads: int, /) -> None:
+        """From the state at the address x into made, both contiguous. Where the rows have an x_in, made is in its
+        place, and x is not looked at.
+        """
+
+    def move_cuda(self, row: int, x: int, made: int, tensors: list[int], device: int, cuda_stream: int, /) -> None:
+        """Only where built_with_cuda()."""
+
 class NormalFill(_Call): ...
 class JvpDistillLoss(_Call): ...
 

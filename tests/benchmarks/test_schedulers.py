@@ -23,10 +23,10 @@ def test_both_of_a_pair_end_at_the_same_state(case: schedulers.Case) -> None:
 
 @pytest.mark.parametrize("pair", schedulers.PAIRS.values(), ids=schedulers.PAIRS)
 @torch.no_grad()
-def test_a_step_of_ours_reads_no_number_back_and_copies_its_result_alone(
+def test_a_step_of_ours_reads_no_number_back_and_allocates_its_result_alone(
     pair: schedulers.Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A copy in each step, and what a run does once; more where there are draws."""
+    """One operation in each step, and what a run does once; three more where there are draws."""
     monkeypatch.delenv("GENIE_EXT_CHECK")
     start, *outputs = torch.randn(3, *SHAPE)
     mine, theirs = (schedulers.counted(scheduler, start, outputs) for scheduler in pair.made())

@@ -125,6 +125,41 @@ def test_rows_have_the_bits_of_the_op_one_by_one(case: Case, run: Any, backend: 
         assert_same_bits(mine, theirs)
 
 
+@pytest.mark.usefixtures("checks")
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_rows_from_tensor_to_tensor_have_the_same_bits(case: Case, any_backend: str) -> None:
+    """Without an input of its own the state is the caller's: what is handed in is read, and stays as it is."""
+    expected, rows = case.rows("cpu"), case.rows("cpu")
+    run_one_by_one(expected, case, "cpu")
+    prepared, made = prepare_rows(rows, backend=any_backend), [rows.x.clone()]
+    for number in range(len(LAYOUT)):
+        made.append(prepared.move(number, None if case.fed else made[-1], *case.brought(number, "cpu")))
+    assert len({tensor.data_ptr() for tensor in made}) == len(made)
+    assert_same_bits(made[0], case.rows("cpu").x)
+    assert_same_bits(made[-1], expected.x if expected.x_in is None else expected.x_in)
+    for mine, theirs in zip((rows.aux, *rows.slots), (expected.aux, *expected.slots), strict=True):
+        assert mine is not None
+        assert theirs is not None
+        assert_same_bits(mine, theirs)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_a_row_from_tensor_to_tensor_keeps_is_counted_for_autograd() -> None:
+    rows = Case(fed=None).rows("cpu")
+    before = [genie_ext.times_written(tensor) for tensor in (rows.aux, rows.slots[0])]
+    prepare_rows(rows, backend="cpu").move(0, rows.x.clone(), [torch.zeros(SHAPE), torch.zeros(SHAPE)])
+    assert all(genie_ext.times_written(t) > n for t, n in zip((rows.aux, rows.slots[0]), before, strict=True))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_rows_without_elements_move_too() -> None:
+    layout = (row(),)
+    x = torch.zeros(2, 0)
+    rows = StepRows(packed(layout), torch.ones(1, layout[0].columns), x)
+    made = prepare_rows(rows, backend="cpu").move(0, torch.zeros(2, 0), [torch.zeros(2, 0)])
+    assert made.shape == (2, 0)
+
+
 def test_the_reference_runs_rows_too() -> None:
     expected, rows = Case().rows("cpu"), Case().rows("cpu")
     run_one_by_one(expected, Case(), "cpu")

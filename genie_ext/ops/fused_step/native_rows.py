@@ -18,7 +18,7 @@ from .rows import PreparedRows, StepRows
 __all__ = ["NativeRows"]
 
 # looked up once: a run takes little longer than such a look-up
-_get_num_threads, _is_grad_enabled = torch.get_num_threads, torch.is_grad_enabled
+_get_num_threads, _is_grad_enabled, _empty_like = torch.get_num_threads, torch.is_grad_enabled, torch.empty_like
 
 
 class NativeRows(PreparedRows):
@@ -42,6 +42,11 @@ class NativeRows(PreparedRows):
         self._cuda_device = -1 if backend == "cpu" else rows.x.device.index
         written = (rows.x, rows.aux, rows.x_in, *rows.slots, rows.nonfinite)
         self._written = tuple(tensor for tensor in written if tensor is not None)
+        # what a row that moves writes beside the new tensor, and what that is like
+        self._kept = tuple(tensor for tensor in (rows.aux, *rows.slots, rows.nonfinite) if tensor is not None)
+        if rows.x_in is not None:
+            self._kept = (rows.x, *self._kept)
+        self._like = rows.x if rows.x_in is None else rows.x_in
 
     def __call__(self, number: int, outputs: Sequence[Tensor] = (), draws: Sequence[Tensor] = ()) -> None:
         self._check(number, outputs, draws)
@@ -56,6 +61,24 @@ class NativeRows(PreparedRows):
             self._check(number, outputs, ())
             raise
 
+    def move(self, number: int, x: Tensor | None, outputs: Sequence[Tensor], draws: Sequence[Tensor] = ()) -> Tensor:
+        if self._check_each is not None or in_dual_level():
+            self._check(number, outputs, draws, x)
+        arguments: list[int] = []
+        for tensor in outputs:
+            arguments += tensor_arguments(tensor)
+        for tensor in draws:
+            arguments += tensor_arguments(tensor)
+        made = _empty_like(self._like)
+        places = 0 if x is None else x.data_ptr(), made.data_ptr()
+        if self._cuda_device < 0:
+            self._native.move_cpu(number, *places, arguments, _get_num_threads())
+        else:
+            self._native.move_cuda(number, *places, arguments, self._cuda_device, cuda_stream_of(self._cuda_device))
+        if self._kept:
+            count_write(self._kept)
+        return made
+
     def _run(self, number: int, brought: Sequence[Tensor]) -> None:
         arguments: list[int] = []
         for tensor in brought:
@@ -66,9 +89,9 @@ class NativeRows(PreparedRows):
             self._native.run_cuda(number, arguments, self._cuda_device, cuda_stream_of(self._cuda_device))
         count_write(self._written)
 
-    def _check(self, number: int, outputs: Sequence[Tensor], draws: Sequence[Tensor]) -> None:
+    def _check(self, number: int, outputs: Sequence[Tensor], draws: Sequence[Tensor], x: Tensor | None = None) -> None:
         """The whole look: raises if anything is wrong with this run."""
-        filled = self._rows.call(number).filled(outputs, draws, None)
+        filled = self._rows.call(number).filled(outputs, draws, x)
         refuse_tracked("fused_step", filled)
         if self._check_each is not None:
             self._check_each(filled)

@@ -107,6 +107,14 @@ class PreparedRows(ABC):
         and device, of a float dtype, dense within a sample, aligned and without the negative bit.
         """
 
+    @abstractmethod
+    def move(self, number: int, x: Tensor | None, outputs: Sequence[Tensor], draws: Sequence[Tensor] = ()) -> Tensor:
+        """The row from the state x, which stays as it is, into a new tensor: the state after it, for the caller.
+
+        Where the rows have an x_in, they go on from their own state, x is None, and the new tensor is in the place of
+        x_in. The caller has looked at the tensors, as of :meth:`run_checked`; x is contiguous and of the state's dtype.
+        """
+
 
 class GeneralRows(PreparedRows):
     """Prepared one by one: for every backend."""
@@ -121,6 +129,10 @@ class GeneralRows(PreparedRows):
 
     def run_checked(self, number: int, outputs: Sequence[Tensor]) -> None:
         self(number, outputs)
+
+    def move(self, number: int, x: Tensor | None, outputs: Sequence[Tensor], draws: Sequence[Tensor] = ()) -> Tensor:
+        self._prepared[number](outputs, draws, x)
+        return (self._rows.x if self._rows.x_in is None else self._rows.x_in).clone()
 
 
 def check_rows(rows: StepRows) -> None:

@@ -11,28 +11,41 @@ from torch import Tensor
 
 from genie_ext import times_written
 
+from .moving import MovingState
 from .program import Program
 from .state import PlanState
 
 __all__ = ["Stepper"]
 
+# looked up once: a step takes little longer than ten such look-ups
+_is_grad_enabled, _is_inference = torch.is_grad_enabled, torch.is_inference_mode_enabled
+
 
 class Stepper:
     """A :class:`PlanState` behind a function from state to state, as the loops of other libraries have it.
 
-    What a step returns belongs to the caller, who may keep it, write into it or hand in something else: only then is
-    it read again. Handed back as it was, the state goes on in the program's dtype, whatever the caller's is.
+    What a step returns belongs to the caller, who may keep it, write into it or hand in something else. Where the
+    caller's dtype is not the program's, the state goes on in the program's as long as the caller hands back what it was
+    given, as it was; else the caller's tensor is the state, and nothing is copied.
     """
 
     def __init__(self, program: Program, x: Tensor) -> None:
         """x: the state at the plan's first time, [b, ...]; copied."""
-        self._state = PlanState(program, x.to(program.dtype), in_place=not _tracked(x))
+        self._state: PlanState = MovingState(program, x.to(program.dtype), in_place=not _tracked(x))
         self._lent = x, times_written(x)
+        self._shape, self._device = x.shape, x.device
 
     @property
     def row(self) -> int:
         """The next row."""
         return self._state.row
+
+    @property
+    def draws(self) -> int:
+        """How many tensors of noise the next row takes."""
+        state = self._state
+        rows = state.program.layout
+        return len(rows[state.row].draws) if state.row < len(rows) else 0
 
     @property
     def history(self) -> list[Tensor]:
@@ -55,28 +68,20 @@ class Stepper:
 
     def fits(self, program: Program, x: Tensor) -> bool:
         """Whether :meth:`restart` will do for this program and state."""
-        state = self._state
-        return self.program is program and state.in_place and not _tracked(x) and self.is_like(x)
+        return self.program is program and self._state.in_place and not _tracked(x) and self.is_like(x)
 
     def is_like(self, x: Tensor) -> bool:
         """Whether x has the state's shape and is on its device."""
-        state = self._state.x
-        return (state.shape, state.device) == (x.shape, x.device)
+        state = self._state
+        return (isinstance(state, MovingState) and state.is_made(x)) or (
+            self._shape == x.shape and self._device == x.device
+        )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Stepper:
         twin: Stepper = object.__new__(type(self))
-        twin._state, twin._lent = copy.deepcopy(self._state, memo), self._lent  # the caller's, who hands it to either
+        vars(twin).update(vars(self))  # what was lent is the caller's, who hands it to either
+        twin._state = copy.deepcopy(self._state, memo)
         return twin
-
-    def _differentiable(self) -> PlanState:
-        """The state out of place from here on, so that autograd follows the rows to come."""
-        state, rows = self._state, self.program.plan.rows
-        read = {entry for row in rows[state.row :] for entry in row.history if entry.row < state.row}
-        return PlanState(
-            self.program, state.x, in_place=False, first_row=state.row,
-            aux=state.aux if self.program.layout[state.row].reads_aux else None,
-            values={entry: state.value(entry) for entry in read},
-        )  # fmt: skip
 
     def step(self, x: Tensor, outputs: Sequence[Tensor], draws: Sequence[Tensor] = ()) -> Tensor:
         """The state after the next row, [b, ...] in the program's model_dtype; a new tensor.
@@ -84,19 +89,46 @@ class Stepper:
         x: the state before it; outputs, draws: as of :meth:`PlanState.advance`. Errors as there. Where x or an output
         requires grad, this row and those after it are differentiable, on the reference backend.
         """
-        if self._state.in_place and any(map(_tracked, (x, *outputs))):
-            self._state = self._differentiable()
-        lent, written = self._lent
-        if x is not lent or times_written(x) != written:
-            self._state.replace(x, within_step=True)
-        self._state.advance(outputs, draws)
-        if torch.is_inference_mode_enabled():  # a tensor of which does not notice that the caller wrote into it
+        state = self._state
+        if _is_grad_enabled() and state.in_place and (x.requires_grad or any(map(_tracked, outputs))):
+            state = self._state = self._differentiable(x)
+        if not isinstance(state, MovingState) or not state.in_place:
+            return self._out_of_place(state, x, outputs, draws)
+        if state.x_in is None:
+            return state.move(x, outputs, draws)
+        if not self._is_lent(x):
+            state.replace(x, within_step=True)
+        if _is_inference():  # a tensor of which does not notice that the caller wrote into it
             with torch.inference_mode(False):
-                made = self._state.model_input.clone()
+                made = state.move(None, outputs, draws)
         else:
-            made = self._state.model_input.clone()
+            made = state.move(None, outputs, draws)
         self._lent = made, times_written(made)
         return made
+
+    def _is_lent(self, x: Tensor) -> bool:
+        """Whether the caller hands back what it was given, as it was."""
+        return x is self._lent[0] and times_written(x) == self._lent[1]
+
+    def _out_of_place(self, state: PlanState, x: Tensor, outputs: Sequence[Tensor], draws: Sequence[Tensor]) -> Tensor:
+        if not self._is_lent(x):
+            state.replace(x, within_step=True)
+        state.advance(outputs, draws)
+        made = state.model_input.clone()
+        self._lent = made, times_written(made)
+        return made
+
+    def _differentiable(self, x: Tensor) -> PlanState:
+        """The state out of place from here on, so that autograd follows the rows to come."""
+        state, rows = self._state, self.program.plan.rows
+        read = {entry for row in rows[state.row :] for entry in row.history if entry.row < state.row}
+        now = state.x if state.x_in is not None and self._is_lent(x) else x.to(self.program.dtype)
+        self._lent = x, times_written(x)
+        return PlanState(
+            self.program, now, in_place=False, first_row=state.row,
+            aux=state.aux if self.program.layout[state.row].reads_aux else None,
+            values={entry: state.value(entry) for entry in read},
+        )  # fmt: skip
 
 
 def _tracked(x: Tensor) -> bool:

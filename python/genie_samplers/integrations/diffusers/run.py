@@ -49,13 +49,14 @@ class Run:
         """The times as a tensor that is the pipeline's to keep and to write into."""
         self.timesteps, self.levels = self._given.clone(), self._given_levels.clone()
         self._address, self._width = self.timesteps.data_ptr(), self.timesteps.element_size()
+        self._count, self._dtype, self._device = len(self.labels), self.timesteps.dtype, self.timesteps.device
 
     def fresh(self) -> Run:
         """The same plan and times, not begun."""
         twin: Run = object.__new__(Run)
         vars(twin).update(vars(self))
         twin._hand_out()
-        twin.begin = twin.index = twin._stepper = twin._key = twin.lent_from = None
+        twin.begin = twin.index = twin._stepper = twin.lent_from = None
         twin._now, twin._once_each = self.built, False
         return twin
 
@@ -86,29 +87,26 @@ class Run:
         begin with the second of these, which is where a method with stages begins a step. Another tensor of a device is
         the next one's while a run is on its way.
         """
-        if self.index is None and self.begin is not None:
+        following = self.index
+        if following is None and self.begin is not None:
             return self.begin
-        following = self.index if self.index is not None and self.index < len(self._values) else None
         if isinstance(timestep, Tensor):
-            if (inside := self._inside(timestep)) is not None:
+            inside, odd = divmod(timestep.data_ptr() - self._address, self._width)
+            if 0 <= inside < self._count and not odd and self._is_one(timestep):
                 return inside
-            if timestep.device.type != "cpu" and following is not None:
+            if timestep.device.type != "cpu" and following is not None and following < self._count:
                 return following
             timestep = timestep.flatten()[0].item() if timestep.numel() else float("nan")
-        if following is not None and _same_label(self._values[following], timestep):
+        values = self._values
+        if following is not None and following < self._count and _same_label(values[following], timestep):
             return following
-        found = [index for index, value in enumerate(self._values) if value == timestep]
-        found = found or [index for index, value in enumerate(self._values) if _same_label(value, timestep)]
+        found = [index for index, value in enumerate(values) if value == timestep]
+        found = found or [index for index, value in enumerate(values) if _same_label(value, timestep)]
         return found[min(1, len(found) - 1)] if found else None
 
-    def _inside(self, timestep: Tensor) -> int | None:
-        """The index of an element of ``timesteps``."""
-        index, odd = divmod(timestep.data_ptr() - self._address, self._width)
-        if odd or not 0 <= index < len(self.labels):
-            return None
-        own = self.timesteps
-        alike = timestep.dtype == own.dtype and timestep.device == own.device and timestep.numel() == 1
-        return index if alike else None
+    def _is_one(self, timestep: Tensor) -> bool:
+        """Of a tensor at the address of an entry of ``timesteps``: whether it is that entry."""
+        return timestep.dtype == self._dtype and timestep.numel() == 1 and timestep.device == self._device
 
     def passed(self, index: int | None) -> None:
         """A step that somebody else made."""
@@ -119,10 +117,11 @@ class Run:
 
     def at(self, index: int, sample: Tensor, output: Tensor) -> Stepper:
         """The rows from ``index`` on; begun anew where the run was elsewhere."""
-        if self._stepper is None or index != self.index or not self._stepper.is_like(sample):
-            self._stepper = self._started(index, sample, output)
+        stepper = self._stepper
+        if stepper is None or index != self.index or not stepper.is_like(sample):
+            stepper = self._stepper = self._started(index, sample, output)
             self.index = index
-        return self._stepper
+        return stepper
 
     def step(self, index: int, sample: Tensor, outputs: Sequence[Tensor], draw: Draw, scale: Draw | None) -> Tensor:
         """From the sample at ``index`` to the next. draw: makes a standard normal tensor like the sample.
@@ -135,7 +134,7 @@ class Run:
             return sample.to(self._result_dtype(sample, outputs[0]))
         if scale is not None:
             _set_bound(stepper.program, stepper.row, scale())
-        draws = [draw() for _ in stepper.program.layout[stepper.row].draws]
+        draws = [draw() for _ in range(stepper.draws)]
         self._stepper = None  # where the step is interrupted: the run goes on from here with a warm-up of its own
         try:
             made = stepper.step(sample, outputs, draws)

@@ -286,7 +286,9 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
     ) -> Result:
         """The row of this time. Draws are those that diffusers' classes make of ``generator``, or ``noise``."""
         run = self._run
-        output = self._without_variance(model_output, sample)
+        output = model_output
+        if output.shape != sample.shape or not output.is_contiguous():
+            output = self._without_variance(output, sample)
         index = run.place(timestep)
 
         def draw() -> Tensor:
@@ -303,8 +305,8 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
             made = run.once(wanted, sample, output, draw, self._bound(run, x0, sample, output))
         else:
             x0 = run.built.x0[index]
-            outputs = self._outputs(run, index, sample, output)
-            made = run.step(index, sample, outputs, draw, self._bound(run, x0, sample, output))
+            bound = self._bound(run, x0, sample, output) if run.wanted.dynamic else None
+            made = run.step(index, sample, self._outputs(run, index, sample, output), draw, bound)
         if not return_dict:
             return (made,)
         if self.gives_x0:
