@@ -71,7 +71,7 @@ class Stepper:
     def _differentiable(self) -> PlanState:
         """The state out of place from here on, so that autograd follows the rows to come."""
         state, rows = self._state, self.program.plan.rows
-        read = {entry for row in rows[state.row :] for entry in row.history if entry.row < state.row}
+        read = {entry for row in rows[state.row :] for entry in row.reads if entry.row < state.row}
         return PlanState(
             self.program, state.x, in_place=False, first_row=state.row,
             aux=state.aux if self.program.layout[state.row].reads_aux else None,
