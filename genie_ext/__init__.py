@@ -17,6 +17,7 @@ from .ops.jvp_distill_loss import jvp_distill_loss
 from .ops.noise import Noise
 from .ops.normal_fill import normal_fill
 from .ops.normal_fill.contract import NormalFillCall
+from .ops.normal_fill.uniform import uniform_fill
 from .ops.prepared import Prepared
 from .ops.slots import SLOT
 
@@ -41,6 +42,7 @@ __all__ = [
     "reuse_key",
     "row_columns",
     "times_written",
+    "uniform_fill",
     "use_backend",
     "wants_gradients",
 ]

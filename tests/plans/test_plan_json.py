@@ -120,7 +120,15 @@ def nested(depth: int) -> object:
         (edited(rows={}), r"plan.rows: \{\}; need a list"),
         (edited(rows=[]), "plan: rows: .*at least one row"),
         (text_with_row(extra=1), r"plan.rows\[0\]: unknown keys \['extra'\]"),
-        (text_with_row(kind="apply"), r"plan.rows\[0\].kind: 'apply'; need 'row'"),
+        (text_with_row(kind="stage"), r"plan.rows\[0\].kind: 'stage'; need 'row' or 'apply'"),
+        (text_with_row(kind=["row"]), r"plan.rows\[0\].kind: \['row'\]; need 'row' or 'apply'"),
+        (text_with_row(kind="apply"), r"plan.rows\[0\]: unknown keys \['aux', .*missing keys \['index', 'operator'"),
+        (text_with_row(gains=[]), r"plan.rows\[0\].gains: \[\] says nothing; leave it out"),
+        (text_with_row(gains=None), r"plan.rows\[0\].gains: None; need a list"),
+        (
+            edited(init={"distribution": "normal", "scale": 1.0, "operator": None}),
+            "plan.init.operator: None says nothing",
+        ),
         (
             edited(rows=[{k: v for k, v in ROW_JSON.items() if k != "kind"}]),
             r"plan.rows\[0\]: .*missing keys \['kind'\]",

@@ -34,7 +34,7 @@ MALFORMED: dict[str, tuple[tuple[Row, ...], dict[str, object], str]] = {
     "outputs twice": ((ROW,), {"outputs": ("epsilon", "epsilon")}, "outputs=.*distinct names"),
     "uncond output": ((ROW,), {"outputs": ("uncond.v",)}, "outputs=.*without the prefix"),
     "outputs a list": ((ROW,), {"outputs": ["epsilon"]}, "outputs=.*need a tuple"),
-    "unknown distribution": ((ROW,), {"init": Init(1.0, "uniform")}, "init: .*uniform.*'normal'"),
+    "unknown distribution": ((ROW,), {"init": Init(1.0, "cauchy")}, "init: .*cauchy.*'normal' or 'uniform'"),
     "infinite init scale": ((ROW,), {"init": Init(math.inf)}, "init: .*inf.*finite scale"),
     "unknown quantity": ((ROW,), {"quantity": "v"}, "quantity='v'; choose one of epsilon, x0, flow"),
     "guidance empty": ((ROW,), {"guidance": ()}, r"guidance=\(\); need None, or one or more"),

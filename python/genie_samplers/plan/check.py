@@ -11,9 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._arguments import shown
+from .apply import Apply
+from .check_operators import check_gains, check_init, check_operator
 from .frozen import is_text
 from .recipe import Recipe
-from .rows import Combination, Conversion, HistoryEntry, Init, Row
+from .rows import Combination, Conversion, Init, Row
+from .sources import HistoryEntry
 
 __all__ = ["MAX_CONVERTED", "MAX_DRAWS", "MAX_HISTORY", "MAX_OUTPUTS", "QUANTITIES", "check"]
 
@@ -47,10 +50,9 @@ def check(plan: PlanFields) -> None:
     if not plan.rows or not _are(plan.rows, Row):
         raise ValueError(f"rows: {shown(plan.rows)}; need a tuple of at least one row")
     _check_names(plan.outputs)
-    if not isinstance(plan.init, Init) or not isinstance(plan.init.scale, _REAL):
+    if not isinstance(plan.init, Init):
         raise ValueError(f"init: {shown(plan.init)}; need an Init with a number as its scale")
-    if plan.init.distribution != "normal" or plan.init.scale < 0.0 or not _finite(plan.init.scale):
-        raise ValueError(f"init: {shown(plan.init)}; need distribution 'normal' and a finite scale >= 0")
+    check_init(plan.init)
     if plan.quantity not in QUANTITIES:
         raise ValueError(f"quantity={shown(plan.quantity)}; choose one of {', '.join(QUANTITIES)}")
     if plan.guidance is not None and not (_are(plan.guidance, _REAL) and plan.guidance and _finite(plan.guidance)):
@@ -69,7 +71,7 @@ def check(plan: PlanFields) -> None:
         _check_counts(number, row)
         _check_values(number, row)
         _check_history(number, row, plan.rows)
-    _check_aux(plan.rows)
+    _check_aux_and_operators(plan.rows)
     if plan.guidance is not None:
         _check_guided_weights(plan.guidance, plan.rows)
 
@@ -178,11 +180,16 @@ def _check_history(number: int, row: Row, rows: tuple[Row, ...]) -> None:
         raise ValueError(f"row {number}: history {shown(row.history)} is not in order; list the newest first")
 
 
-def _check_aux(rows: tuple[Row, ...]) -> None:
+def _check_aux_and_operators(rows: tuple[Row, ...]) -> None:
+    """The second state is written before it is read, also by operators and gains; what these are, too."""
     written = False
     for number, row in enumerate(rows):
         if row.reads_aux and not written:
             raise ValueError(f"row {number}: reads aux, but no earlier row writes it")
+        if isinstance(row, Apply):
+            check_operator(number, row, written)
+        elif row.gains != ():
+            check_gains(number, row, rows, written)
         written |= row.aux is not None
 
 

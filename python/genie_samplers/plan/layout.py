@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .check import MAX_CONVERTED, MAX_DRAWS, MAX_HISTORY
-from .rows import HistoryEntry, Row
+from .rows import Row
+from .sources import HistoryEntry
 
 __all__ = ["RowLayout", "lay_out", "packed"]
 
@@ -77,7 +78,7 @@ def _filled_up(values: Sequence[int], length: int) -> list[int]:
 
 def _assign_slots(rows: Sequence[Row]) -> list[tuple[int | None, ...]]:
     """The slot of each converted output: the lowest that no later row still reads, None where nobody reads it."""
-    last_read = {entry: number for number, row in enumerate(rows) for entry in row.history}
+    last_read = {entry: number for number, row in enumerate(rows) for entry in row.reads}
     busy_until: list[int] = []  # per slot, the last row that reads it; free for writing only after that row
     stores: list[tuple[int | None, ...]] = []
     for number, row in enumerate(rows):

@@ -7,6 +7,7 @@ A row evaluates the network at ``time`` and, per sample, does
     aux' = the same with the row's second combination, where it has one
 
 ``history`` names converted outputs of earlier rows by (row, h); the memory slots that hold them follow from liveness.
+Between rows an :class:`Apply` makes such a value by a named operator.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schedules import Schedule
+from .apply import Apply
 from .calls import Call, calls_of
 from .check import check
 from .format import dumps, loads
@@ -47,7 +49,7 @@ class Plan:
     init: Init
     outputs: tuple[str, ...]
     quantity: str
-    rows: tuple[Row, ...]
+    rows: tuple[Row | Apply, ...]
     recipe: Recipe | None = None
     guidance: tuple[float, ...] | None = None
     note: str = field(default="", metadata={"written": False})
@@ -89,6 +91,27 @@ class Plan:
         return any(row.draws for row in self.rows)
 
     @cached_property
+    def operators(self) -> tuple[str, ...]:
+        """The names of the operators that a run is to be given, in order."""
+        named = (self.init.operator, *(row.operator for row in self.rows if isinstance(row, Apply)))
+        return tuple(dict.fromkeys(name for name in named if name is not None))
+
+    @cached_property
+    def reductions(self) -> tuple[str, ...]:
+        """The names of the reductions of its gains, in order."""
+        return tuple(dict.fromkeys(gain.reduction for row in self.rows for gain in row.gains))
+
+    @cached_property
+    def is_table(self) -> bool:
+        """Whether the numbers say all that the plan does: no operator is applied, and no number computed on the way."""
+        return not (self.reductions or self.init.operator or any(isinstance(row, Apply) for row in self.rows))
+
+    @cached_property
+    def couples_samples(self) -> bool:
+        """Whether a sample depends on the others of its batch."""
+        return any(gain.coupled for row in self.rows for gain in row.gains)
+
+    @cached_property
     def schedule(self) -> Schedule:
         """The schedule of the recipe; raises ValueError for a plan without one."""
         if self.recipe is None:
@@ -110,6 +133,14 @@ class Plan:
     def calls(self) -> tuple[Call, ...]:
         """What every row asks of the network."""
         return calls_of(self.rows, self.outputs)
+
+    @cached_property
+    def input_scales(self) -> tuple[float, ...]:
+        """What multiplies the state on its way into the next network call at or after each row."""
+        scales: list[float] = []
+        for row in reversed(self.rows):
+            scales.append(scales[-1] if isinstance(row, Apply) and scales else row.input_scale)
+        return tuple(reversed(scales))
 
     @cached_property
     def slots(self) -> int:
@@ -138,7 +169,7 @@ class Plan:
         for state in (row.x, row.aux):
             flat += () if state is None else state.flat(with_aux=row.reads_aux)
         last = number + 1 == len(self.rows)
-        return [*flat, 1.0 if last else self.rows[number + 1].input_scale]
+        return [*flat, 1.0 if last else self.input_scales[number + 1]]
 
     # --- other plans
 
@@ -159,7 +190,10 @@ class Plan:
     # --- canonical forms
 
     def unrolled(self) -> Unrolled:
-        """Every state as a linear function of x_T, the network's outputs (a guided pair mixed) and the draws."""
+        """Every state as a linear function of x_T, the network's outputs (a guided pair mixed) and the draws.
+
+        ValueError for a plan that clamps, applies operators or computes gains.
+        """
         return unroll(self.rows)
 
     def allclose(self, other: Plan, rtol: float = 1e-12) -> bool:
@@ -202,7 +236,7 @@ class Plan:
     def _title(self) -> str:
         title = (
             f"{self.recipe.solver if self.recipe else 'plan'}: {len(self.rows)} rows, nfe {self.nfe}, network calls "
-            f"{self.network_calls}, history slots {self.slots}, x_T = {self.init.scale:.6g} z"
+            f"{self.network_calls}, history slots {self.slots}, x_T = {self.init}"
         )
         return title if self.guidance is None else f"{title}, guidance {', '.join(f'{s:g}' for s in self.guidance)}"
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
-__all__ = ["Combination", "Conversion", "HistoryEntry", "Init", "Row"]
+from .gains import Gain
+from .sources import HistoryEntry
 
-
-class HistoryEntry(NamedTuple):
-    """A converted output of an earlier row."""
-
-    row: int
-    h: int = 0
+__all__ = ["Combination", "Conversion", "Init", "Row"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,8 @@ class Combination:
 class Row:
     """One row. calls: 0 no network, 1 conditional only, 2 the guided pair. draws: numbers unique in the plan.
 
-    ``input_scale`` multiplies the state on its way into this row's network call. ``kind``: its tag in JSON.
+    ``input_scale`` multiplies the state on its way into this row's network call. ``gains`` write numbers of the row
+    while it runs. ``kind``: its tag in JSON.
     """
 
     kind: ClassVar[str] = "row"
@@ -58,6 +55,13 @@ class Row:
     draws: tuple[int, ...] = ()
     calls: int = 1
     input_scale: float = 1.0
+    gains: tuple[Gain, ...] = field(default=(), metadata={"optional": True})
+
+    @property
+    def reads(self) -> tuple[HistoryEntry, ...]:
+        """The earlier values that the row and its gains read."""
+        of_gains = (source.entry for gain in self.gains for source in gain.sources)
+        return (*self.history, *(entry for entry in of_gains if entry is not None))
 
     @property
     def reads_aux(self) -> bool:
@@ -81,7 +85,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Init:
-    """Initial state: ``scale`` times standard normals (stream 0, draw 0)."""
+    """Initial state: ``scale`` times noise (stream 0, draw 0), "normal" or "uniform" on [0, 1).
+
+    operator: the name of one that the noise goes through first, with index 0.
+    """
 
     scale: float
     distribution: str = "normal"
+    operator: str | None = field(default=None, metadata={"optional": True})
+
+    def __str__(self) -> str:
+        noise = {"normal": "z", "uniform": "u"}.get(self.distribution, self.distribution)
+        return f"{self.scale:.6g} {noise if self.operator is None else f'{self.operator}({noise})'}"

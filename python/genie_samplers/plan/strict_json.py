@@ -1,8 +1,8 @@
 """Dataclasses to JSON and back, strictly: unknown or missing keys and wrong types raise ValueError with their path.
 
 Floats are written as their shortest round-trip decimals; +inf, which JSON lacks, is null. A class with the attribute
-``kind`` is written with that tag, which tells it from others in the same list. Messages are short, however long the
-value.
+``kind`` is written with that tag, which tells it from others in the same list. A field with the metadata "optional" is
+left out where it has its default. Messages are short, however long the value.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def _object_of_distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any] | R
 def encode(value: Any, hint: Any = object) -> Any:
     """JSON-ready form: objects, lists, numbers, strings, null. A 1 where ``hint`` says float becomes 1.0."""
     if is_dataclass(value):
-        written = {name: encode(getattr(value, name), inner) for name, inner in _hints(type(value)).items()}
+        left_out = {name for name, default in _optional(type(value)).items() if getattr(value, name) == default}
+        hints = {name: hint for name, hint in _hints(type(value)).items() if name not in left_out}
+        written = {name: encode(getattr(value, name), inner) for name, inner in hints.items()}
         return {**_tag(type(value)), **written}
     if isinstance(value, Mapping):
         return {key: encode(item) for key, item in value.items()}
@@ -88,7 +90,10 @@ def _encode_scalar(value: Any, hint: Any) -> Any:
 def decode(cls: type[T], data: Any, path: str = "plan") -> T:
     """Build ``cls`` from what :func:`encode` made of it. What its constructor refuses is refused with the path, too."""
     data = _checked_keys(cls, _of_type(dict, data, path, "an object"), path)
-    values = {name: _decode(hint, data[name], f"{path}.{name}") for name, hint in _hints(cls).items()}
+    values = {name: _decode(hint, data[name], f"{path}.{name}") for name, hint in _hints(cls).items() if name in data}
+    for name, default in _optional(cls).items():
+        if name in data and values[name] == default:
+            raise ValueError(f"{path}.{name}: {shown(data[name])} says nothing; leave it out")
     try:
         return cls(**values)
     except (TypeError, ValueError, ArithmeticError) as error:
@@ -98,9 +103,9 @@ def decode(cls: type[T], data: Any, path: str = "plan") -> T:
 def _checked_keys(cls: type, data: dict[str, Any], path: str) -> dict[str, Any]:
     """``data`` if it has the keys and the tag of ``cls``."""
     tag = _tag(cls)
-    known = {*_hints(cls), *tag}
-    if data.keys() != known:
-        unknown, missing = shown(sorted(data.keys() - known)), sorted(known - data.keys())
+    known, needed = {*_hints(cls), *tag}, {*_hints(cls), *tag} - _optional(cls).keys()
+    if not needed <= data.keys() <= known:
+        unknown, missing = shown(sorted(data.keys() - known)), sorted(needed - data.keys())
         raise ValueError(f"{path}: unknown keys {unknown}, missing keys {missing}")
     for name, kind in tag.items():
         if data[name] != kind:
@@ -111,7 +116,11 @@ def _checked_keys(cls: type, data: dict[str, Any], path: str) -> dict[str, Any]:
 def _decode(hint: Any, data: Any, path: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is UnionType:
-        return None if data is None and NoneType in arguments else _decode(_without_none(hint), data, path)
+        if data is None and NoneType in arguments:
+            return None
+        return _decode(
+            _of_kind(arguments, data, path) if NoneType not in arguments else _without_none(hint), data, path
+        )
     if origin is tuple:
         items = enumerate(_of_type(list, data, path, "a list"))
         return tuple(_decode(arguments[0], item, f"{path}[{i}]") for i, item in items)
@@ -124,6 +133,16 @@ def _decode(hint: Any, data: Any, path: str) -> Any:
             _refuse(data, path, str(list(hint._fields)))
         return hint(*(_decode(int, item, path) for item in data))
     return _decode_scalar(hint, data, path)
+
+
+def _of_kind(classes: tuple[Any, ...], data: Any, path: str) -> Any:
+    """Of classes with tags the one of this object; the first where it has no tag, which is then reported missing."""
+    if not isinstance(data, dict) or "kind" not in data:
+        return classes[0]
+    chosen = next((cls for cls in classes if cls.kind == data["kind"]), None)
+    if chosen is None:
+        raise ValueError(f"{path}.kind: {shown(data['kind'])}; need {' or '.join(repr(cls.kind) for cls in classes)}")
+    return chosen
 
 
 def _decode_scalar(hint: Any, data: Any, path: str) -> Any:
@@ -161,6 +180,12 @@ def _hints(cls: type) -> dict[str, Any]:
     """The fields that are written, and their types."""
     hints = get_type_hints(cls)
     return {entry.name: hints[entry.name] for entry in fields(cls) if entry.metadata.get("written", True)}
+
+
+@cache
+def _optional(cls: type) -> dict[str, Any]:
+    """The fields that are left out where they have their default, and these."""
+    return {entry.name: entry.default for entry in fields(cls) if entry.metadata.get("optional", False)}
 
 
 def _tag(cls: type) -> dict[str, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .apply import Apply
 from .rows import Combination, Conversion, Row
 
 __all__ = ["Unrolled", "unroll"]
@@ -30,7 +31,8 @@ class Unrolled:
 
 
 def unroll(rows: Sequence[Row]) -> Unrolled:
-    """Run the rows on basis vectors. Raises ValueError where a clamp makes a row nonlinear."""
+    """Run the rows on basis vectors. ValueError where a clamp or a gain makes a row nonlinear, and for operators."""
+    _refuse_more_than_numbers(rows)
     count, outputs = len(rows), max(row.outputs for row in rows)
     draws = 1 + max((d for row in rows for d in row.draws), default=-1)
     basis = np.eye(1 + count * outputs + draws)
@@ -46,6 +48,16 @@ def unroll(rows: Sequence[Row]) -> Unrolled:
     table = np.stack(states)
     output = table[:, 1 : 1 + count * outputs].reshape(count + 1, count, outputs)
     return Unrolled(table[:, 0], output, table[:, 1 + count * outputs :])
+
+
+def _refuse_more_than_numbers(rows: Sequence[Row]) -> None:
+    for number, row in enumerate(rows):
+        if isinstance(row, Apply):
+            raise ValueError(f"row {number}: {row}, whose numbers the plan does not know: it cannot be unrolled")
+        if row.gains:
+            raise ValueError(
+                f"row {number} computes {row.gains[0].reduction} while it runs: it is not linear and cannot be unrolled"
+            )
 
 
 def _convert(row: int, conversion: Conversion, x: Array, network: Array) -> Array:

@@ -3,19 +3,24 @@
 from ..plan import Call
 from .errors import NonFiniteError
 from .loop import ask, row_labels, run_rows
+from .named import Operator
 from .program import Program
+from .reductions import REDUCTIONS, Reduction, sum_of_squares
 from .sample import AnyModel, OnRow, RowEvent, sample
 from .start import Start
 from .state import PlanState
 from .stepper import Stepper
 
 __all__ = [
+    "REDUCTIONS",
     "AnyModel",
     "Call",
     "NonFiniteError",
     "OnRow",
+    "Operator",
     "PlanState",
     "Program",
+    "Reduction",
     "RowEvent",
     "Start",
     "Stepper",
@@ -23,4 +28,5 @@ __all__ = [
     "row_labels",
     "run_rows",
     "sample",
+    "sum_of_squares",
 ]

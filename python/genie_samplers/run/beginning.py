@@ -87,7 +87,7 @@ def _needs_aux(program: Program, first_row: int) -> bool:
 
 def _check_values(program: Program, x: Tensor, first_row: int, values: Mapping[HistoryEntry, Tensor]) -> None:
     rows = program.plan.rows[first_row:]
-    read = {entry for row in rows for entry in row.history if entry.row < first_row}
+    read = {entry for row in rows for entry in row.reads if entry.row < first_row}
     if missing := sorted(read - values.keys()):
         raise ValueError(f"values: {missing[0]} is missing; a row from {first_row} on reads it")
     if unread := sorted(values.keys() - read):

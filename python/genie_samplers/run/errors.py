@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-__all__ = ["NonFiniteError"]
+from ..plan import Apply, Plan
+
+__all__ = ["NonFiniteError", "nonfinite_message"]
 
 
 class NonFiniteError(ValueError):
@@ -31,3 +33,22 @@ def _rebuilt(
     message: str, row: int | None, sample_ids: tuple[int, ...], finished: Tensor, finished_ids: tuple[int, ...]
 ) -> NonFiniteError:
     return NonFiniteError(message, row=row, sample_ids=sample_ids, finished=finished, finished_ids=finished_ids)
+
+
+def nonfinite_message(plan: Plan, row: int | None, samples: str) -> str:
+    """Where inf or NaN came from, and what to look at. row: None where a run began so; samples: their ids."""
+    if row is None:
+        made = f" (or operators[{plan.init.operator!r}] made them)" if plan.init.operator else ""
+        return f"state or image: holds inf or NaN for sample ids {samples}{made}; pass finite starting states"
+    at = plan.rows[row]
+    if isinstance(at, Apply):
+        return f"operators[{at.operator!r}]: made inf or NaN of {at.source} in row {row} for sample ids {samples}"
+    if at.gains:
+        return (
+            f"model: the state became inf or NaN in row {row} for sample ids {samples}; its gains "
+            f"({', '.join(gain.reduction for gain in at.gains)}) are not finite where what they divide by is 0"
+        )
+    return (
+        f"model: the state became inf or NaN in row {row} for sample ids {samples}; check the network's output "
+        "there, its dtype (float16 overflows) and its prediction type"
+    )

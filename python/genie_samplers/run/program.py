@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from ..models.outputs import FLOATS
 from ..plan import Plan, RowLayout
+from .named import Operator, checked_operators, checked_reductions
+from .reductions import Reduction
 
 __all__ = ["Program"]
 
@@ -21,7 +23,8 @@ class Program:
     """A plan on a device, uploaded once; read-only, shared by chunks and threads. Made by :meth:`of`.
 
     dtype: of the state. model_dtype: of what the network is given. table: [rows, n] or per sample [rows, B, n], in the
-    compute dtype: float64 for a state of float64, else float32. backend: as of :func:`genie_ext.fused_step`.
+    compute dtype: float64 for a state of float64, else float32. backend: as of :func:`genie_ext.fused_step`. operators,
+    reductions: what the plan applies and what its gains compute, by name.
     """
 
     plan: Plan
@@ -30,6 +33,8 @@ class Program:
     model_dtype: torch.dtype
     table: Tensor
     backend: str | None = None
+    operators: Mapping[str, Operator] = field(default_factory=dict)
+    reductions: Mapping[str, Reduction] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -40,15 +45,22 @@ class Program:
         dtype: torch.dtype = torch.float32,
         model_dtype: torch.dtype | None = None,
         backend: str | None = None,
+        operators: Mapping[str, Operator] | None = None,
+        gains: Mapping[str, Reduction] | None = None,
     ) -> Program:
-        """Upload the plan's table. model_dtype: the state's by default. TypeError for a dtype that is no float's."""
+        """Upload the plan's table. model_dtype: the state's by default. TypeError for a dtype that is no float's.
+
+        operators, gains: functions by the names in ``plan.operators`` and, but for those of the library, in
+        ``plan.reductions``; ValueError where one is missing or has no use.
+        """
         if not isinstance(plan, Plan):
             raise TypeError(f"plan: {type(plan).__name__}; pass a Plan, from make_plan or a solver function")
         if dtype not in FLOATS or model_dtype not in (None, *FLOATS):
             raise TypeError(f"dtype={dtype}, model_dtype={model_dtype}; choose {', '.join(map(str, FLOATS))}")
+        named = checked_operators(plan, operators), checked_reductions(plan, gains)
         double = dtype == torch.float64
         table = torch.from_numpy(plan.table.astype(np.float64 if double else np.float32)).to(device)
-        return cls(plan, table.device, dtype, model_dtype or dtype, table, backend)
+        return cls(plan, table.device, dtype, model_dtype or dtype, table, backend, *named)
 
     def with_table(self, table: Tensor) -> Program:
         """The same rows with other numbers: [rows, n], or [rows, B, n] for B samples.

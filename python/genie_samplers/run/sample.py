@@ -21,11 +21,13 @@ from ..models.contract import Model, as_model, warn_if_training
 from ..models.fit import fitted
 from ..models.outputs import OutputReader
 from ..plan import Call, Plan
-from .errors import NonFiniteError
+from .errors import NonFiniteError, nonfinite_message
 from .inputs import Chunk, Inputs, gather_inputs
 from .loop import ask, run_rows
+from .named import Operator, checked_operators, checked_reductions
 from .program import Program
 from .progress import progress_bar
+from .reductions import REDUCTIONS, Reduction
 from .start import Start, starting_point
 from .state import PlanState
 from .workspace import KEPT, Workspace
@@ -50,6 +52,11 @@ class RowEvent:
     predicted_x0: Callable[[], Tensor]  # computed only when called, inside on_row
 
 
+_COUPLED = (
+    "a gain of this plan takes means over the batch, so that each sample depends on the others: in chunks or shards "
+    "they would come out otherwise; leave batch_size out, or make the plan with gains per sample"
+)
+
 OnRow = Callable[[RowEvent], Tensor | None]
 
 
@@ -73,6 +80,8 @@ def sample(
     on_row: OnRow | None = None,
     progress: bool | None = None,
     check_finite: bool = True,
+    operators: Mapping[str, Operator] | None = None,
+    gains: Mapping[str, Reduction] | None = None,
 ) -> Tensor:
     """Run ``plan`` with ``model`` and return the final states, [B, ...] of ``dtype``.
 
@@ -88,7 +97,7 @@ def sample(
     backend. batch_size: the network always sees batches of this size, the last one padded. device: where to run (the
     model's, else that of state or image, else the CPU). dtype: of the state. on_row: called after each row, may return
     a replacement state. progress: bar on stderr; None shows it on a terminal only. check_finite: False returns samples
-    with inf or NaN in them.
+    with inf or NaN in them. operators, gains: of a plan that names them, as of :meth:`Program.of`.
 
     Raises ValueError or TypeError for bad arguments and outputs, and :class:`NonFiniteError` naming row and samples,
     with the samples of earlier chunks, when a state became inf or NaN.
@@ -103,7 +112,10 @@ def sample(
     )  # fmt: skip
     if on_row is not None and not callable(on_row):
         raise TypeError(f"on_row: {type(on_row).__name__} is not callable; pass a function of one RowEvent")
-    run = _Run(model.sharing(inputs.shared), plan, beginning, inputs, backend, on_row, check_finite)
+    named = checked_operators(plan, operators), checked_reductions(plan, gains)
+    if plan.couples_samples and inputs.batch_size != inputs.count:
+        raise ValueError(f"batch_size={inputs.batch_size} for {inputs.count} samples: {_COUPLED}")
+    run = _Run(model.sharing(inputs.shared), plan, beginning, inputs, backend, on_row, check_finite, named)
     chunks = range(0, inputs.count, inputs.batch_size)
     with torch.no_grad(), progress_bar(len(chunks) * len(plan.rows), show=progress) as bar:
         if len(chunks) == 1:
@@ -127,17 +139,21 @@ class _Run:
         backend: str | None,
         on_row: OnRow | None,
         check_finite: bool,
+        named: tuple[Mapping[str, Operator], Mapping[str, Reduction]],
     ) -> None:
         self.model, self.plan, self.start, self.inputs, self.backend = model, plan, start, inputs, backend
         self.on_row, self.check_finite, self.reader = on_row, check_finite, OutputReader()
+        self.operators, self.reductions = named
         self.finished: Tensor | None = None  # samples of earlier chunks
 
     @cached_property
     def program(self) -> Program:
         inputs = self.inputs
         return Program.of(
-            self.plan, device=inputs.device, dtype=inputs.dtype, model_dtype=inputs.model_dtype, backend=self.backend
-        )
+            self.plan, device=inputs.device, dtype=inputs.dtype, model_dtype=inputs.model_dtype, backend=self.backend,
+            operators=self.operators,
+            gains={name: made for name, made in self.reductions.items() if name not in REDUCTIONS},
+        )  # fmt: skip
 
     def chunk(self, first: int, bar: Any, out: Tensor | None = None) -> Tensor:
         """Run every row for the samples from ``first`` on; returns their final states, [n, ...], ``out`` if given."""
@@ -189,7 +205,9 @@ class _Run:
         # what is kept keeps its plan, so another plan has another id
         shape, labels = (inputs.batch_size, *inputs.shape[1:]), inputs.row_labels
         types = (inputs.device, inputs.dtype, inputs.model_dtype)
-        return id(self.plan), self.start, shape, types, labels.shape, labels.tobytes(), reuse
+        # so it does with operators and reductions
+        named = tuple((name, id(f)) for of in (self.operators, self.reductions) for name, f in of.items())
+        return id(self.plan), self.start, shape, types, labels.shape, labels.tobytes(), reuse, named
 
     def _report(
         self, on_row: OnRow, call: Call, first: int, state: PlanState, predicted_x0: Callable[[], Tensor]
@@ -236,12 +254,7 @@ class _Run:
         bad = [i for i, flag in zip(chunk, flags[entry].tolist(), strict=True) if flag]
         shown = f"{bad[:8]}{' ...' if len(bad) > 8 else ''}"
         row = entry - 1 if entry else None
-        message = f"state or image: holds inf or NaN for sample ids {shown}; pass finite starting states"
-        if row is not None:
-            message = (
-                f"model: the state became inf or NaN in row {row} for sample ids {shown}; check the network's output "
-                "there, its dtype (float16 overflows) and its prediction type"
-            )
+        message = nonfinite_message(self.plan, row, shown)
         finished = state.x.new_empty((0, *state.x.shape[1:])) if self.finished is None else self.finished.clone()
         raise NonFiniteError(message, row=row, sample_ids=bad, finished=finished, finished_ids=ids[:first])
 

@@ -9,15 +9,20 @@ from ..plan import Plan
 from ..solvers.registry import starting_at
 from .noise import STREAM_INITIAL, STREAM_RENOISING
 
-__all__ = ["AS_GIVEN", "Start", "starting_point"]
+__all__ = ["AS_GIVEN", "Start", "in_noise", "starting_point"]
 
 
 class Start(NamedTuple):
-    """The first state: signal * x + noise * z, with z draw 0 of ``stream``; a term with factor 0 is left out."""
+    """The first state: signal * x + noise * z, with z draw 0 of ``stream``; a term with factor 0 is left out.
+
+    distribution, operator: of z, as a plan's ``Init`` has them.
+    """
 
     signal: float = 1.0
     noise: float = 0.0
     stream: int = STREAM_INITIAL
+    distribution: str = "normal"
+    operator: str | None = None
 
 
 AS_GIVEN = Start()
@@ -33,7 +38,7 @@ def starting_point(plan: Plan, *, state: bool, image: bool, start: int | None) -
     if start is not None and not image:
         raise ValueError(f"start={start!r}: where an image enters the grid; pass image=, the clean data")
     if not image:
-        return plan, AS_GIVEN if state else Start(0.0, plan.init.scale)
+        return plan, AS_GIVEN if state else in_noise(plan)
     k = integer(0 if start is None else start, "start")
     if plan.recipe is None:
         raise ValueError(
@@ -47,4 +52,11 @@ def starting_point(plan: Plan, *, state: bool, image: bool, start: int | None) -
             f"start={k}: the plan encodes, from its first time; leave start out, or encode on another grid"
         )
     rest = starting_at(plan, k) if k > 0 else plan
-    return rest, Start(float(plan.schedule.alpha(plan.recipe.grid[k])), rest.init.scale, STREAM_RENOISING)
+    signal, noise = (float(of(plan.recipe.grid[k])) for of in (plan.schedule.alpha, plan.schedule.sigma))
+    noise = rest.init.scale if rest.init.distribution == "normal" else noise
+    return rest, Start(signal, noise, STREAM_RENOISING, operator=rest.init.operator)
+
+
+def in_noise(plan: Plan) -> Start:
+    """The start that the plan's ``init`` describes."""
+    return Start(0.0, plan.init.scale, STREAM_INITIAL, plan.init.distribution, plan.init.operator)

@@ -5,27 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from genie_ext import (
-    FusedStepCall,
-    Noise,
-    Prepared,
-    PreparedRows,
-    StepRows,
-    fused_step,
-    prepare,
-    prepare_rows,
-    times_written,
-    wants_gradients,
-)
+from genie_ext import Noise, PreparedRows, StepRows, fused_step, prepare_rows, times_written, wants_gradients
 
 from ..models.outputs import OutputReader
-from ..plan import Call, HistoryEntry, RowLayout
+from ..plan import Apply, Call, HistoryEntry, RowLayout
 from .beginning import apart, check_beginning, check_like
+from .first_state import FirstState
 from .noise import checked_ids, signed_seed
+from .operators import Readable, RowsWithOperators, applied, gained_row, table_of_gains
 from .program import Program
 from .start import AS_GIVEN, Start
 
@@ -72,10 +62,8 @@ class PlanState:
         if in_place and wants_gradients(x, program.table, aux, *values.values()):
             raise ValueError(f"x, aux, values or table: {_GRADIENTS}")
         self.program, self.noise, self.in_place = program, noise, in_place
-        self._first_row, self._start = first_row, start
-        self._start_row = _start_row(program, start, first_row)
+        self._first_row, self._first = first_row, FirstState(program, start, first_row)
         self.reader = reader or OutputReader()
-        self._beginning: Prepared | None = None
         self._rows: PreparedRows | None = None
         self._slots: list[Tensor | None] = [None] * program.plan.slots
         self.nonfinite: Tensor | None = None
@@ -220,7 +208,7 @@ class PlanState:
         new = x.to(self.x).contiguous()  # a view of the state itself is read before anything is written
         self._as_left = None
         if self.x_in is not None and self.row < len(self.program.plan.rows):
-            scaled = new.to(self.program.compute_dtype) * self.program.plan.rows[self.row].input_scale
+            scaled = new.to(self.program.compute_dtype) * self.program.plan.input_scales[self.row]
             x_in = scaled.to(self.x_in)
             if not wants_gradients(new):
                 # what was kept stays as the row left it, scaled before the state was rounded
@@ -244,7 +232,7 @@ class PlanState:
 
     def value(self, entry: HistoryEntry) -> Tensor:
         """A converted output that some row to come still reads, [b, ...] in the compute dtype."""
-        reads = (entry in row.history for row in self.program.plan.rows[self.row :])
+        reads = (entry in row.reads for row in self.program.plan.rows[self.row :])
         slot = self.program.layout[entry.row].store[entry.h] if entry.row < self.row and any(reads) else None
         if slot is None:
             raise ValueError(f"value: {entry} was not made yet, or no row from {self.row} on reads it")
@@ -256,7 +244,7 @@ class PlanState:
     def __deepcopy__(self, memo: dict[int, Any]) -> PlanState:
         twin: PlanState = object.__new__(type(self))
         vars(twin).update(vars(self))
-        twin._rows = twin._beginning = None
+        twin._rows, twin._first = None, self._first.anew()
         with torch.inference_mode(False):  # as in _allocate
             for name in ("x", "x_in", "aux", "nonfinite"):
                 value = getattr(self, name)
@@ -269,7 +257,7 @@ class PlanState:
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_rows": None, "_beginning": None}  # addresses, made again where it is read
+        return {**vars(self), "_rows": None}  # addresses, made again where it is read
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -289,33 +277,12 @@ class PlanState:
 
     def _begin(self, x: Tensor) -> None:
         """The state, and the network's input, at the first row."""
-        program, noise, drawn = self.program, self.noise, self._start.noise != 0.0
-        if drawn and noise is None:
-            raise ValueError(f"start: draws noise of scale {self._start.noise}; pass noise=genie_ext.Noise(...)")
-        draws = (0,) if drawn else ()
-        source = noise._replace(stream=self._start.stream) if drawn and noise is not None else None
         if self.nonfinite is None:  # out of place
-            began = fused_step(
-                x.contiguous(), row=self._start_row, converted=0, draws=draws, noise=source,
-                x_in=program.model_dtype if program.feeds else None, backend=program.backend,
-            )  # fmt: skip
+            began = self._first.make(x, self.noise)
             self.x, self.x_in = began.out, began.x_in
             return
         self.nonfinite.zero_()
-        if self._beginning is None:
-            self._beginning = self._prepare_beginning(self.nonfinite[0])
-        self._beginning(x=x.contiguous())
-
-    def _prepare_beginning(self, nonfinite: Tensor) -> Prepared:
-        """The start row from a state in the place of x."""
-        start = self._start
-        source = self.noise._replace(stream=start.stream) if start.noise and self.noise is not None else None
-        call = FusedStepCall(
-            x=self.x, outputs=(), history=(), row=self._start_row, converted=0, aux=None,
-            draws=() if source is None else (0,), noise=source, out=self.x, aux_out=None, stored=(), x_in=self.x_in,
-            nonfinite=nonfinite,
-        )  # fmt: skip
-        return prepare("fused_step", call, backend=self.program.backend)
+        self._first.fill(x, self.noise, self.x, self.x_in, self.nonfinite[0])
 
     def _keep(self, entry: HistoryEntry, value: Tensor) -> None:
         slot = self.program.layout[entry.row].store[entry.h]
@@ -358,18 +325,31 @@ class PlanState:
         return [draw.contiguous() for draw in draws]
 
     def _prepare(self) -> PreparedRows:
+        program, plan = self.program, self.program.plan
         slots = [slot for slot in self._slots if slot is not None]
         flags = None if self.nonfinite is None else self.nonfinite[1:]
-        rows = StepRows(
-            self.program.plan.packed_layout, self.program.table, self.x, self.aux, self.x_in, slots, self.noise, flags
-        )
-        return prepare_rows(rows, backend=self.program.backend)
+        table = table_of_gains(program, len(self.x)) if plan.reductions else program.table
+        rows = StepRows(plan.packed_layout, table, self.x, self.aux, self.x_in, slots, self.noise, flags)
+        prepared = prepare_rows(rows, backend=program.backend)
+        if plan.is_table or flags is None:
+            return prepared
+        return RowsWithOperators(prepared, Readable(program, self.x, self.aux, slots, self.noise), table, flags)
 
     def _step(self, layout: RowLayout, outputs: tuple[Tensor, ...], draws: Sequence[Tensor]) -> None:
         """The row out of place."""
+        program, row = self.program, self.program.plan.rows[self.row]
+        coefficients = program.coefficients[self.row]
+        if not program.plan.is_table:
+            readable = Readable(program, self.x, self.aux, self._slots, self.noise)
+            if isinstance(row, Apply):
+                if (slot := layout.store[0]) is not None:
+                    out = torch.empty_like(self.x, dtype=program.compute_dtype, requires_grad=False)
+                    self._slots[slot] = applied(readable, self.row, row, draws, out)
+                return
+            coefficients = gained_row(readable, self.row, coefficients, outputs, draws)
         made = fused_step(
             self.x, outputs, [self._slot(s) for s in layout.history],
-            row=self.program.coefficients[self.row], converted=layout.converted,
+            row=coefficients, converted=layout.converted,
             aux=self.aux if layout.reads_aux else None,
             draws=layout.draws if self.noise is not None else draws, noise=self.noise if layout.draws else None,
             aux_out=layout.writes_aux, store=[s is not None for s in layout.store],
@@ -386,10 +366,3 @@ class PlanState:
 def _put(value: Tensor, own: Tensor | None) -> Tensor:
     """A copy of ``value``, in the memory of ``own`` where there is one."""
     return value.clone(memory_format=torch.contiguous_format) if own is None else own.copy_(value)
-
-
-def _start_row(program: Program, start: Start, first_row: int) -> Tensor:
-    """The row that makes the first state: its weights of x and noise, and the scale of the network's input."""
-    columns = (start.signal, *((start.noise,) if start.noise else ()), program.plan.rows[first_row].input_scale)
-    double = program.compute_dtype == torch.float64
-    return torch.from_numpy(np.array(columns, np.float64 if double else np.float32)).to(program.device)

@@ -121,7 +121,7 @@ class Stepper:
     def _differentiable(self, x: Tensor) -> PlanState:
         """The state out of place from here on, so that autograd follows the rows to come."""
         state, rows = self._state, self.program.plan.rows
-        read = {entry for row in rows[state.row :] for entry in row.history if entry.row < state.row}
+        read = {entry for row in rows[state.row :] for entry in row.reads if entry.row < state.row}
         now = state.x if state.x_in is not None and self._is_lent(x) else x.to(self.program.dtype)
         self._lent = x, times_written(x)
         return PlanState(

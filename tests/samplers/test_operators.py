@@ -1,0 +1,359 @@
+"""Operators between the rows of a plan: what they are given, when, and that nothing else changes."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import genie_ext
+import genie_samplers as gs
+from genie_ext.testing import assert_same_bits
+from genie_samplers import Plan, PlanState, Program
+from genie_samplers.plan import Apply, Combination, Conversion, HistoryEntry, Init, Row, Source
+from genie_samplers.run import run_rows
+
+from .fakes import FakeModel, normals, same_label
+from .plan_states import IDS, network, noise_of
+
+SHAPE = (3, 2, 5, 3)
+EPSILON = Conversion(0.0, (1.0,))
+
+
+MODEL = FakeModel(lambda x, t: network(x), label=same_label)
+
+
+def identity(value: Tensor, index: int, out: Tensor) -> None:
+    out.copy_(value)
+
+
+def mirrored(value: Tensor, index: int, out: Tensor) -> None:
+    """Linear, and sample by sample: half of each row mirrored, times 1 + index."""
+    out.copy_(0.5 * (1 + index) * value.flip(-1))
+
+
+def plan_of(*rows: Row, init: Init = Init(1.0)) -> Plan:  # noqa: B008  (immutable)
+    return Plan(init, ("epsilon",), "epsilon", rows)
+
+
+def noisy(time: float, draw: int) -> Row:
+    return Row(time, Combination(x=0.9, y=(-0.5,), draws=(0.3,)), converted=(EPSILON,), draws=(draw,))
+
+
+def filtered(time: float, draw: int, number: int, index: int = 0) -> tuple[Row, ...]:
+    """The same with what the operator "f" makes of the draw, from instruction ``number`` on."""
+    row = Row(
+        time, Combination(x=0.9, y=(-0.5,), history=(0.3,)), converted=(EPSILON,), history=(HistoryEntry(number),)
+    )
+    return Apply("f", Source.draw(draw), index=index, time=time), row
+
+
+def score_filtered(time: float, number: int) -> tuple[Row, ...]:
+    """x' = 0.9 x - 0.5 f(epsilon), in three instructions from ``number`` on."""
+    keep = Row(time, Combination(x=1.0, y=(0.0,)), converted=(EPSILON,))
+    combined = Combination(x=0.9, history=(-0.5,))
+    step = Row(time, combined, history=(HistoryEntry(number + 1),), calls=0)
+    return keep, Apply("f", Source.value(number), time=time), step
+
+
+PLAIN = plan_of(noisy(1.0, 0), noisy(0.5, 1))
+FILTERED = plan_of(*filtered(1.0, 0, 0), *filtered(0.5, 1, 2, index=2))
+ON_SCORE = plan_of(*score_filtered(1.0, 0), noisy(0.5, 0))
+ON_STATE = plan_of(
+    Apply("f", Source.state(), time=1.0),
+    Row(1.0, Combination(y=(-0.5,), history=(0.9,)), converted=(EPSILON,), history=(HistoryEntry(0),)),
+)
+ON_START = plan_of(noisy(1.0, 0), init=Init(2.0, operator="f"))
+PLANS = {"on draws": FILTERED, "on the score": ON_SCORE, "on the state": ON_STATE, "on the start": ON_START}
+every_plan = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+
+
+def drawn(draw: int, *, stream: int = 1, ids: Sequence[int] = IDS) -> Tensor:
+    return normals(list(ids), SHAPE[1:], draw=draw, stream=stream, seed=7)
+
+
+def run(plan: Plan, operator: Any = mirrored, **options: Any) -> Tensor:
+    named = {"f": operator} if plan.operators else None
+    return gs.sample(MODEL, plan, **({"shape": SHAPE, "seed": 7, "operators": named} | options))
+
+
+def begun(plan: Plan, noise: bool = True, operator: Any = mirrored, **options: Any) -> PlanState:
+    program = Program.of(plan, operators={name: operator for name in plan.operators})
+    return PlanState(program, drawn(0, stream=0), noise_of(IDS) if noise else None, **options)
+
+
+def finished(state: PlanState, **options: Any) -> Tensor:
+    return run_rows(state, lambda call, state: network(state.model_input), **options).x
+
+
+# --- what it does
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_the_identity_on_draws_gives_the_bits_of_a_plan_without(backend: str, dtype: torch.dtype) -> None:
+    options = {"backend": backend, "dtype": dtype}
+    assert_same_bits(run(FILTERED, identity, **options), run(PLAIN, **options))
+
+
+def test_the_identity_on_the_score_gives_the_bits_of_a_plan_without() -> None:
+    plain = plan_of(Row(1.0, Combination(x=0.9, y=(-0.5,)), converted=(EPSILON,)), noisy(0.5, 0))
+    assert_same_bits(run(ON_SCORE, identity), run(plain))
+
+
+def test_the_identity_on_the_start_gives_the_bits_of_a_plan_without() -> None:
+    assert_same_bits(run(ON_START, identity), run(plan_of(noisy(1.0, 0), init=Init(2.0))))
+
+
+def test_an_operator_is_given_the_draw_and_its_index() -> None:
+    seen: list[tuple[Tensor, int]] = []
+
+    def watched(value: Tensor, index: int, out: Tensor) -> None:
+        seen.append((value.clone(), index))
+        identity(value, index, out)
+
+    run(FILTERED, watched)
+    assert [index for _, index in seen] == [0, 2]
+    assert_same_bits(seen[0][0], drawn(0, ids=[0, 1, 2]))
+    assert_same_bits(seen[1][0], drawn(1, ids=[0, 1, 2]))
+
+
+def test_filtered_draws_are_external_draws_that_were_filtered_before() -> None:
+    def prepared(number: int, index: int) -> Tensor:
+        z = drawn(number)
+        mirrored(z.clone(), index, z)
+        return z
+
+    given = iter([[prepared(0, 0)], [prepared(1, 2)]])
+    plain = finished(begun(PLAIN, noise=False), draw=lambda call: next(given))
+    assert_same_bits(finished(begun(FILTERED)), plain)
+
+
+def test_an_operator_on_the_state_reads_it_as_it_is() -> None:
+    state = begun(ON_STATE)
+    x = state.x.clone()
+    state.advance()
+    assert_same_bits(state.x, x)
+    assert_same_bits(state.value(HistoryEntry(0)), 0.5 * x.flip(-1))
+    assert_same_bits(state.history[0], 0.5 * x.flip(-1))
+
+
+@every_plan
+def test_out_of_place_gives_the_same_bits(plan: Plan) -> None:
+    assert_same_bits(finished(begun(plan, in_place=False)), finished(begun(plan)))
+
+
+def test_gradients_go_through_an_operator() -> None:
+    def gradient(plan: Plan) -> Tensor:
+        x = torch.ones(SHAPE, dtype=torch.float64, requires_grad=True)
+        program = Program.of(plan, dtype=torch.float64, operators={"f": mirrored})
+        finished(PlanState(program, x, noise_of(IDS), in_place=False)).sum().backward()
+        assert x.grad is not None
+        return x.grad
+
+    x = torch.ones(SHAPE, dtype=torch.float64, requires_grad=True)
+    (0.9 * 0.5 * x.flip(-1) - 0.5 * network(x)).sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(gradient(ON_STATE), x.grad, rtol=1e-15, atol=0.0)
+
+
+@every_plan
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_samples_do_not_depend_on_the_chunks(plan: Plan, batch_size: int) -> None:
+    assert_same_bits(run(plan, batch_size=batch_size), run(plan))
+
+
+@every_plan
+def test_a_second_run_gives_the_same_bits_and_another_operator_others(plan: Plan) -> None:
+    first = run(plan)
+    assert_same_bits(run(plan), first)
+    assert not torch.equal(run(plan, identity), first)
+    assert_same_bits(run(plan), first)
+
+
+@every_plan
+def test_a_table_per_sample_runs_with_operators(plan: Plan) -> None:
+    program = Program.of(plan, operators={"f": mirrored})
+    numbers = program.with_table(program.table[:, None].repeat(1, len(IDS), 1))
+    x = drawn(0, stream=0)
+    assert_same_bits(finished(PlanState(numbers, x, noise_of(IDS))), finished(begun(plan)))
+
+
+def test_guided_plans_filter_what_guidance_made() -> None:
+    def pair(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        return network(x), 0.25 * x
+
+    plain = plan_of(Row(1.0, Combination(x=0.9, y=(-0.5,)), converted=(EPSILON,)))
+    plans = (plan_of(*score_filtered(1.0, 0)).guided(2.0), plain.guided(2.0))
+    model = FakeModel(pair, label=same_label)
+    first, second = (
+        gs.sample(model, plan, shape=SHAPE, operators={name: identity for name in plan.operators}) for plan in plans
+    )
+    assert_same_bits(first, second)
+
+
+# --- copies
+
+
+def copied_by_pickle(state: PlanState) -> PlanState:
+    return pickle.loads(pickle.dumps(state))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, copied_by_pickle], ids=["copy", "deepcopy", "pickle"])
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("until", [1, 2])
+@every_plan
+def test_a_copy_midway_goes_on_as_the_state(
+    plan: Plan, until: int, in_place: bool, copied: Callable[[PlanState], PlanState]
+) -> None:
+    state = begun(plan, in_place=in_place)
+    run_rows(state, lambda call, state: network(state.model_input), until=until)
+    twin = copied(state)
+    assert_same_bits(finished(state), finished(begun(plan)))
+    assert_same_bits(finished(twin), finished(begun(plan)))
+
+
+@every_plan
+def test_a_state_is_started_again(plan: Plan) -> None:
+    state = begun(plan)
+    first = finished(state).clone()
+    state.restart(drawn(0, stream=0))
+    assert_same_bits(finished(state), first)
+
+
+def test_a_state_begins_after_an_operator_with_its_value() -> None:
+    state = begun(FILTERED)
+    run_rows(state, lambda call, state: network(state.model_input), until=3)
+    entry = HistoryEntry(2)
+    program = Program.of(FILTERED, operators={"f": mirrored})
+    rest = PlanState(program, state.x, noise_of(IDS), first_row=3, values={entry: state.value(entry)})
+    assert_same_bits(finished(rest), finished(state))
+
+
+# --- the start
+
+
+def test_a_uniform_start_lies_in_the_unit_interval_times_its_scale() -> None:
+    plan = plan_of(Row(1.0, Combination(x=1.0, y=(0.0,)), converted=(EPSILON,)), init=Init(3.0, "uniform"))
+    x = run(plan, shape=(64, 1, 32, 32))
+    u = torch.empty(x.shape)
+    genie_ext.uniform_fill(u, noise=noise_of(list(range(64)))._replace(stream=0))
+    assert_same_bits(x, 3.0 * u)
+    assert 0.0 <= u.min() < u.max() < 1.0
+    # 65,536 numbers: four deviations of a mean of 1/2 and variance of 1/12
+    assert abs(u.mean().item() - 0.5) < 4.0 * (1.0 / 12.0 / u.numel()) ** 0.5
+
+
+def test_a_uniform_start_goes_through_an_operator() -> None:
+    row = Row(1.0, Combination(x=1.0, y=(0.0,)), converted=(EPSILON,))
+    plain, through = (run(plan_of(row, init=Init(2.0, "uniform", name))) for name in (None, "f"))
+    assert_same_bits(through, 0.5 * plain.flip(-1))
+
+
+def test_uniform_numbers_depend_on_seed_sample_draw_and_stream_alone() -> None:
+    all_at_once, one = torch.empty(3, 2, 7), torch.empty(1, 2, 7)
+    genie_ext.uniform_fill(all_at_once, noise=noise_of(IDS), draw=5)
+    genie_ext.uniform_fill(one, noise=noise_of(IDS[2:]), draw=5)
+    assert_same_bits(one[0], all_at_once[2])
+    assert not torch.equal(genie_ext.uniform_fill(one.clone(), noise=noise_of(IDS[2:]), draw=6), one)
+
+
+# --- bad operators
+
+
+def raised(plan: Plan, operators: Mapping[str, Any] | None) -> str:
+    with pytest.raises((ValueError, TypeError)) as error:
+        gs.sample(MODEL, plan, shape=SHAPE, operators=operators)
+    return str(error.value)
+
+
+def resized(value: Tensor, index: int, out: Tensor) -> None:
+    out.resize_(1)
+
+
+@pytest.mark.parametrize(
+    ("operators", "message"),
+    [
+        (None, "operators: 'f' is missing, which the plan applies; pass operators={'f': ...}"),
+        ({}, "operators: 'f' is missing"),
+        ({"f": identity, "g": identity}, "operators: the plan applies no 'g' (it applies 'f'); leave it out"),
+        ({"f": 3}, "operators['f']: int is not callable; pass a function of (value, index, out)"),
+        ([identity], "operators: list; pass a mapping of names to functions"),
+        ({"f": lambda value, index, out: 2.0 * value}, "returned torch.float32 (3, 2, 5, 3) in row 0; write into out"),
+        (
+            {"f": lambda value, index, out: out.copy_(value[:, :, 1:])},
+            "operators['f']: failed in row 0 on (3, 2, 5",
+        ),
+        ({"f": lambda value: None}, "operators['f']: failed in row 0"),
+        ({"f": lambda value, index, out: value.zero_() and None}, "operators['f']: "),
+        (
+            {"f": lambda value, index, out: out.fill_(float("nan"))},
+            "operators['f']: made inf or NaN of draw 0",
+        ),
+        ({"f": resized}, "operators['f']: "),
+    ],
+)
+def test_bad_operators_are_named(operators: Any, message: str) -> None:
+    assert message in raised(FILTERED, operators)
+
+
+def test_an_operator_without_use_is_refused() -> None:
+    assert raised(PLAIN, {"f": identity}) == "operators: the plan applies no 'f' (it applies none); leave it out"
+
+
+def written_to(value: Tensor, index: int, out: Tensor) -> None:
+    value.mul_(2.0)
+    out.copy_(value)
+
+
+def test_an_operator_that_writes_into_what_it_is_given_is_refused() -> None:
+    assert "operators['f']: wrote into value in row 0" in raised(ON_STATE, {"f": written_to})
+
+
+def test_a_bad_operator_on_the_start_is_named() -> None:
+    assert "operators['f']: returned float on the initial noise" in raised(ON_START, {"f": lambda *given: 1.0})
+
+
+def test_a_start_that_an_operator_spoils_says_so() -> None:
+    message = raised(ON_START, {"f": lambda value, index, out: out.fill_(float("inf"))})
+    assert "(or operators['f'] made them)" in message
+
+
+def test_a_state_is_as_it_was_after_an_operator_failed() -> None:
+    calls = iter([True, False])
+
+    def failing_once(value: Tensor, index: int, out: Tensor) -> None:
+        if next(calls, False):
+            raise RuntimeError("no memory")
+        mirrored(value, index, out)
+
+    state = begun(FILTERED, operator=failing_once)
+    with pytest.raises(ValueError, match="no memory"):
+        state.advance()
+    assert state.row == 0
+    assert_same_bits(finished(state), finished(begun(FILTERED)))
+
+
+# --- the network's input
+
+
+def test_the_input_of_the_network_is_scaled_as_without_an_operator() -> None:
+    plain = plan_of(
+        dataclasses.replace(noisy(1.0, 0), input_scale=0.7), dataclasses.replace(noisy(0.5, 1), input_scale=0.3)
+    )
+    rows = tuple(
+        row if isinstance(row, Apply) else dataclasses.replace(row, input_scale=0.7 if row.time == 1.0 else 0.3)
+        for row in FILTERED.rows
+    )
+    models = FakeModel(label=same_label), FakeModel(label=same_label)
+    gs.sample(models[0], plain, shape=SHAPE)
+    gs.sample(models[1], plan_of(*rows), shape=SHAPE, operators={"f": identity})
+    assert len(models[0].calls) == len(models[1].calls) == 2
+    assert_same_bits(models[0].calls[0].x, models[1].calls[0].x)
+    assert_same_bits(models[0].calls[1].x, models[1].calls[1].x)
