@@ -19,6 +19,8 @@ from .ops.normal_fill import normal_fill
 from .ops.normal_fill.contract import NormalFillCall
 from .ops.prepared import Prepared
 from .ops.slots import SLOT
+from .ops.spectral_filter import SpectralFilter, spectral_filter
+from .ops.sum_of_squares import sum_of_squares
 
 __all__ = [
     "SLOT",
@@ -27,6 +29,7 @@ __all__ = [
     "NormalFillCall",
     "Prepared",
     "PreparedRows",
+    "SpectralFilter",
     "StepResult",
     "StepRows",
     "all_times_written",
@@ -40,6 +43,8 @@ __all__ = [
     "prepare_rows",
     "reuse_key",
     "row_columns",
+    "spectral_filter",
+    "sum_of_squares",
     "times_written",
     "use_backend",
     "wants_gradients",
