@@ -8,8 +8,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ..triton_math import LAUNCH_OPTIONS, current_device, load, place, samples, store
 from ..tree_sum import SUM_BLOCK, tree_sum
+from ..triton_math import LAUNCH_OPTIONS, current_device, load, place, samples, store
 from .contract import JvpDistillLossCall
 from .reference import finish
 

@@ -9,7 +9,8 @@ from ... import _C
 from ..native_args import noise_arguments, tensor_arguments
 from ..normal_fill.contract import NormalFillCall
 from ..normal_fill.native import run_cpu as run_normal_fill
-from . import reference
+from ..rounding import round_to
+from . import fft
 from .contract import SpectralFilterCall
 from .parts import Products
 
@@ -22,11 +23,28 @@ def run_cpu(call: SpectralFilterCall) -> None:
     if products is not None and gain is not None:
         _C.SpectralFilter(_flattened(call, products, gain)).run_cpu([], torch.get_num_threads())
         return
-    if call.z is None and call.noise is not None:
-        drawn = call.out if call.out.dtype == call.parts.dtype else torch.empty_like(call.out, dtype=call.parts.dtype)
-        run_normal_fill(NormalFillCall(drawn, call.noise, call.draw))
-        call = SpectralFilterCall(drawn, call.parts, call.index, call.adjoint, None, 0, call.out)
-    reference.run(call)
+    if call.out.dtype == call.parts.dtype:
+        _filter_into(call.out, call, gain)
+    else:
+        image = torch.empty_like(call.out, dtype=call.parts.dtype)
+        _filter_into(image, call, gain)
+        call.out.copy_(round_to(image, call.out.dtype))
+
+
+def _filter_into(out: Tensor, call: SpectralFilterCall, gain: Tensor | None) -> None:
+    """out: of the compute dtype; without a gain R is 1."""
+    if call.noise is not None:
+        run_normal_fill(NormalFillCall(out, call.noise, call.draw))
+    elif call.z is not None and call.z is not out:
+        out.copy_(call.z)
+    image = out if out.ndim == 4 else out[:, None]
+    space = call.parts.space
+    if space is not None and not call.space_last:
+        torch.mul(space, image, out=image)
+    if gain is not None:
+        fft.filter_in_place(image, gain, call.parts)
+    if space is not None and call.space_last:
+        torch.mul(space, image, out=image)
 
 
 def _flattened(call: SpectralFilterCall, products: Products, gain: Tensor) -> list[int]:

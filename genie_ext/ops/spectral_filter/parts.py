@@ -35,7 +35,8 @@ class Products:
 class Parts:
     """A bank of n filters on one device, in one compute dtype.
 
-    gains: per filter [1 or C, m_h, m_w] of ``products``, or R [1 or C, H, W] for the FFT, or None where R = 1.
+    gains: per filter [1 or C, m_h, m_w] of ``products``, or R for the FFT, [1 or C, H, W] or half
+    of it for a real one, or None where R = 1.
     space: [1 or C, H, W], or None where A = 1. products: None where the FFT is the method.
     mirrored: for "dft", whether R is even in each axis by itself, so that the separable Hartley transform serves.
     """
@@ -78,6 +79,8 @@ def make_parts(
     if device.type == "cpu" and mirrored and any(changed) and count <= MULTIPLICATIONS[transform]:
         products = _products(transform, (height, width), block, keeps, dtype, device)
         gains = frequency[..., block[0][:, None], block[1]] - float(keeps)
+    elif transform == "dft" and not skip_forward:
+        gains = frequency[..., : width // 2 + 1]  # of a real image the other half of the plane is the conjugate
     else:
         gains = frequency
     return Parts(

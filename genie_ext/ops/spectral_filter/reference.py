@@ -8,7 +8,7 @@ from ..normal_fill.reference import normals
 from ..rounding import round_to
 from . import fft
 from .contract import SpectralFilterCall
-from .parts import Products
+from .parts import Parts, Products
 
 __all__ = ["filtered", "run"]
 
@@ -26,7 +26,7 @@ def filtered(call: SpectralFilterCall, *, differentiable: bool = False) -> Tenso
         image = parts.space * image
     if call.gain is not None:
         if parts.products is None:
-            image = fft.filtered(image, call.gain, parts, differentiable=differentiable)
+            image = _by_fft(image, call.gain, parts, differentiable)
         else:
             image = _by_products(image, call.gain, parts.products, parts.skip_forward)
     # 8 space
@@ -42,6 +42,14 @@ def _source(call: SpectralFilterCall) -> Tensor:
     if noise is None:
         raise ValueError("noise: missing; a call without z draws its own")
     return normals(noise.seed, noise.sample_ids, call.draw, noise.stream, call.out[0].numel())
+
+
+def _by_fft(image: Tensor, gain: Tensor, parts: Parts, differentiable: bool) -> Tensor:
+    if differentiable or parts.device.type != "cpu":
+        return fft.filtered(image, gain, parts)
+    image = image.clone()
+    fft.filter_in_place(image, gain, parts)
+    return image
 
 
 def _by_products(image: Tensor, gain: Tensor, products: Products, skip_forward: bool) -> Tensor:
