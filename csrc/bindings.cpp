@@ -175,12 +175,15 @@ PYBIND11_MODULE(_C, module) {
   auto step = define_call<FusedStep>(module, "FusedStep", &fused_step_cpu);
   auto fill = define_call<NormalFill>(module, "NormalFill", &normal_fill_cpu);
   auto loss = define_call<JvpDistillLoss>(module, "JvpDistillLoss", &jvp_distill_loss_cpu);
+  define_call<SpectralFilter>(module, "SpectralFilter", &spectral_filter_cpu);
+  auto squares = define_call<SumOfSquares>(module, "SumOfSquares", &sum_of_squares_cpu);
   step.def("is_regular", [](const FusedStep& call) { return is_regular(call); });
   define_rows(module);
 #ifdef GENIE_EXT_CUDA
   define_cuda<FusedStep>(step, &fused_step_cuda);
   define_cuda<NormalFill>(fill, &normal_fill_cuda);
   define_cuda<JvpDistillLoss>(loss, &jvp_distill_loss_cuda);
+  define_cuda<SumOfSquares>(squares, &sum_of_squares_cuda);
   module.def("cuda_problem", &cuda_problem);
 #endif
   py::class_<Pages>(module, "Pages", py::buffer_protocol(), py::module_local())

@@ -9,6 +9,8 @@ namespace genie {
   void fused_step(const FusedStep& call, int threads);            \
   void normal_fill(const NormalFill& call, int threads);          \
   void jvp_distill_loss(const JvpDistillLoss& call, int threads); \
+  void spectral_filter(const SpectralFilter& call, int threads);  \
+  void sum_of_squares(const SumOfSquares& call, int threads);     \
   void philox_block(const uint32_t counter[4], int64_t seed, uint32_t words[4]);
 
 namespace baseline {
@@ -45,6 +47,14 @@ void normal_fill_cpu(const NormalFill& call, int threads) {
 
 void jvp_distill_loss_cpu(const JvpDistillLoss& call, int threads) {
   GENIE_DISPATCH(jvp_distill_loss, call, threads)
+}
+
+void spectral_filter_cpu(const SpectralFilter& call, int threads) {
+  GENIE_DISPATCH(spectral_filter, call, threads)
+}
+
+void sum_of_squares_cpu(const SumOfSquares& call, int threads) {
+  GENIE_DISPATCH(sum_of_squares, call, threads)
 }
 
 void philox_block_cpu(const uint32_t counter[4], int64_t seed, uint32_t words[4]) {

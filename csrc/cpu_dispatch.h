@@ -4,6 +4,8 @@
 #include "fused_step/fused_step.h"
 #include "jvp_distill_loss/jvp_distill_loss.h"
 #include "normal_fill/normal_fill.h"
+#include "spectral_filter/spectral_filter.h"
+#include "sum_of_squares/sum_of_squares.h"
 
 namespace genie {
 

@@ -120,4 +120,59 @@ void require_addresses(const JvpDistillLoss& call) {
   require_address(call.gradient, "null gradient");
 }
 
+void read(Arguments& arguments, SpectralFilter& call) {
+  for (int64_t* size : {&call.batch, &call.channels, &call.height, &call.width, &call.block_rows,
+                        &call.block_columns})
+    *size = arguments.integer();
+  for (bool* flag : {&call.compute_f64, &call.keeps, &call.skips_forward, &call.space_last,
+                     &call.shared_gain, &call.shared_space})
+    *flag = arguments.integer() != 0;
+  for (Samples* tensor : {&call.z, &call.out}) *tensor = arguments.samples();
+  for (const void** matrix : {&call.rows, &call.rows_transposed, &call.columns,
+                              &call.columns_transposed, &call.gain, &call.space})
+    *matrix = arguments.address();
+  call.noise = arguments.noise();
+  call.draw_number = static_cast<uint32_t>(arguments.integer());
+  require(call.batch >= 0 && call.channels >= 0, "negative batch or channels");
+  require(0 < call.block_rows && call.block_rows <= call.height && 0 < call.block_columns &&
+              call.block_columns <= call.width,
+          "a block that is empty or larger than the image");
+  require(!call.skips_forward || (!call.keeps && call.block_rows == call.height &&
+                                  call.block_columns == call.width),
+          "a skipped transform with a block of other sizes than the image");
+  require(call.out.present, "no out");
+}
+
+Samples& slot(SpectralFilter&, int64_t) { refuse_slot(); }
+
+void require_addresses(const SpectralFilter& call) {
+  require(call.rows != nullptr && call.rows_transposed != nullptr && call.columns != nullptr &&
+              call.columns_transposed != nullptr && call.gain != nullptr,
+          "null matrix");
+  if (!call.z.present) require_noise(call.noise);
+  if (call.batch == 0 || call.channels == 0) return;
+  require_address(call.z, "null z");
+  require_address(call.out, "null out");
+}
+
+void read(Arguments& arguments, SumOfSquares& call) {
+  call.batch = arguments.integer();
+  call.elements = arguments.integer();
+  call.x = arguments.samples();
+  call.partials = static_cast<double*>(arguments.address());
+  call.out = static_cast<double*>(arguments.address());
+  require_sizes(call.batch, call.elements);
+  require(call.x.present, "no x");
+}
+
+Samples& slot(SumOfSquares&, int64_t) { refuse_slot(); }
+
+void require_addresses(const SumOfSquares& call) {
+  if (call.batch == 0) return;
+  require(call.out != nullptr, "null out");
+  if (call.elements == 0) return;
+  require(call.partials != nullptr, "null partials");
+  require_address(call.x, "null x");
+}
+
 }  // namespace genie

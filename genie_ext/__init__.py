@@ -20,6 +20,8 @@ from .ops.normal_fill.contract import NormalFillCall
 from .ops.normal_fill.uniform import uniform_fill
 from .ops.prepared import Prepared
 from .ops.slots import SLOT
+from .ops.spectral_filter import SpectralFilter, spectral_filter
+from .ops.sum_of_squares import sum_of_squares
 
 __all__ = [
     "SLOT",
@@ -28,6 +30,7 @@ __all__ = [
     "NormalFillCall",
     "Prepared",
     "PreparedRows",
+    "SpectralFilter",
     "StepResult",
     "StepRows",
     "all_times_written",
@@ -41,6 +44,8 @@ __all__ = [
     "prepare_rows",
     "reuse_key",
     "row_columns",
+    "spectral_filter",
+    "sum_of_squares",
     "times_written",
     "uniform_fill",
     "use_backend",

@@ -33,8 +33,14 @@ __all__ = [
     "use_backend",
 ]
 
-OPS = ("fused_step", "normal_fill", "jvp_distill_loss")
+OPS = ("fused_step", "normal_fill", "jvp_distill_loss", "spectral_filter", "sum_of_squares")
 BACKENDS = ("reference", "cpu", "cuda", "triton")
+# Of an op without a version for a backend: what is so, and the fix.
+_WITHOUT = {
+    ("spectral_filter", "cuda"): "there is no CUDA kernel of it; the reference runs torch.fft on the GPU",
+    ("spectral_filter", "triton"): "there is no Triton kernel of it; the reference runs torch.fft on the GPU",
+    ("sum_of_squares", "triton"): "there is no Triton kernel of it; choose cuda or the reference",
+}
 # The GPU backends that gave the reference's bits on a GPU, in a report of benchmarks/bit_equality.py that is kept under
 # benchmarks/results; tests/ops/test_verified.py holds this to the files there.
 VERIFIED_ON_GPU: frozenset[str] = frozenset()
@@ -68,21 +74,26 @@ def resolve(op: str, device: torch.device, backend: str | None = None) -> tuple[
     """The name and the unchecked function ``run(call)`` of the backend for tensors on ``device``."""
     name = requested(backend)
     if name != "auto":
-        reason = why_not(name, device)
+        reason = why_not(name, device, op)
         if reason is not None:
             raise ValueError(f"backend={name!r} cannot run {op} on {device.type} tensors: {reason}")
         return name, _runner(op, name)
-    for candidate in _preferred(device.type):
+    candidates = [name for name in _preferred(device.type) if (op, name) not in _WITHOUT]
+    for candidate in candidates:
         if why_not(candidate, device) is None:
             if device.type == "cuda" and candidate not in VERIFIED_ON_GPU:
                 _report_unverified(candidate)
             return candidate, _runner(op, candidate)
-    _report_fallback(device)
+    _report_fallback(device, tuple(candidates))
     return "reference", _runner(op, "reference")
 
 
-def why_not(backend: str, device: torch.device) -> str | None:
-    """None if ``backend`` can run on tensors of this device, else the reason and the fix."""
+def why_not(backend: str, device: torch.device, op: str = "") -> str | None:
+    """None if ``backend`` can run (this op) on tensors of this device, else the reason and the fix."""
+    return _why_not_here(backend, device) or _WITHOUT.get((op, backend))
+
+
+def _why_not_here(backend: str, device: torch.device) -> str | None:
     if backend == "reference":
         return None
     if backend == "triton":
@@ -101,14 +112,14 @@ def backends() -> dict[str, dict[str, str]]:
     Each is asked for the backend's own device type; ``available_backends`` names those that can run.
     """
     state = {name: _state(name, torch.device(_home(name))) for name in BACKENDS}
-    return {op: dict(state) for op in OPS}
+    return {op: {name: _WITHOUT.get((op, name), text) for name, text in state.items()} for op in OPS}
 
 
 def available_backends(op: str) -> tuple[str, ...]:
     """The backends that can run this op here, verified or not."""
     if op not in OPS:
         raise ValueError(f"op={op!r}; choose {', '.join(OPS)}")
-    return tuple(name for name in BACKENDS if why_not(name, torch.device(_home(name))) is None)
+    return tuple(name for name in BACKENDS if why_not(name, torch.device(_home(name)), op) is None)
 
 
 def _home(backend: str) -> str:
@@ -192,8 +203,8 @@ def _runner(op: str, backend: str) -> Runner:
 
 
 @cache
-def _report_fallback(device: torch.device) -> None:
-    reasons = [f"{name}: {why_not(name, device)}" for name in _preferred(device.type)]
+def _report_fallback(device: torch.device, candidates: tuple[str, ...]) -> None:
+    reasons = [f"{name}: {why_not(name, device)}" for name in candidates]
     if reasons:
         warnings.warn(
             f"genie_ext runs on the slow reference backend for {device.type} tensors ({'; '.join(reasons)})",

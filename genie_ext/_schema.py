@@ -1,6 +1,6 @@
 """The ops as torch.library sees them: one registration each, for torch.compile and opcheck.
 
-Two write into given tensors and return nothing, so a fake kernel has nothing to compute; the loss returns new
+Most write into given tensors and return nothing, so a fake kernel has nothing to compute; the loss returns new
 tensors. Coefficients are a tensor and never recompile. Eager code does not pass through here.
 """
 
@@ -21,8 +21,11 @@ from .ops.jvp_distill_loss.contract import compute_dtype
 from .ops.noise import Noise
 from .ops.normal_fill.contract import NormalFillCall
 from .ops.normal_fill.contract import check as check_fill
+from .ops.spectral_filter import spectral_filter as filter_eagerly
+from .ops.sum_of_squares.contract import SumOfSquaresCall
+from .ops.sum_of_squares.contract import check as check_squares
 
-__all__ = ["fused_step", "jvp_distill_loss", "normal_fill"]
+__all__ = ["fused_step", "jvp_distill_loss", "normal_fill", "spectral_filter", "sum_of_squares"]
 
 _WRITTEN = ("out", "aux_out", "stored_1", "stored_2", "x_in", "nonfinite")
 
@@ -78,8 +81,31 @@ def normal_fill(out: Tensor, seed: Tensor, sample_ids: Tensor, stream: int, draw
     run(call)
 
 
+@torch.library.custom_op("genie_ext::spectral_filter", mutates_args=("out",))
+def spectral_filter(
+    z: Tensor,
+    frequency: Tensor,
+    space: Tensor | None,
+    transform: str,
+    adjoint: bool,
+    out: Tensor,
+    backend: str | None,
+) -> None:
+    filter_eagerly(z, frequency, space, transform=transform, adjoint=adjoint, out=out, backend=backend)  # type: ignore[arg-type]
+
+
+@torch.library.custom_op("genie_ext::sum_of_squares", mutates_args=("out",))
+def sum_of_squares(x: Tensor, out: Tensor, backend: str | None) -> None:
+    call = SumOfSquaresCall(x, out)
+    check_squares(call)
+    _, run = resolve("sum_of_squares", x.device, backend)
+    run(call)
+
+
 @fused_step.register_fake
 @normal_fill.register_fake
+@spectral_filter.register_fake
+@sum_of_squares.register_fake
 def _writes_only(*args: object, **kwargs: object) -> None:
     """Shapes and dtypes are those of the tensors that were given."""
 

@@ -8,7 +8,6 @@ namespace genie {
 
 inline constexpr int kMaps = 3;
 inline constexpr int64_t kLossColumns = 4;  // of a row: c2, c3, weight, slope
-inline constexpr int64_t kSumBlock = 1024;  // elements summed into one partial sum
 
 struct JvpDistillLoss {
   int64_t batch = 0;

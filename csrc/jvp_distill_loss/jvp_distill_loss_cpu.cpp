@@ -6,6 +6,7 @@
 #include "common/loops.h"
 #include "common/nontemporal.h"
 #include "common/parallel.h"
+#include "common/tree_sum.h"
 #include "jvp_distill_loss/jvp_distill_loss_math.h"
 
 namespace genie::inline GENIE_ISA {
@@ -38,42 +39,6 @@ const T* read(const Samples& tensor, int64_t sample, int64_t first, T* buffer, i
     return static_cast<const T*>(data);
   convert_from(tensor.dtype, data, buffer, count);
   return buffer;
-}
-
-// 4 sum; overwrites the values
-template <class T>
-T tree_sum(T* values, int64_t count) {
-  if (count == 0) return 0;
-  while (count > 1) {
-    const int64_t half = half_of(count);
-    T* __restrict low = values;
-    const T* __restrict high = values + half;
-    for (int64_t i = 0; i < count - half; ++i) low[i] = add(low[i], high[i]);
-    count = half;
-  }
-  return values[0];
-}
-
-// The same tree over the kWays values that are stride apart, in registers.
-template <int kWays, class T>
-T sum_of_ways(const T* values, int64_t stride) {
-  if constexpr (kWays == 1) {
-    return *values;
-  } else {
-    return add(sum_of_ways<kWays / 2>(values, 2 * stride),
-               sum_of_ways<kWays / 2>(values + stride, 2 * stride));
-  }
-}
-
-// 4 sum; overwrites the values. Of a whole block four levels at a time: else the tree takes a third
-// as long as the rest.
-template <class T>
-T block_sum(T* __restrict values, int count) {
-  constexpr int kWays = 16, kSums = kSumBlock / kWays;
-  if (count != kSumBlock) return tree_sum(values, count);
-  T sums[kSums];
-  for (int i = 0; i < kSums; ++i) sums[i] = sum_of_ways<kWays>(values + i, kSums);
-  return tree_sum(sums, kSums);
 }
 
 // S stores the maps and the gradient. Converted in this loop, not through a buffer: else a 16-bit

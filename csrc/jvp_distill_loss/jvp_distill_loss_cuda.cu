@@ -1,13 +1,11 @@
 // jvp_distill_loss on CUDA: the first kernel forms the rows; the second reads and writes everything
 // once and leaves one partial sum per block of kSumBlock elements; the third, a single block, adds
 // these. No atomics: the order of every sum is fixed.
-#include "common/vec128.cuh"
+#include "common/block_sum.cuh"
 #include "jvp_distill_loss/jvp_distill_loss_math.h"
 
 namespace genie {
 namespace {
-
-static_assert(kThreads * kQuad == kSumBlock);
 
 __device__ __forceinline__ SampleView map_of(const Samples& maps, int64_t sample, int64_t elements,
                                              int i) {
@@ -57,26 +55,6 @@ __device__ __forceinline__ Quad<T> square_quad(const JvpDistillLoss& call, const
   return squares;
 }
 
-// 4 sum within a block: elements e and e + half are in threads half / kQuad apart, down to the quad
-// of thread 0, which writes the result.
-template <class T>
-__device__ __forceinline__ void block_sum(const Quad<T>& squares, Quad<T>* shared, T* result) {
-  const unsigned thread = threadIdx.x;
-  shared[thread] = squares;
-#pragma unroll
-  for (unsigned half = kThreads / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (thread < half) {
-#pragma unroll
-      for (int i = 0; i < kQuad; ++i)
-        shared[thread].v[i] = add(shared[thread].v[i], shared[thread + half].v[i]);
-    }
-  }
-  const Quad<T>& last = shared[0];
-  if (thread == 0) *result = add(add(last.v[0], last.v[2]), add(last.v[1], last.v[3]));
-  __syncthreads();  // before the next block of elements is written to shared
-}
-
 template <class T, Access kAccess>
 __global__ void __launch_bounds__(kThreads)
     jvp_distill_loss_kernel(const __grid_constant__ JvpDistillLoss call) {
@@ -92,22 +70,6 @@ __global__ void __launch_bounds__(kThreads)
       block_sum(squares, shared, partials_in<T>(call) + sample * blocks + block);
     }
   });
-}
-
-// 4 sum and 6 total, by one block for all rows of values [rows, count] together; the sums are left
-// in the first column.
-template <class T>
-__device__ __forceinline__ void tree_sums(T* values, int64_t rows, int64_t count) {
-  const int64_t stride = count;
-  while (count > 1) {
-    const int64_t half = half_of(count), pairs = count - half;
-    for (int64_t i = threadIdx.x; i < rows * pairs; i += blockDim.x) {
-      T* low = values + i / pairs * stride + i % pairs;
-      *low = add(low[0], low[half]);
-    }
-    __syncthreads();
-    count = half;
-  }
 }
 
 template <class T>

@@ -4,11 +4,10 @@
 
 #include "common/address.h"
 #include "common/dtype.h"
+#include "common/sum_order.h"
 #include "jvp_distill_loss/jvp_distill_loss.h"
 
 namespace genie::inline GENIE_ISA {
-
-HOST_DEVICE int64_t sum_blocks(int64_t elements) { return (elements + kSumBlock - 1) / kSumBlock; }
 
 // The parts of scratch: [batch, kLossColumns], [batch, sum_blocks], [batch].
 template <class T>
@@ -68,14 +67,6 @@ HOST_DEVICE T residual(const LossRow<T>& row, T k1, T k2, T k3, T target) {
 template <class T>
 HOST_DEVICE T share_of_total(const LossRow<T>& row, T sum) {
   return mul(mul(T(-0.5), row.slope[0]), sum);
-}
-
-// 4 sum: values i and i + half_of(count) are added, then the half_of(count) sums likewise.
-// The largest power of two below count >= 2.
-HOST_DEVICE int64_t half_of(int64_t count) {
-  int64_t half = 1;
-  while (2 * half < count) half *= 2;
-  return half;
 }
 
 }  // namespace genie::inline GENIE_ISA

@@ -10,7 +10,7 @@ import torch
 
 from genie_ext import jvp_distill_loss
 from genie_ext.ops.jvp_distill_loss import WEIGHTINGS
-from genie_ext.ops.jvp_distill_loss.reference import tree_sum
+from genie_ext.ops.tree_sum import tree_sum
 from genie_ext.testing import BY_DTYPE, LossCase, assert_loss_agrees, assert_same_bits, run_loss
 
 F32, F64, F16, BF16 = torch.float32, torch.float64, torch.float16, torch.bfloat16

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from ..._checks import check_dense_samples, check_float, check_memory, check_same_device, check_shape
+from ..tree_sum import SUM_BLOCK
 from .memory import empty_gradient
 from .weighting import rows_of
 
 __all__ = [
     "MAPS",
     "ROW_COLUMNS",
-    "SUM_BLOCK",
     "JvpDistillLossCall",
     "allocate",
     "check_inputs",
@@ -24,7 +24,6 @@ __all__ = [
 
 MAPS = 3
 ROW_COLUMNS = 4  # c2, c3, weight, slope
-SUM_BLOCK = 1024  # elements summed into one partial sum
 
 
 @dataclass(slots=True)

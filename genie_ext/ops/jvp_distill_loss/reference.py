@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from ..rounding import round_to
-from .contract import MAPS, SUM_BLOCK, JvpDistillLossCall
+from ..tree_sum import block_sum, tree_sum
+from .contract import MAPS, JvpDistillLossCall
 
-__all__ = ["finish", "loss_and_total", "run", "tree_sum"]
+__all__ = ["finish", "loss_and_total", "run"]
 
 
 def run(call: JvpDistillLossCall) -> None:
@@ -48,8 +49,7 @@ def _sum_of_squares(r: Tensor) -> Tensor:
     # 3 square
     squares = r * r
     # 4 sum: within blocks, then the blocks
-    padded = torch.nn.functional.pad(squares, (0, -squares.shape[1] % SUM_BLOCK))
-    return tree_sum(tree_sum(padded.unflatten(1, (-1, SUM_BLOCK))))
+    return block_sum(squares)
 
 
 def _weighted(sums: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,15 +58,3 @@ def _weighted(sums: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     losses = weight * sums
     # 6 total
     return losses, tree_sum((0.5 * slope) * sums)
-
-
-def tree_sum(values: Tensor) -> Tensor:
-    """The sum over the last dimension: values i and i + half are added, then the half sums likewise.
-
-    half is the largest power of two below the count, so one without a partner stays as it is.
-    """
-    while (count := values.shape[-1]) > 1:
-        half = 1 << (count - 1).bit_length() - 1
-        low, alone, high = values.split([count - half, 2 * half - count, count - half], -1)
-        values = torch.cat([low + high, alone], -1)
-    return values[..., 0] if values.shape[-1] else values.sum(-1)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from ..tree_sum import SUM_BLOCK, tree_sum
 from ..triton_math import LAUNCH_OPTIONS, current_device, load, place, samples, store
-from .contract import SUM_BLOCK, JvpDistillLossCall
-from .reference import finish, tree_sum
+from .contract import JvpDistillLossCall
+from .reference import finish
 
 __all__ = ["jvp_distill_loss_kernel", "run"]
 
