@@ -28,6 +28,7 @@ SHARED_BY_SOLVERS = tuple(
         "registry",
         "derivative_options",
         "clipping",
+        "posterior",
         "exact_data",
         "scoring",
         "fitting",

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from . import calibrate, demo, doctor, genie, grids, models, predictions, run, schedules, solvers
+    from . import calibrate, demo, doctor, genie, grids, models, predictions, run, schedules, solvers, tdas
     from .adaptive import AdaptiveResult, rk45
     from .models import guidance
     from .plan import Plan
@@ -49,6 +49,7 @@ __all__ = [
     "slerp_grid",
     "solvers",
     "starting_at",
+    "tdas",
 ]
 
 _ROOMS = {

@@ -85,9 +85,13 @@ def test_states_are_the_textbooks_for_every_prediction(name: str, schedule: str,
     assert worst_error(name, SCHEDULES[schedule], times, prediction=prediction) <= 1e-12
 
 
+MEASURED = {"times": (0.9, 0.01, 0.3), "ms_eps": (0.8, 0.01, 0.5)}
 OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("ddim", {"eta": 0.5}),
     ("ddim", {"eta": 1.0, "sigma_hat": True}),
+    *((f"analytic_{kind}", MEASURED) for kind in ("ddpm", "ddim")),
+    *((f"analytic_{kind}", {**MEASURED, "most": 0.2, "pixel_levels": 2.0}) for kind in ("ddpm", "ddim")),
+    *((f"analytic_{kind}", {**MEASURED, "noise_at_zero": True}) for kind in ("ddpm", "ddim")),
     *((name, {"noise_scale": 0.0}) for name in ("gddim", "ei_sde", "euler_maruyama")),
     *((name, {"noise_scale": 0.6}) for name in ("gddim", "ei_sde", "euler_maruyama")),
     *((f"deis_{u}{order}", {"warmup": "corrected"}) for u in ("tab", "rho_ab", "log_ab") for order in range(4)),

@@ -42,10 +42,14 @@ class WeakCase:
         return gs.SOLVERS[self.solver].order
 
 
+OTHER_DATA = {"times": (0.5,), "ms_eps": (0.9,)}
 WEAK: dict[str, WeakCase] = {
     "ddpm": WeakCase("ddpm", {}, 1.0),
     "ddpm sigma_hat": WeakCase("ddpm", {"sigma_hat": True}, 1.0),
     "ddim eta 0.5": WeakCase("ddim", {"eta": 0.5}, 0.25),
+    "analytic_ddpm": WeakCase("analytic_ddpm", {}, 1.0),
+    "analytic_ddpm of other data": WeakCase("analytic_ddpm", OTHER_DATA, 1.0),
+    "analytic_ddim of other data": WeakCase("analytic_ddim", OTHER_DATA, 0.0),
     "gddim": WeakCase("gddim", {}, 1.0),
     "gddim noise_scale 0.5": WeakCase("gddim", {"noise_scale": 0.5}, 0.25),
     "ei_sde": WeakCase("ei_sde", {}, 1.0),

@@ -14,6 +14,7 @@ from ..models import WrappedModel
 from ..schedules import Schedule
 from ..solvers.make import make_plan
 from ..solvers.registry import UnreachableNFE
+from .calibrate_analytic import analytic_command
 from .network import Chosen, network_options
 from .options import check_device, nfe_option, out_option, solvers_option
 from .types import COUNT, SEED, STEPS
@@ -24,6 +25,9 @@ __all__ = ["calibrate_command"]
 @click.group("calibrate")
 def calibrate_command() -> None:
     """Fit a solver to a network."""
+
+
+calibrate_command.add_command(analytic_command)
 
 
 @calibrate_command.command("grid")

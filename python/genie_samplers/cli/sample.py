@@ -11,6 +11,7 @@ import torch
 from click.core import ParameterSource
 
 from .. import genie
+from ..calibrate import AnalyticStatistics
 from ..models import Model, WrappedModel, guidance
 from ..plan import Plan
 from ..solvers.make import make_plan
@@ -47,6 +48,12 @@ __all__ = ["sample_command"]
 @denoise_option
 @clip_option
 @derivative_option
+@click.option(
+    "--statistics",
+    "statistics_file",
+    type=FILE,
+    help="What `calibrate analytic` measured on this network; of the analytic solvers, which need it.",
+)
 @seed_option()
 @backend_option
 @click.option("--plan", "plan_file", type=FILE, help="A plan JSON to run in place of --solver, --nfe and the like.")
@@ -65,8 +72,8 @@ __all__ = ["sample_command"]
 )  # fmt: skip
 def sample_command(
     chosen: Chosen, solver: str, nfe: int, grid: str | None, denoise: bool | None, clip: float | None,
-    derivative: str | None, seed: int, backend: str | None, plan_file: Path | None, count: int, class_name: str | None,
-    scale: float | None, batch_size: int, form: str | None, out: Out,
+    derivative: str | None, statistics_file: Path | None, seed: int, backend: str | None, plan_file: Path | None,
+    count: int, class_name: str | None, scale: float | None, batch_size: int, form: str | None, out: Out,
 ) -> None:  # fmt: skip
     """Images from the embedded Fashion-MNIST network, or from another: one PNG of all, or a folder of single files."""
     if plan_file is not None:
@@ -77,7 +84,7 @@ def sample_command(
     if plan_file is None:
         plan = make_plan(
             solver, chosen.schedule, nfe, grid=grid, prediction=chosen.prediction, denoise=denoise,
-            options=None if derivative is None else {"derivative": derivative}, clip=clip,
+            options=_options(solver, derivative, statistics_file, chosen), clip=clip,
         )  # fmt: skip
     else:
         plan = read_plan(plan_file)
@@ -97,6 +104,22 @@ def sample_command(
         calls = -(-count // batch_size) * (1 if scale is None else 2)
         forward = calls * _forward_seconds(network, chosen.shape(batch_size))
         click.echo(f"exact derivatives: the cost of {batches.seconds / forward:.1f} forward passes")
+
+
+def _options(
+    solver: str, derivative: str | None, statistics_file: Path | None, chosen: Chosen
+) -> dict[str, object] | None:
+    """Of make_plan; ValueError for an analytic solver without statistics, and for statistics of another."""
+    analytic = solver.startswith("analytic_")
+    if analytic and statistics_file is None:
+        fix = "give --statistics, which `genie-samplers calibrate analytic` writes for a network"
+        raise ValueError(f"--solver {solver}: knows no statistics of the network; {fix}")
+    options: dict[str, object] = {} if derivative is None else {"derivative": derivative}
+    if statistics_file is not None:
+        if not analytic:
+            raise ValueError(f"--statistics: of analytic_ddpm and analytic_ddim, not of {solver}; leave it out")
+        options |= AnalyticStatistics.load(statistics_file).options(chosen.schedule)
+    return options or None
 
 
 @dataclass(frozen=True)
@@ -150,6 +173,7 @@ def _forward_seconds(model: WrappedModel, shape: tuple[int, ...]) -> float:
 
 def _check_plan_decides() -> None:
     context = click.get_current_context()
-    for name in ("solver", "nfe", "grid", "denoise", "clip", "derivative"):
+    for name in ("solver", "nfe", "grid", "denoise", "clip", "derivative", "statistics_file"):
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            raise click.UsageError(f"--{name} with --plan: the plan decides it; leave one of the two out")
+            option = name.removesuffix("_file")
+            raise click.UsageError(f"--{option} with --plan: the plan decides it; leave one of the two out")

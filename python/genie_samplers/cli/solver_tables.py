@@ -37,6 +37,7 @@ ELSEWHERE: Mapping[str, Elsewhere] = MappingProxyType(
     {
         "ddim": Elsewhere("DDIMScheduler, EulerDiscreteScheduler", "euler", "DDIM, Euler", _DDIM),
         "ddpm": Elsewhere("DDPMScheduler, EulerAncestralDiscreteScheduler", "euler_ancestral", "Euler a", _DDPM),
+        "analytic": Elsewhere(paper=_paper("Analytic-DPM", "2201.06503")),
         "deis_tab": Elsewhere(paper=f"{_DEIS} (tAB)"),
         "deis_rho_ab": Elsewhere(paper=f"{_DEIS} (rhoAB)"),
         "deis_rho_ab3": Elsewhere("LMSDiscreteScheduler", "lms", "LMS", f"{_DEIS} (rhoAB)"),

@@ -1,5 +1,6 @@
 """Solvers: pure functions schedule, grid -> Plan. Importing this package fills ``registry.SOLVERS``."""
 
+from .analytic import analytic
 from .ddim import ddim
 from .deis import deis_log_ab, deis_rho_ab, deis_tab
 from .deis_rho_rk import deis_rho_rk
@@ -18,6 +19,7 @@ from .pndm import f_pndm, plms, s_pndm
 from .unipc import unipc
 
 __all__ = [
+    "analytic",
     "ddim",
     "deis_log_ab",
     "deis_rho_ab",

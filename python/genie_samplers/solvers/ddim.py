@@ -7,11 +7,12 @@ import itertools
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._arguments import boolean, real
+from .._arguments import boolean
 from ..numerics import transfer
 from ..plan import Plan
 from ..schedules import Schedule
-from .building import Update, checked_grid, first_order, from_pure_noise, multistep
+from .building import Update, checked_grid, from_pure_noise, multistep
+from .posterior import checked_eta, posterior_update
 from .registry import Solver, register
 
 __all__ = ["ddim"]
@@ -32,11 +33,7 @@ def ddim(
     section 5. eta = 0 equals deis_tab0.
     """
     times = checked_grid(schedule, grid)
-    eta, sigma_hat = real(eta, "eta"), boolean(sigma_hat, "sigma_hat")
-    if not 0.0 <= eta < np.inf:
-        raise ValueError(f"eta={eta}; need a finite number >= 0")
-    if eta > 0.0 and times[1] > times[0]:
-        raise ValueError(f"eta={eta} on a rising grid; encoding is deterministic, so use eta=0")
+    eta, sigma_hat = checked_eta(eta, times), boolean(sigma_hat, "sigma_hat")
     if sigma_hat and eta != 1.0:
         raise ValueError(f"sigma_hat=True with eta={eta}; it is defined for eta=1")
     updates = (_update(schedule, t, t_next, eta, sigma_hat) for t, t_next in itertools.pairwise(times))
@@ -47,36 +44,15 @@ def ddim(
 
 
 def _update(schedule: Schedule, t: float, t_next: float, eta: float, sigma_hat: bool) -> Update:
-    """Differences of squares are factored, so nothing cancels in short steps."""
+    step = posterior_update(schedule, t, t_next, eta)
+    if not (sigma_hat and step.noise):
+        return step
     if from_pure_noise(schedule, t):
-        return _from_pure_noise(schedule, t, t_next, eta, sigma_hat)
-    ratio, deterministic = (float(v) for v in transfer(schedule, t, t_next))
-    if eta == 0.0:
-        return Update(ratio, (deterministic,))
-    alpha_next = float(schedule.alpha(t_next))
-    gamma, gamma_next = float(schedule.gamma(t)), float(schedule.gamma(t_next))
-    fallen = -deterministic / alpha_next  # gamma - gamma'
-    squares = fallen * (gamma + gamma_next)
-    noise_squared = (eta * gamma_next / gamma) ** 2 * squares  # (c / a')^2
-    kept = gamma_next**2 - noise_squared
-    if kept < 0.0:
-        raise ValueError(f"eta={eta} asks for more noise than the marginal at t={t_next} holds; use eta <= 1")
-    change = -(squares + noise_squared) / (np.sqrt(kept) + gamma)
-    noise = alpha_next * np.sqrt(noise_squared)
-    if sigma_hat and gamma_next > 0.0:
-        noise = float(schedule.alpha(t)) * np.sqrt(squares)
-    return Update(ratio, (alpha_next * change,), noise)
-
-
-def _from_pure_noise(schedule: Schedule, t: float, t_next: float, eta: float, sigma_hat: bool) -> Update:
-    """The limit gamma = inf: x' = a' x_0 + sigma' sqrt(1 - eta^2) eps + c z with c = eta sigma', eps = x / sigma."""
-    step = first_order(schedule, t, t_next)
-    if eta > 1.0:
-        raise ValueError(f"eta={eta} asks for more noise than the marginal at t={t_next} holds; use eta <= 1")
-    noise = eta * float(schedule.sigma(t_next))
-    if sigma_hat and noise:
-        noise = float(schedule.sigma(t))
-    return step._replace(ratio=step.ratio * float(np.sqrt(1.0 - eta**2)), noise=noise)
+        return step._replace(noise=float(schedule.sigma(t)))
+    _, deterministic = (float(v) for v in transfer(schedule, t, t_next))
+    fallen = -deterministic / float(schedule.alpha(t_next))  # gamma - gamma'
+    squares = fallen * (float(schedule.gamma(t)) + float(schedule.gamma(t_next)))
+    return step._replace(noise=float(schedule.alpha(t)) * np.sqrt(squares))
 
 
 register(

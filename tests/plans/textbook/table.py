@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from .analytic import analytic
 from .dpm_solver_pp import dpmpp, dpmpp_2m_sde
 from .flow import flow_ab, flow_rk
 from .genie import genie_hermite, genie_ttm2, genie_ttm3
@@ -21,6 +22,8 @@ VARIABLES = {"deis_tab": "t", "deis_rho_ab": "gamma", "deis_log_ab": "log_gamma"
 TEXTBOOK: dict[str, Callable[..., Vector]] = {
     "ddim": ddim,
     "ddpm": ddpm,
+    "analytic_ddpm": partial(analytic, eta=1.0),
+    "analytic_ddim": partial(analytic, eta=0.0),
     "gddim": gddim,
     "ei_sde": ei_sde,
     "ei_score": ei_score,
