@@ -17,7 +17,7 @@ import genie_samplers as gs
 from genie_ext.testing import assert_same_bits
 from genie_samplers import Plan, PlanState, Program
 from genie_samplers.plan import Apply, Combination, Conversion, HistoryEntry, Init, Row, Source
-from genie_samplers.run import run_rows
+from genie_samplers.run import Stepper, run_rows
 
 from .fakes import FakeModel, normals, same_label
 from .plan_states import IDS, network, noise_of
@@ -100,6 +100,18 @@ def finished(state: PlanState, **options: Any) -> Tensor:
 def test_the_identity_on_draws_gives_the_bits_of_a_plan_without(backend: str, dtype: torch.dtype) -> None:
     options = {"backend": backend, "dtype": dtype}
     assert_same_bits(run(FILTERED, identity, **options), run(PLAIN, **options))
+
+
+def test_a_loop_that_owns_the_state_is_given_what_the_operators_make() -> None:
+    """A stepper over a plan with operators: the same steps, one tensor in and one out."""
+    program = Program.of(ON_SCORE, operators={"f": mirrored})
+    x = drawn(0, stream=0)
+    state, stepper = PlanState(program, x, noise_of(IDS)), Stepper(program, x)
+    while stepper.row < len(ON_SCORE.rows):
+        outputs = [network(x)] if ON_SCORE.rows[stepper.row].calls else []
+        draws = [drawn(draw) for draw in ON_SCORE.rows[stepper.row].draws]
+        x = stepper.step(x, outputs, draws)
+    assert_same_bits(x, finished(state))
 
 
 def test_the_identity_on_the_score_gives_the_bits_of_a_plan_without() -> None:

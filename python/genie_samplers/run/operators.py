@@ -73,6 +73,9 @@ class RowsWithOperators(PreparedRows):
         if not self._done(number, outputs, ()):
             self._rows.run_checked(number, outputs)
 
+    def move(self, number: int, x: Tensor | None, outputs: Sequence[Tensor], draws: Sequence[Tensor] = ()) -> Tensor:
+        raise TypeError("operators read the state where it lies")
+
     def _done(self, number: int, outputs: Sequence[Tensor], draws: Sequence[Tensor]) -> bool:
         """Whether that was all of the row."""
         program = self._readable.program

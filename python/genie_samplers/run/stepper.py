@@ -31,7 +31,8 @@ class Stepper:
 
     def __init__(self, program: Program, x: Tensor) -> None:
         """x: the state at the plan's first time, [b, ...]; copied."""
-        self._state: PlanState = MovingState(program, x.to(program.dtype), in_place=not _tracked(x))
+        kind = MovingState if program.plan.is_table else PlanState
+        self._state = kind(program, x.to(program.dtype), in_place=not _tracked(x))
         self._lent = x, times_written(x)
         self._shape, self._device = x.shape, x.device
 
