@@ -14,7 +14,7 @@ from ...plan import Plan
 from ...run import Program, Stepper
 from .built import Built, Wanted, built
 
-__all__ = ["Draw", "Run", "float32_or_more"]
+__all__ = ["Draw", "Run", "float32_or_more", "mixed"]
 
 Draw = Callable[[], Tensor]
 
@@ -43,6 +43,7 @@ class Run:
         self._now = made  # the rows that are running: those of ``built``, or of its rest from where a run began
         self.asked: object = None  # what set_timesteps was given, set where it makes the run
         self._once_each = False  # whether of two evaluations at one time the first is passed over
+        self._predicting: Stepper | None = None
         self._programs: dict[tuple[object, ...], tuple[Plan, Program]] = {}
 
     def _hand_out(self) -> None:
@@ -57,13 +58,14 @@ class Run:
         vars(twin).update(vars(self))
         twin._hand_out()
         twin.begin = twin.index = twin._stepper = twin.lent_from = None
-        twin._now, twin._once_each = self.built, False
+        twin._now, twin._once_each, twin._predicting = self.built, False, None
         return twin
 
     def take_memory(self, before: Run) -> None:
         """Go on in the memory of a run that has ended, where it is of the same plan."""
         if before.built is self.built:
             self._stepper, before._stepper = before._stepper, None
+            self._predicting, before._predicting = before._predicting, None
 
     def copied(self) -> Run:
         """As far on its way as this one, on a way of its own."""
@@ -145,6 +147,17 @@ class Run:
         wanted = self._result_dtype(sample, outputs[0])
         return made if made.dtype == wanted else made.to(wanted)
 
+    def predicted(self, index: int | None, x0: tuple[float, float], sample: Tensor, output: Tensor) -> Tensor:
+        """The data ``x0`` that state and output predict at this evaluation, of the sample's dtype; not clamped."""
+        tracked = torch.is_grad_enabled() and (sample.requires_grad or output.requires_grad)
+        if index is None or tracked or sample.dtype != float32_or_more(sample.dtype):
+            return mixed(x0, sample, output)
+        plan, stepper = self.built.predicting, self._predicting
+        if stepper is None or stepper.program.plan is not plan or not stepper.fits(stepper.program, sample):
+            stepper = self._predicting = Stepper(Program.of(plan, device=sample.device, dtype=sample.dtype), sample)
+        stepper.seek(index)
+        return stepper.step(sample, (output,))
+
     def _started(self, index: int, sample: Tensor, output: Tensor) -> Stepper:
         """Rows from ``index`` on, with a warm-up of their own where that is not the first."""
         self._once_each = False
@@ -211,6 +224,12 @@ def _same(times: Sequence[float], others: Sequence[float]) -> bool:
 def float32_or_more(dtype: torch.dtype) -> torch.dtype:
     """In which a state is kept: pipelines of half precision lose digits between steps otherwise."""
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def mixed(weights: tuple[float, float], sample: Tensor, output: Tensor) -> Tensor:
+    """The predicted clean data."""
+    wide = float32_or_more(sample.dtype)
+    return (weights[0] * sample.to(wide) + weights[1] * output.to(wide)).to(sample.dtype)
 
 
 def _same_label(value: float, timestep: float) -> bool:

@@ -23,7 +23,7 @@ from ...schedules import AlphasCumprod, Schedule, from_diffusers
 from .built import Wanted, built, evaluations_of_a_step
 from .grids import flow_levels, given_levels, given_times, listed, table_times, times_of_levels
 from .reading import Reading
-from .run import Draw, Run, float32_or_more
+from .run import Draw, Run, float32_or_more, mixed
 from .threshold import bound_of
 
 __all__ = ["Generators", "PlanBasedScheduler", "Result", "Times"]
@@ -310,7 +310,9 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
         if not return_dict:
             return (made,)
         if self.gives_x0:
-            return DDIMSchedulerOutput(prev_sample=made, pred_original_sample=self._predicted(run, x0, sample, output))
+            return DDIMSchedulerOutput(
+                prev_sample=made, pred_original_sample=self._predicted(run, index, x0, sample, output)
+            )
         return SchedulerOutput(prev_sample=made)
 
     def _outputs(self, run: Run, index: int, sample: Tensor, output: Tensor) -> tuple[Tensor, ...]:
@@ -321,11 +323,13 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
         if not run.wanted.dynamic:
             return None
         ratio, most = self.config["dynamic_thresholding_ratio"], self.config["sample_max_value"]
-        return lambda: bound_of(_mixed(x0, sample, output), float(ratio), float(most))
+        return lambda: bound_of(mixed(x0, sample, output), float(ratio), float(most))
 
-    def _predicted(self, run: Run, x0: tuple[float, float], sample: Tensor, output: Tensor) -> Tensor:
+    def _predicted(
+        self, run: Run, index: int | None, x0: tuple[float, float], sample: Tensor, output: Tensor
+    ) -> Tensor:
         """The clean data that the step went by, clamped where it was."""
-        found, clip = _mixed(x0, sample, output), run.wanted.clip
+        found, clip = run.predicted(index, x0, sample, output), run.wanted.clip
         scale = self._bound(run, x0, sample, output)
         if scale is None:
             return found if clip is None else found.clamp(-clip, clip)
@@ -384,12 +388,6 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
 def _named(kind: type) -> frozenset[str]:
     """The options of a class."""
     return frozenset(inspect.signature(kind).parameters)
-
-
-def _mixed(weights: tuple[float, float], sample: Tensor, output: Tensor) -> Tensor:
-    """The predicted clean data."""
-    wide = float32_or_more(sample.dtype)
-    return (weights[0] * sample.to(wide) + weights[1] * output.to(wide)).to(sample.dtype)
 
 
 def _exactly_one(**given: object) -> None:
