@@ -78,7 +78,9 @@ class DDIMScheduler(_Ancestral):
     ) -> Result:
         """eta: noise of DDIM, 1 is DDPM's. use_clipped_model_output: the noise too follows the clamped clean data."""
         clipped = bool(use_clipped_model_output)
-        self._run.change((float(eta), clipped), lambda wanted: self._with(wanted, float(eta), clipped))
+        self._run_of(sample, timestep).change(
+            (float(eta), clipped), lambda wanted: self._with(wanted, float(eta), clipped)
+        )
         return self._step(
             model_output, timestep, sample, generator=generator, noise=variance_noise, return_dict=return_dict
         )
