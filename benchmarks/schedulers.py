@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import genie_samplers as gs
+from genie_ext import StepRows, prepare_rows
 from genie_samplers.integrations import diffusers as integration
 from genie_samplers.integrations.diffusers.built import built
 
@@ -203,6 +204,28 @@ def share_of_a_generation(pair: Pair, rounds: int) -> dict[str, float]:
     return {name: median(values) for name, values in found.items()}
 
 
+# --- what a step cannot do without
+
+
+def floor(start: Tensor, output: Tensor, calls: int = 2000) -> dict[str, float]:
+    """Seconds of a new tensor; of that and one native call, which is what a step is made of; of one addition."""
+    plan = gs.make_plan("ddim", gs.schedules.vp_linear(), nfe=1)
+    rows = prepare_rows(StepRows(plan.packed_layout, torch.tensor(plan.table).float(), torch.empty_like(start)))
+    works: dict[str, Callable[[], object]] = {
+        "torch.empty_like": lambda: torch.empty_like(start),
+        "torch.empty_like and a native row": lambda: rows.move(0, start, (output,)),
+        "torch.add": lambda: start + output,
+    }
+    return {name: min(_seconds(work, calls // 20) for _ in range(20)) for name, work in works.items()}
+
+
+def _seconds(work: Callable[[], object], calls: int) -> float:
+    begin = time.perf_counter()
+    for _ in range(calls):
+        work()
+    return (time.perf_counter() - begin) / calls
+
+
 # --- all of it
 
 
@@ -220,12 +243,13 @@ def measured(settings: Settings, rounds: int) -> dict[str, Any]:
     return {
         "steps": [measure_case(case, settings) for case in step_cases(settings)],
         "counts": counts,
+        "floor": floor(start, outputs[0]),
         "generation": {name: share_of_a_generation(PAIRS[name], 3) for name in ("DPM++ 2M", "UniPC")},
     }
 
 
 def tables(report: dict[str, Any]) -> list[str]:
-    """One of times per step, one of counts and set_timesteps, one of a whole generation; Markdown."""
+    """Of times per step, of its least parts, of counts and set_timesteps, of a whole generation; Markdown."""
     steps = [["case", "ours, us per step", "diffusers, us", "diffusers / ours"], ["---"] * 4]
     for case in report["steps"]:
         if case["disagreement"]:
@@ -248,7 +272,9 @@ def tables(report: dict[str, Any]) -> list[str]:
     for name, values in report["generation"].items():
         cells = (f"{values[f'{who}, whole'] * 1e3:.3g} ms, {values[f'{who}, share']:.2%} in step" for who in heads)
         whole.append([name, *cells])
-    return ["\n".join("| " + " | ".join(row) + " |" for row in table) for table in (steps, counts, whole)]
+    least = [["at the first size, least time", "us"], ["---"] * 2]
+    least += [[name, f"{seconds * 1e6:.3g}"] for name, seconds in report["floor"].items()]
+    return ["\n".join("| " + " | ".join(row) + " |" for row in table) for table in (steps, least, counts, whole)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""A loop that owns the state: what it hands in, in whatever memory, is what a row reads; what it is given is its own."""
+"""A loop that owns the state: what it hands in, in whatever memory, is what a row reads; what it gets is its own."""
 
 from __future__ import annotations
 

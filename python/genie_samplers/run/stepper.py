@@ -67,6 +67,13 @@ class Stepper:
         self._state.restart(x.to(self.program.dtype))
         self._lent = x, times_written(x)
 
+    def seek(self, row: int) -> None:
+        """Go on from this row. ValueError where it reads what earlier rows left."""
+        layout = self.program.layout
+        if not 0 <= row < len(layout) or layout[row].history or layout[row].reads_aux:
+            raise ValueError(f"row={row}: of {len(layout)} rows; choose one that reads the state and outputs alone")
+        self._state.row = row
+
     def fits(self, program: Program, x: Tensor) -> bool:
         """Whether :meth:`restart` will do for this program and state."""
         return self.program is program and self._state.in_place and not _tracked(x) and self.is_like(x)

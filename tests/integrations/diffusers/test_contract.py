@@ -290,6 +290,20 @@ def test_a_step_is_one_kernel_and_reads_nothing_back(scheduler: Any) -> None:
     assert counted.calls["aten.clone.default"] == 0
 
 
+@pytest.mark.parametrize("name", ["DDIM", "Euler", "Heun"])
+def test_the_predicted_clean_data_are_one_kernel_more(name: str) -> None:
+    scheduler = make(name, **({"clip_sample": False} if name == "DDIM" else {}))
+    scheduler.set_timesteps(8)
+    x = noise()
+    for t in scheduler.timesteps[:2]:
+        x = scheduler.step(0.1 * noise(), t, x).prev_sample
+    t, out = scheduler.timesteps[2], 0.1 * noise()
+    with Counted() as counted:
+        scheduler.step(out, t, x)
+    arithmetic = {"aten.mul.Tensor", "aten.add.Tensor", "aten._to_copy.default", "aten.clone.default"}
+    assert not arithmetic & counted.calls.keys()
+
+
 @pytest.mark.parametrize("name", ["DPMSolverMultistep", "UniPC", "DDIM", "Euler"])
 def test_a_compiled_loop_is_not_compiled_anew_in_every_step(name: str) -> None:
     from torch._dynamo.testing import CompileCounter

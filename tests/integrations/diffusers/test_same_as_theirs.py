@@ -33,6 +33,12 @@ CELLS = [
     ("DPMSolverMultistepScheduler", "DPMSolverMultistepScheduler", {"solver_type": "heun", **SD}),
     ("DPMSolverMultistepScheduler", "DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
     ("DPMSolverMultistepScheduler", "DPMSolverMultistepScheduler", {"thresholding": True}),
+    (
+        "DPMSolverMultistepScheduler",
+        "DPMSolverMultistepScheduler",
+        {"euler_at_final": True, "lower_order_final": False},
+    ),
+    ("DPMSolverMultistepScheduler", "DPMSolverMultistepScheduler", {"final_sigmas_type": "sigma_min"}),
     ("UniPCMultistepScheduler", "UniPCScheduler", {}),
     ("UniPCMultistepScheduler", "UniPCScheduler", {"solver_order": 3, "timestep_spacing": "trailing"}),
     ("EulerDiscreteScheduler", "EulerScheduler", {"timestep_spacing": "trailing"}),
@@ -56,6 +62,23 @@ def test_the_same_result(theirs: str, mine: str, config: dict[str, Any], steps: 
     expected = sampled(original, network, steps)
     assert difference(sampled(scheduler, network, steps), expected) < TOLERANCE
     assert torch.allclose(scheduler.timesteps.float(), original.timesteps.float(), atol=0.05)
+
+
+@pytest.mark.parametrize("spacing", ["linspace", "leading", "trailing"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"lambda_min_clipped": -2.0},
+        {"lambda_min_clipped": -5.1, "beta_schedule": "squaredcos_cap_v2", "steps_offset": 1},
+    ],
+)
+def test_a_least_log_snr_of_the_first_time(config: dict[str, Any], spacing: str) -> None:
+    """Of cosine betas, whose last time has almost no signal."""
+    name = "DPMSolverMultistepScheduler"
+    original, scheduler = pair(name, name, {"timestep_spacing": spacing, **config})
+    network = exact_network(scheduler.schedule, "epsilon")
+    assert difference(sampled(scheduler, network, 10), sampled(original, network, 10)) < TOLERANCE
+    assert torch.equal(scheduler.timesteps, original.timesteps)
 
 
 @pytest.mark.parametrize("name", ["DPMSolverMultistep", "UniPC", "Euler"])

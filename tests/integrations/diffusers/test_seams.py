@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -192,3 +193,57 @@ def test_configurations_of_another_kind_are_refused(name: str) -> None:
     if name not in ("Plan", "FlowMatch"):
         with pytest.raises(ValueError, match="a flow; take FlowMatchScheduler"):
             kind.from_config(diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0).config)
+
+
+def test_what_a_pipeline_writes_into_times_and_levels_is_its_own() -> None:
+    scheduler = ours.EulerScheduler()
+    scheduler.set_timesteps(5)
+    times, levels = scheduler.timesteps.clone(), scheduler.sigmas.clone()
+    scheduler.timesteps.zero_()
+    scheduler.sigmas.zero_()
+    scheduler.set_timesteps(5)
+    assert torch.equal(scheduler.timesteps, times)
+    assert torch.equal(scheduler.sigmas, levels)
+
+
+def test_another_eta_while_another_thread_takes_the_run_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that comes in between has the plan of the eta that it asks for."""
+    module = importlib.import_module("genie_samplers.integrations.diffusers.run")
+    scheduler, x, z = ours.DDIMScheduler(clip_sample=False), noise(), noise(seed=3)
+
+    def step() -> torch.Tensor:
+        return scheduler.step(noise(seed=2), scheduler.timesteps[0], x, eta=1.0, variance_noise=z).prev_sample
+
+    scheduler.set_timesteps(5)
+    expected, build = step(), module.built
+    scheduler = ours.DDIMScheduler(clip_sample=False)
+    scheduler.set_timesteps(5)
+    with ThreadPoolExecutor(1) as worker:
+
+        def in_between(wanted: Any) -> Any:
+            worker.submit(lambda: scheduler.timesteps).result()
+            return build(wanted)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "built", in_between)
+            assert torch.equal(step(), expected)
+        assert torch.equal(worker.submit(step).result(), expected)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"algorithm_type": "sde-dpmsolver++", "solver_type": "heun"},
+        {"algorithm_type": "sde-dpmsolver++", "solver_order": 3},
+        {"algorithm_type": "sde-dpmsolver"},
+    ],
+)
+def test_methods_that_are_no_plan_here_are_refused_and_not_replaced(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="sde-dpmsolver"):
+        ours.DPMSolverMultistepScheduler(**options)
+
+
+def test_a_bound_of_the_first_noise_level_that_leaves_too_few_times() -> None:
+    scheduler = ours.DPMSolverMultistepScheduler(lambda_min_clipped=3.0)
+    with pytest.raises(ValueError, match=r"lambda_min_clipped=3.0 leaves \d+ times"):
+        scheduler.set_timesteps(50)

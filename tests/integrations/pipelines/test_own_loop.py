@@ -59,3 +59,29 @@ def test_a_scale_per_image_and_pictures(tiny: Any) -> None:
     assert not torch.allclose(both[0], second[0])
     pictures = ours.sample(tiny.pipe, **words(tiny), **size)
     assert [picture.size for picture in pictures] == [(16, 16)] * 2
+
+
+def decoded(tiny: Any) -> tuple[Tensor, Tensor]:
+    """The latents, and what the decoder is given of them."""
+    options: dict[str, Any] = {**words(tiny), "plan": "ddim", "nfe": 2, "guidance": 1.0, "height": 16, "width": 16}
+    latents, vae, seen = ours.sample(tiny.pipe, output_type="latent", **options), tiny.pipe.vae, []
+    decode = vae.decode
+    vae.decode = lambda z, **call: seen.append(z) or decode(z, **call)
+    ours.sample(tiny.pipe, output_type="pt", **options)
+    vae.decode = decode
+    return latents, seen[0]
+
+
+def test_latents_are_decoded_with_the_mean_and_deviation_that_the_decoder_names(tiny: Any) -> None:
+    mean, deviation = [0.5, -1.0, 0.0, 2.0], [2.0, 1.0, 0.5, 3.0]
+    tiny.pipe.vae.register_to_config(latents_mean=mean, latents_std=deviation)
+    latents, given = decoded(tiny)
+    shift, scale = (torch.tensor(v).reshape(1, 4, 1, 1) for v in (mean, deviation))
+    assert torch.equal(given, latents * scale / tiny.pipe.vae.config.scaling_factor + shift)
+
+
+def test_a_decoder_that_overflows_in_half_precision_runs_in_float32_and_is_left_as_it_was(tiny: Any) -> None:
+    tiny.pipe.vae.to(torch.float16).register_to_config(force_upcast=True)
+    _, given = decoded(tiny)
+    assert given.dtype == torch.float32
+    assert tiny.pipe.vae.dtype == torch.float16

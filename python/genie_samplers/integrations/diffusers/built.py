@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from ...plan import Plan
 from ...predictions import to_x0
@@ -12,7 +12,7 @@ from ...schedules import Schedule
 from ...solvers.choosing import Options
 from ...solvers.make import AUTO_NAME, make_plan
 from ...solvers.registry import find
-from .rows import bounded_beside_epsilon, in_sigma_space, negated, renoised, unit
+from .rows import bounded_beside_epsilon, in_sigma_space, negated, predicting, renoised, unit
 
 __all__ = ["RENOISED", "Built", "Wanted", "built", "built_of", "evaluations_of_a_step"]
 
@@ -66,6 +66,11 @@ class Built:
     times: tuple[float, ...]
     asked: tuple[float, ...]
     x0: tuple[tuple[float, float], ...]
+
+    @cached_property
+    def predicting(self) -> Plan:
+        """A row per evaluation, of state and output to the clean data that they predict."""
+        return predicting(self.plan.outputs[0], self.asked, self.x0)
 
 
 @lru_cache(_KEPT)

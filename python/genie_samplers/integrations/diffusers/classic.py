@@ -78,7 +78,9 @@ class DDIMScheduler(_Ancestral):
     ) -> Result:
         """eta: noise of DDIM, 1 is DDPM's. use_clipped_model_output: the noise too follows the clamped clean data."""
         clipped = bool(use_clipped_model_output)
-        self._run.change((float(eta), clipped), lambda wanted: self._with(wanted, float(eta), clipped))
+        self._run_of(sample, timestep).change(
+            (float(eta), clipped), lambda wanted: self._with(wanted, float(eta), clipped)
+        )
         return self._step(
             model_output, timestep, sample, generator=generator, noise=variance_noise, return_dict=return_dict
         )
@@ -269,6 +271,8 @@ class DPMSolverMultistepScheduler(Drawing):
             return f"dpmpp_{order}m", {"variant": variant, "lower_order_final": _final(config, steps)}
         if kind == "dpmsolver":  # the same polynomials, in the predicted noise, with their exact integrals
             return f"deis_log_ab{order - 1}", {"lower_order_final": True} if _final(config, steps) else {}
+        if kind == "sde-dpmsolver++" and order == 2 and config["solver_type"] == "heun":
+            raise ValueError("solver_type='heun' with algorithm_type='sde-dpmsolver++': take 'midpoint', the published")
         if kind == "sde-dpmsolver++" and order < 3:
             return ("ddpm", {}) if order == 1 else ("dpmpp_2m_sde", {"lower_order_final": _final(config, steps)})
         raise ValueError(

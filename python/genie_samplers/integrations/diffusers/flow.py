@@ -143,18 +143,10 @@ class FlowMatchScheduler(PlanBasedScheduler):
         levels = super()._levels(times)
         return [1.0 - level for level in levels] if self.config["invert_sigmas"] else levels
 
-    @property
-    def timesteps(self) -> Tensor:
-        """What the network is given at each evaluation; before set_timesteps every shifted time of the model."""
-        if self._has_run:
-            return self._run.timesteps
+    def _all_timesteps(self) -> Tensor:
         return (self.sigmas * len(self)).float()
 
-    @property
-    def sigmas(self) -> Tensor:
-        """Noise levels of the evaluations and of the end, float32 on the CPU."""
-        if self._has_run:
-            return self._run.levels
+    def _all_levels(self) -> Tensor:
         every = np.arange(len(self), 0, -1) / len(self)
         shift = 1.0 if self.config["use_dynamic_shifting"] else self._own_shift
         return torch.from_numpy(shift * every / (1.0 + (shift - 1.0) * every)).float()

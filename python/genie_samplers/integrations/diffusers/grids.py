@@ -12,7 +12,16 @@ from torch import Tensor
 from ... import grids
 from ...schedules import AlphasCumprod, shift_of_mu
 
-__all__ = ["flow_levels", "given_levels", "given_times", "levels_between", "listed", "table_times", "times_of_levels"]
+__all__ = [
+    "exactly_one",
+    "flow_levels",
+    "given_levels",
+    "given_times",
+    "levels_between",
+    "listed",
+    "table_times",
+    "times_of_levels",
+]
 
 Array = NDArray[np.float64]
 _RESPACED = {"use_karras_sigmas": "karras", "use_exponential_sigmas": "exponential", "use_beta_sigmas": "beta"}
@@ -38,7 +47,8 @@ def table_times(schedule: AlphasCumprod, config: Mapping[str, Any], steps: int, 
         )
     respaced = _respacing(config)
     if respaced is None:
-        return _spaced(schedule, config, steps, habit)
+        kept = _of_least_signal(schedule, config)
+        return _spaced(schedule, config, steps, habit) if kept == size else _clipped(kept, size, config, steps)
     ends = _spaced(schedule, config, steps, habit)[[0, -1]] if habit == "euler" else np.array([schedule.t_max, 0.0])
     high, low = schedule.gamma(ends).tolist()
     if config.get("sigma_max") is not None:
@@ -48,6 +58,32 @@ def table_times(schedule: AlphasCumprod, config: Mapping[str, Any], steps: int, 
     if config.get("sigma_min") is not None:
         low = float(config["sigma_min"])
     return times_of_levels(schedule, levels_between(high, low, steps, respaced))
+
+
+def _of_least_signal(schedule: AlphasCumprod, config: Mapping[str, Any]) -> int:
+    """How many entries of the table have a log(alpha / sigma) of ``lambda_min_clipped`` at least."""
+    least = float(config.get("lambda_min_clipped", -np.inf))
+    if least == -np.inf:
+        return len(schedule.alphas_cumprod)
+    bar = np.asarray(schedule.alphas_cumprod)
+    return int(np.count_nonzero(0.5 * (np.log(bar) - np.log1p(-bar)) >= least))
+
+
+def _clipped(kept: int, size: int, config: Mapping[str, Any], steps: int) -> Array:
+    """The spacings of the multistep classes on the first ``kept`` entries, as diffusers' DPMSolver has them."""
+    if steps >= kept:
+        raise ValueError(
+            f"num_inference_steps={steps}: lambda_min_clipped={config['lambda_min_clipped']} leaves {kept} times of "
+            "the model, take fewer steps or a lower bound"
+        )
+    spacing = config["timestep_spacing"]
+    if spacing == "linspace":
+        return np.linspace(0, kept - 1, steps + 1).round()[:0:-1]
+    if spacing == "leading":
+        return (np.arange(steps + 1) * (kept // (steps + 1))).round()[:0:-1] + float(config["steps_offset"])
+    if spacing == "trailing":  # of the model's every time, of which it takes those that are kept
+        return np.arange(kept, 0, -size / steps).round() - 1.0
+    raise ValueError(f"timestep_spacing={spacing!r}: choose 'linspace', 'leading' or 'trailing'")
 
 
 def times_of_levels(schedule: AlphasCumprod, levels: Array) -> Array:
@@ -177,3 +213,10 @@ def listed(values: Sequence[float] | Tensor | None) -> list[float] | None:
     if values is None:
         return None
     return np.asarray(values.cpu() if isinstance(values, Tensor) else values, dtype=np.float64).reshape(-1).tolist()
+
+
+def exactly_one(**given: object) -> None:
+    """ValueError unless one of these arguments is given."""
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) != 1:
+        raise ValueError(f"Must pass exactly one of {', '.join(given)}; given: {', '.join(named) or 'none'}")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...schedules import AlphasCumprod, Flow, Schedule
 from .run import float32_or_more
+from .tables import refuse_others
 
 __all__ = ["Noising"]
 
@@ -21,6 +22,7 @@ class Noising:
     _schedule: Schedule
     _size: int
     _tables: dict[torch.device, tuple[Tensor, Tensor]]
+    _placed: Tensor | None = None  # like the table that a caller put in the place of alphas_cumprod
 
     def __len__(self) -> int:
         return self._size
@@ -71,8 +73,15 @@ class Noising:
 
     @property
     def alphas_cumprod(self) -> Tensor:
-        """float32 [num_train_timesteps]."""
-        return torch.tensor(self._table.alphas_cumprod, dtype=torch.float64).float()
+        """float32 [num_train_timesteps]; may be set to the same numbers in another dtype or on another device."""
+        own = torch.tensor(self._table.alphas_cumprod, dtype=torch.float64).float()
+        return own if self._placed is None else own.to(self._placed)
+
+    @alphas_cumprod.setter
+    def alphas_cumprod(self, value: Tensor) -> None:
+        fix = "make a scheduler with trained_betas=, the plans are of its own"
+        refuse_others("alphas_cumprod", value, self.alphas_cumprod, fix)
+        self._placed = value[:0]
 
     @property
     def alphas(self) -> Tensor:

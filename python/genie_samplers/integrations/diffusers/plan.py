@@ -114,7 +114,7 @@ class PlanScheduler(Drawing):
         labels = [float(v) for v in self._schedule.label(np.array(made.asked))]
         levels = self._levels(np.array([*made.asked, made.times[-1]]))
         whole = not self._is_flow and all(label.is_integer() for label in labels)
-        self._latest = self._local.run = Run(wanted, made, labels, levels, whole=whole, device=device)
+        self._threads.begin(Run(wanted, made, labels, levels, whole=whole, device=device))
 
 
 def _read(text: object) -> Plan:

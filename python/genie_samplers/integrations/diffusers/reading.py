@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from .noising import Noising
-from .run import Run
+from .tables import refuse_others
+from .threads import Threads
 
 __all__ = ["Reading"]
 
@@ -40,11 +41,11 @@ class Reading(Noising):
                 )
         return super().from_config(config, return_unused_kwargs=return_unused_kwargs, **kwargs)  # type: ignore[misc]
 
-    _latest: Run | None
+    _threads: Threads
 
     @property
     def _has_run(self) -> bool:
-        return self._latest is not None
+        return self._threads.latest is not None
 
     @property
     def plan(self) -> Any:
@@ -58,16 +59,34 @@ class Reading(Noising):
 
     @property
     def timesteps(self) -> Tensor:
-        """What the network is given at each evaluation; before set_timesteps every time of the model, falling."""
-        if self._has_run:
-            return self._run.timesteps
-        return torch.arange(len(self) - 1, -1, -1)
+        """What the network is given at each evaluation; before set_timesteps every time of the model, falling.
+
+        May be set to the same numbers in another dtype or on another device, as pipelines do; ValueError for others.
+        """
+        return self._run.timesteps if self._has_run else self._all_timesteps()
+
+    @timesteps.setter
+    def timesteps(self, value: Tensor) -> None:
+        refuse_others("timesteps", value, self.timesteps, "ask set_timesteps for them, which may take timesteps=")
+        self._run.hand_out(value)
 
     @property
     def sigmas(self) -> Tensor:
-        """Noise levels of the evaluations and of the end, float32 on the CPU: gamma of a table, t of a flow."""
-        if self._has_run:
-            return self._run.levels
+        """Noise levels of the evaluations and of the end, float32 on the CPU: gamma of a table, t of a flow.
+
+        May be set as ``timesteps``.
+        """
+        return self._run.levels if self._has_run else self._all_levels()
+
+    @sigmas.setter
+    def sigmas(self, value: Tensor) -> None:
+        refuse_others("sigmas", value, self.sigmas, "ask set_timesteps(sigmas=...) for them")
+        self._run.levels = value
+
+    def _all_timesteps(self) -> Tensor:
+        return torch.arange(len(self) - 1, -1, -1)
+
+    def _all_levels(self) -> Tensor:
         return torch.from_numpy(np.array(self._levels(self._every_time()))).float()
 
     def _levels(self, times: np.ndarray) -> list[float]:
@@ -80,8 +99,20 @@ class Reading(Noising):
 
     @property
     def step_index(self) -> int | None:
-        """The index of the next step; None before the first."""
+        """The index of the next step; None before the first.
+
+        Loops of others set ``_step_index``, None to begin again: the step there has no history then.
+        """
         return self._run.index if self._has_run else None
+
+    @property
+    def _step_index(self) -> int | None:
+        return self.step_index
+
+    @_step_index.setter
+    def _step_index(self, value: int | None) -> None:
+        if value != self._run.index:
+            self._run.passed(None if value is None else value - 1)
 
     @property
     def begin_index(self) -> int | None:

@@ -10,7 +10,7 @@ from ...plan import Combination, Conversion, Init, Plan, Row
 from ...predictions import to_x0
 from ...schedules import Schedule
 
-__all__ = ["bounded_beside_epsilon", "in_sigma_space", "negated", "renoised", "unit"]
+__all__ = ["bounded_beside_epsilon", "in_sigma_space", "negated", "predicting", "renoised", "unit"]
 
 _LEAST_UNIT = 2.0**-12
 
@@ -91,3 +91,12 @@ def renoised(schedule: Schedule, times: Sequence[float], prediction: str) -> Pla
         state = Combination(x=0.0, y=(signal,), draws=(noise,) if noise else ())
         rows.append(Row(float(t), state, converted=(Conversion(p, (q,)),), draws=(number,) if noise else ()))
     return Plan(Init(float(schedule.sigma(times[0]))), (prediction,), "x0", tuple(rows))
+
+
+def predicting(output: str, times: Sequence[float], weights: Sequence[tuple[float, float]]) -> Plan:
+    """Rows that each make the clean data of ``weights``, of state and output, and read nothing of one another."""
+    rows = tuple(
+        Row(float(t), Combination(x=0.0, y=(1.0,)), converted=(Conversion(p, (q,)),))
+        for t, (p, q) in zip(times, weights, strict=True)
+    )
+    return Plan(Init(1.0), (output,), "x0", rows)

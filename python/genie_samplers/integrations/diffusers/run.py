@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from threading import get_ident
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..._eager import eager
+from ...models.remark import remark
 from ...plan import Plan
 from ...run import Program, Stepper
 from .built import Built, Wanted, built
 
-__all__ = ["Draw", "Run", "float32_or_more"]
+__all__ = ["Draw", "Run", "float32_or_more", "mixed"]
 
 Draw = Callable[[], Tensor]
 
@@ -32,9 +35,12 @@ class Run:
         dtype = torch.int64 if whole else torch.float32
         self._given = torch.tensor(self.labels, dtype=torch.float64).to(dtype).to(device)
         self._given_levels = torch.tensor(levels, dtype=torch.float64).float()
-        self._hand_out()
+        self.levels = self._given_levels.clone()
+        self.hand_out(self._given.clone())
         self.of_output = False  # whether a step returns the dtype of the network's output, whatever the sample's is
-        self.lent_from: Run | None = None  # of a thread that did not call set_timesteps: the run that it took over
+        self.left: Tensor | None = None  # what the last step returned, and in which thread it ran
+        self.thread = 0
+        self.lent = False  # whether the thread that it belongs to did not call set_timesteps
         self._values: list[float] = self._given.tolist()
         self.begin: int | None = None
         self.index: int | None = None
@@ -43,34 +49,43 @@ class Run:
         self._now = made  # the rows that are running: those of ``built``, or of its rest from where a run began
         self.asked: object = None  # what set_timesteps was given, set where it makes the run
         self._once_each = False  # whether of two evaluations at one time the first is passed over
+        self._predicting: Stepper | None = None
         self._programs: dict[tuple[object, ...], tuple[Plan, Program]] = {}
 
-    def _hand_out(self) -> None:
+    def hand_out(self, timesteps: Tensor) -> None:
         """The times as a tensor that is the pipeline's to keep and to write into."""
-        self.timesteps, self.levels = self._given.clone(), self._given_levels.clone()
-        self._address, self._width = self.timesteps.data_ptr(), self.timesteps.element_size()
-        self._count, self._dtype, self._device = len(self.labels), self.timesteps.dtype, self.timesteps.device
+        self.timesteps = timesteps
+        self._address, self._width = timesteps.data_ptr(), timesteps.element_size()
+        self._count, self._dtype, self._device = len(self.labels), timesteps.dtype, timesteps.device
 
     def fresh(self) -> Run:
         """The same plan and times, not begun."""
         twin: Run = object.__new__(Run)
         vars(twin).update(vars(self))
-        twin._hand_out()
-        twin.begin = twin.index = twin._stepper = twin.lent_from = None
-        twin._now, twin._once_each = self.built, False
+        twin.levels = self._given_levels.clone()
+        twin.hand_out(self._given.clone())
+        twin.begin = twin.index = twin._stepper = twin.left = None
+        twin._now, twin._once_each, twin._predicting, twin.lent = self.built, False, None, False
         return twin
 
     def take_memory(self, before: Run) -> None:
         """Go on in the memory of a run that has ended, where it is of the same plan."""
         if before.built is self.built:
             self._stepper, before._stepper = before._stepper, None
+            self._predicting, before._predicting = before._predicting, None
 
-    def copied(self) -> Run:
-        """As far on its way as this one, on a way of its own."""
+    def copied(self, *, apart: bool = True) -> Run:
+        """As far on its way as this one, on a way of its own. apart: with ``timesteps`` of its own too."""
         twin = self.fresh()
         twin.begin, twin.index, twin._now, twin._once_each = self.begin, self.index, self._now, self._once_each
         twin._stepper = copy.deepcopy(self._stepper)
+        if not apart:
+            twin.levels = self.levels
+            twin.hand_out(self.timesteps)
         return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Run:
+        return self.copied()
 
     @property
     def nbytes(self) -> int:
@@ -143,11 +158,29 @@ class Run:
             raise
         self._stepper, self.index = stepper, index + 1
         wanted = self._result_dtype(sample, outputs[0])
-        return made if made.dtype == wanted else made.to(wanted)
+        self.left, self.thread = made if made.dtype == wanted else made.to(wanted), get_ident()
+        return self.left
+
+    def predicted(self, index: int | None, x0: tuple[float, float], sample: Tensor, output: Tensor) -> Tensor:
+        """The data ``x0`` that state and output predict at this evaluation, of the sample's dtype; not clamped."""
+        tracked = torch.is_grad_enabled() and (sample.requires_grad or output.requires_grad)
+        if index is None or tracked or sample.dtype != float32_or_more(sample.dtype):
+            return mixed(x0, sample, output)
+        plan, stepper = self.built.predicting, self._predicting
+        if stepper is None or stepper.program.plan is not plan or not stepper.fits(stepper.program, sample):
+            stepper = self._predicting = Stepper(Program.of(plan, device=sample.device, dtype=sample.dtype), sample)
+        stepper.seek(index)
+        return stepper.step(sample, (output,))
 
     def _started(self, index: int, sample: Tensor, output: Tensor) -> Stepper:
         """Rows from ``index`` on, with a warm-up of their own where that is not the first."""
         self._once_each = False
+        if index and self.lent and self.index is None and self.begin is None and self._has_history:
+            remark(
+                f"timestep: number {index} of the list, in a thread that did not call set_timesteps, and with a sample "
+                "that no step made: the step begins anew, without the outputs of those before; run a generation in "
+                "one thread, hand on what step returned, or call set_begin_index in this thread"
+            )
         self._now = self.built if index == 0 else self._rest(index)
         program = self._program(sample, output)
         if self._stepper is None or not self._stepper.fits(program, sample):
@@ -169,6 +202,10 @@ class Run:
                 "are left; begin at a step, or take another scheduler"
             )
         return rest
+
+    @property
+    def _has_history(self) -> bool:
+        return any(row.history for row in self.built.plan.rows)
 
     def _result_dtype(self, sample: Tensor, output: Tensor) -> torch.dtype:
         """Of what a step returns."""
@@ -211,6 +248,12 @@ def _same(times: Sequence[float], others: Sequence[float]) -> bool:
 def float32_or_more(dtype: torch.dtype) -> torch.dtype:
     """In which a state is kept: pipelines of half precision lose digits between steps otherwise."""
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def mixed(weights: tuple[float, float], sample: Tensor, output: Tensor) -> Tensor:
+    """The predicted clean data."""
+    wide = float32_or_more(sample.dtype)
+    return (weights[0] * sample.to(wide) + weights[1] * output.to(wide)).to(sample.dtype)
 
 
 def _same_label(value: float, timestep: float) -> bool:

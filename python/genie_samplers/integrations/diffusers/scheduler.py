@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from threading import get_ident
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -21,9 +21,10 @@ from ... import predictions
 from ..._eager import eager
 from ...schedules import AlphasCumprod, Schedule, from_diffusers
 from .built import Wanted, built, evaluations_of_a_step
-from .grids import flow_levels, given_levels, given_times, listed, table_times, times_of_levels
+from .grids import exactly_one, flow_levels, given_levels, given_times, listed, table_times, times_of_levels
 from .reading import Reading
-from .run import Draw, Run, float32_or_more
+from .run import Draw, Run, float32_or_more, mixed
+from .threads import Threads
 from .threshold import bound_of
 
 __all__ = ["Generators", "PlanBasedScheduler", "Result", "Times"]
@@ -77,8 +78,7 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
         self._size = int(self.config["num_train_timesteps"])
         self._schedule = self._configured_schedule()
         self._prediction = self._configured_prediction()
-        self._local = threading.local()
-        self._latest: Run | None = None
+        self._threads = Threads()
         self._tables: dict[torch.device, tuple[Tensor, Tensor]] = {}
         solver, _ = self._solver(self.config, 1)  # refuses an option now, not after the text has been encoded
         self.order = 1 if self.counts_evaluations else evaluations_of_a_step(solver)
@@ -143,7 +143,7 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
         self._take_up_changes()
         times, levels = listed(timesteps), listed(sigmas)
         asked = num_inference_steps, times, levels, mu, device, self.config, self._moving
-        latest = self._latest
+        latest = self._threads.latest
         if latest is not None and latest.asked == asked:
             self._again(latest)
             return
@@ -157,10 +157,10 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
 
     def _again(self, latest: Run) -> None:
         """The plan made last, from its beginning; in the memory of the thread's own last run of it."""
-        before = getattr(self._local, "run", None)
-        self._local.run = latest.fresh()
+        before, run = self._threads.own(), latest.fresh()
+        self._threads.take(run)
         if before is not None:
-            self._local.run.take_memory(before)
+            run.take_memory(before)
 
     def _times(
         self,
@@ -172,7 +172,7 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
         schedule = self._schedule
         if not isinstance(schedule, AlphasCumprod):
             return self._flow_times(steps, timesteps, sigmas, mu)
-        _exactly_one(num_inference_steps=steps, timesteps=timesteps, sigmas=sigmas)
+        exactly_one(num_inference_steps=steps, timesteps=timesteps, sigmas=sigmas)
         if timesteps is not None:
             times = given_times(schedule, timesteps)
         elif sigmas is not None:
@@ -190,7 +190,7 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
         mu: float | None,
     ) -> Times:
         if timesteps is None and sigmas is None:
-            _exactly_one(num_inference_steps=steps)
+            exactly_one(num_inference_steps=steps)
         levels = flow_levels(
             self._options,
             steps,
@@ -236,7 +236,7 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
         whole = not self.sigma_space and not self._is_flow and all(label.is_integer() for label in labels)
         run = Run(wanted, made, labels, levels, whole=whole, device=device)
         run.of_output = self.of_output
-        self._latest, self._local.run = run, run
+        self._threads.begin(run)
 
     def _wanted(self, asked: Times) -> Wanted:
         steps = asked.nfe if asked.times is None else len(asked.times) - 1
@@ -257,19 +257,34 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
     @property
     def _run(self) -> Run:
         """The thread's run; ValueError before set_timesteps."""
-        run = getattr(self._local, "run", None)
-        if run is not None and run.lent_from in (None, self._latest):
+        threads = self._threads
+        run = threads.own()
+        if run is not None:
             return run
-        if self._latest is None and self.begins_with_all:
+        if threads.latest is None and self.begins_with_all:
             self.set_timesteps(len(self))
-        if self._latest is not None:
-            latest, run = self._latest, self._latest.fresh()
-            run.lent_from = latest
-            self._local.run = run
+        latest = threads.latest
+        if latest is None:
+            raise ValueError(
+                "Number of inference steps is 'None', you need to run 'set_timesteps' after creating the scheduler"
+            )
+        run = latest.fresh()
+        run.lent = True
+        threads.take(run, lent_from=latest)
+        return run
+
+    def _run_of(self, sample: Tensor, timestep: float | Tensor) -> Run:
+        """The thread's run, or that of another thread whose last step made this sample, to go on with this time."""
+        run = self._run
+        if sample is run.left or (run.index is None and run.begin is not None):
             return run
-        raise ValueError(
-            "Number of inference steps is 'None', you need to run 'set_timesteps' after creating the scheduler"
-        )
+        other = self._threads.of_sample(sample)
+        if other is None or other.thread == get_ident() or other.index is None:
+            return run
+        if other.place(timestep) != other.index:
+            return run
+        self._threads.take(other, lent_from=self._threads.latest)
+        return other
 
     # --- a step
 
@@ -285,7 +300,7 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
         return_dict: bool = True,
     ) -> Result:
         """The row of this time. Draws are those that diffusers' classes make of ``generator``, or ``noise``."""
-        run = self._run
+        run = self._run_of(sample, timestep)
         output = model_output
         if output.shape != sample.shape or not output.is_contiguous():
             output = self._without_variance(output, sample)
@@ -310,7 +325,9 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
         if not return_dict:
             return (made,)
         if self.gives_x0:
-            return DDIMSchedulerOutput(prev_sample=made, pred_original_sample=self._predicted(run, x0, sample, output))
+            return DDIMSchedulerOutput(
+                prev_sample=made, pred_original_sample=self._predicted(run, index, x0, sample, output)
+            )
         return SchedulerOutput(prev_sample=made)
 
     def _outputs(self, run: Run, index: int, sample: Tensor, output: Tensor) -> tuple[Tensor, ...]:
@@ -321,11 +338,13 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
         if not run.wanted.dynamic:
             return None
         ratio, most = self.config["dynamic_thresholding_ratio"], self.config["sample_max_value"]
-        return lambda: bound_of(_mixed(x0, sample, output), float(ratio), float(most))
+        return lambda: bound_of(mixed(x0, sample, output), float(ratio), float(most))
 
-    def _predicted(self, run: Run, x0: tuple[float, float], sample: Tensor, output: Tensor) -> Tensor:
+    def _predicted(
+        self, run: Run, index: int | None, x0: tuple[float, float], sample: Tensor, output: Tensor
+    ) -> Tensor:
         """The clean data that the step went by, clamped where it was."""
-        found, clip = _mixed(x0, sample, output), run.wanted.clip
+        found, clip = run.predicted(index, x0, sample, output), run.wanted.clip
         scale = self._bound(run, x0, sample, output)
         if scale is None:
             return found if clip is None else found.clamp(-clip, clip)
@@ -359,40 +378,22 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
     def __deepcopy__(self, memo: dict[int, Any]) -> PlanBasedScheduler:
         twin: Any = object.__new__(type(self))
         vars(twin).update(self.__getstate__())
-        twin._local = threading.local()
-        if twin._latest is not None:
-            twin._local.run = twin._latest
+        twin._threads = self._threads.copied(apart=True)
         return twin
 
     def __copy__(self) -> PlanBasedScheduler:
         return self.__deepcopy__({})
 
     def __getstate__(self) -> dict[str, Any]:
-        run = getattr(self._local, "run", None) or self._latest
-        return {**vars(self), "_local": None, "_latest": None if run is None else run.copied(), "_tables": {}}
+        return {**vars(self), "_tables": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._own_options = None
         self._seen, self._made_of = self.config, self._options
-        self._local = threading.local()
-        if self._latest is not None:
-            self._local.run = self._latest
 
 
 @lru_cache(None)
 def _named(kind: type) -> frozenset[str]:
     """The options of a class."""
     return frozenset(inspect.signature(kind).parameters)
-
-
-def _mixed(weights: tuple[float, float], sample: Tensor, output: Tensor) -> Tensor:
-    """The predicted clean data."""
-    wide = float32_or_more(sample.dtype)
-    return (weights[0] * sample.to(wide) + weights[1] * output.to(wide)).to(sample.dtype)
-
-
-def _exactly_one(**given: object) -> None:
-    named = [name for name, value in given.items() if value is not None]
-    if len(named) != 1:
-        raise ValueError(f"Must pass exactly one of {', '.join(given)}; given: {', '.join(named) or 'none'}")

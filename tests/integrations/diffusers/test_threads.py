@@ -1,0 +1,122 @@
+"""Schedulers in many threads, and states that pipelines keep by themselves."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.integrations.diffusers.pipelines import exact_network, noise, run
+
+pytest.importorskip("diffusers")
+ours: Any = pytest.importorskip("genie_samplers.integrations.diffusers")
+
+KINDS = {
+    "UniPC": lambda: ours.UniPCScheduler(),
+    "DPM++ 3M": lambda: ours.DPMSolverMultistepScheduler(solver_order=3),
+    "DDIM": lambda: ours.DDIMScheduler(clip_sample=False),
+    "Heun": lambda: ours.HeunScheduler(),
+    "flow": lambda: ours.FlowMatchScheduler(solver="unipc2", shift=3.0),
+}
+
+
+@pytest.fixture(params=KINDS.values(), ids=KINDS)
+def scheduler(request: pytest.FixtureRequest) -> Any:
+    made = request.param()
+    made.set_timesteps(6)
+    return made
+
+
+def expected(scheduler: Any, x: Tensor) -> Tensor:
+    return run(copy.deepcopy(scheduler), exact_network(scheduler.schedule, kind(scheduler)), x)
+
+
+def kind(scheduler: Any) -> str:
+    return "flow_prediction" if isinstance(scheduler, ours.FlowMatchScheduler) else "epsilon"
+
+
+def test_a_generation_goes_on_in_whichever_thread_makes_its_next_step(scheduler: Any) -> None:
+    """A pool of workers, two generations at a time."""
+    network, states = exact_network(scheduler.schedule, kind(scheduler)), [noise(seed=1), noise(seed=2)]
+    wanted = [expected(scheduler, x) for x in states]
+    workers = [ThreadPoolExecutor(1) for _ in range(4)]
+    turn = 0
+    for t in scheduler.timesteps:
+        for place, x in enumerate(states):
+            worker = workers[(turn := turn + 1 + place) % 4]
+            output = network(scheduler.scale_model_input(x, t), t)
+            step = worker.submit(scheduler.step, output, t, x, return_dict=False)
+            states[place] = step.result()[0]
+    for worker in workers:
+        worker.shutdown()
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(states, wanted, strict=True))
+
+
+def test_another_thread_takes_a_generation_over_from_the_one_that_set_the_times() -> None:
+    scheduler = KINDS["UniPC"]()
+    network, x = exact_network(scheduler.schedule, "epsilon"), noise()
+    with ThreadPoolExecutor(1) as worker, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):  # the worker has a run of the first generation when the second begins
+            scheduler.set_timesteps(6)
+            wanted, made = expected(scheduler, x), x
+            for number, t in enumerate(scheduler.timesteps):
+                args = network(made, t), t, made
+                step = worker.submit(scheduler.step, *args).result if number % 3 else lambda a=args: scheduler.step(*a)
+                made = step().prev_sample
+            assert torch.equal(made, wanted)
+
+
+def test_a_generation_that_cannot_be_known_again_is_remarked() -> None:
+    """A sample that was changed in between does not say whose history it goes on from."""
+    scheduler, x = KINDS["UniPC"](), noise()
+    scheduler.set_timesteps(6)
+    x = scheduler.step(noise(seed=1), scheduler.timesteps[0], x).prev_sample
+    with ThreadPoolExecutor(1) as worker, pytest.warns(UserWarning, match="a thread that did not call set_timesteps"):
+        worker.submit(scheduler.step, noise(seed=2), scheduler.timesteps[1], x * 1.0).result()
+
+
+def test_where_a_run_begins_midway_on_purpose_nothing_is_remarked() -> None:
+    scheduler, x = KINDS["UniPC"](), noise()
+    scheduler.set_timesteps(6)
+
+    def midway() -> Tensor:
+        scheduler.set_begin_index(2)
+        return scheduler.step(noise(seed=2), scheduler.timesteps[2], x).prev_sample
+
+    with ThreadPoolExecutor(1) as worker, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = worker.submit(midway).result()
+    assert torch.equal(made, midway())
+
+
+def test_the_same_thread_may_begin_anew_from_what_it_was_given() -> None:
+    """As diffusers' classes, whose set_timesteps forgets the outputs."""
+    scheduler, x = KINDS["UniPC"](), noise()
+    scheduler.set_timesteps(6)
+    left = scheduler.step(noise(seed=1), scheduler.timesteps[0], x).prev_sample
+    scheduler.set_timesteps(6)
+    made = scheduler.step(noise(seed=2), scheduler.timesteps[1], left).prev_sample
+    scheduler.set_timesteps(6)
+    scheduler.set_begin_index(1)
+    assert torch.equal(made, scheduler.step(noise(seed=2), scheduler.timesteps[1], left).prev_sample)
+
+
+def test_a_state_of_every_view_is_kept_and_put_back(scheduler: Any) -> None:
+    """As StableDiffusionPanoramaPipeline does: all of ``__dict__``, one generation per view, by turns."""
+    network, states = exact_network(scheduler.schedule, kind(scheduler)), [noise(seed=1), noise(seed=2)]
+    wanted = [expected(scheduler, x) for x in states]
+    times = scheduler.timesteps
+    kept = [copy.deepcopy(scheduler.__dict__)] * len(states)
+    for t in times:
+        for view, x in enumerate(states):
+            scheduler.__dict__.update(kept[view])
+            output = network(scheduler.scale_model_input(x, t), t)
+            states[view] = scheduler.step(output, t, x, return_dict=False)[0]
+            kept[view] = copy.deepcopy(scheduler.__dict__)
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(states, wanted, strict=True))
