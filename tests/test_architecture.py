@@ -32,6 +32,7 @@ SHARED_BY_SOLVERS = tuple(
         "scoring",
         "fitting",
         "choosing",
+        "langevin",
         "make",
     )
 )
