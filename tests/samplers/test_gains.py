@@ -211,6 +211,32 @@ def test_a_score_of_zero_is_reported_with_its_gain() -> None:
         gs.sample(lambda x, t: torch.zeros_like(x), PLANS["langevin"], shape=SHAPE)
 
 
+def test_the_memory_of_gains_and_draws_is_counted() -> None:
+    state, plain = begun(PLANS["langevin"]), begun(pc(corrector="none"))
+    finished(state), finished(plain)
+    table = Program.of(PLANS["langevin"]).table
+    draws = state.x.nbytes
+    assert state.nbytes == _own(state) + draws + table.nbytes * len(IDS)
+    assert plain.nbytes == _own(plain)
+
+
+def _own(state: PlanState) -> int:
+    """Of x, of a slot for each value, and of the flags."""
+    plan = state.program.plan
+    return state.x.nbytes * (1 + plan.slots) + 4 * len(state.x) * (1 + len(plan.rows))
+
+
+# --- the second state
+
+
+def test_a_state_that_begins_where_an_operator_reads_aux_needs_it() -> None:
+    plan = pc(VP, filter="pds")
+    number = next(n for n, row in enumerate(plan.rows) if row.sources and row.sources[0].of == "aux")
+    program = Program.of(plan, operators={name: identity for name in plan.operators})
+    with pytest.raises(ValueError, match="aux: missing"):
+        PlanState(program, torch.zeros(SHAPE), noise_of([0, 1, 2, 3, 4]), first_row=number)
+
+
 # --- reductions of the caller's own
 
 
