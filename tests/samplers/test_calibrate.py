@@ -27,7 +27,7 @@ from genie_samplers.solvers.registry import rebuild
 from genie_samplers.uses.reconstruct import GaussianData
 
 from ..plans.problems import DISCRETE, EDM, GOLDEN_MIXTURE, VP, ZERO_SNR
-from .fakes import thinned
+from .fakes import TABLES, thinned
 
 ROOT = Path(__file__).parents[2]
 Array = NDArray[np.float64]
