@@ -33,6 +33,7 @@ SHARED_BY_SOLVERS = tuple(
         "scoring",
         "fitting",
         "choosing",
+        "langevin",
         "make",
     )
 )

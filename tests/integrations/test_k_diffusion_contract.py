@@ -23,7 +23,9 @@ from .denoisers import KARRAS, SHAPE, denoiser, start
 
 SIGMAS = torch.tensor([*KARRAS, 0.0])
 FLOW_SIGMAS = torch.tensor([1.0, 0.9, 0.75, 0.5, 0.25, 0.1, 0.0])
-OF_PREDICTIONS = [name for name, of in gs.SOLVERS.items() if "derivative_below" not in option_names(of)]
+OF_PREDICTIONS = [
+    name for name, of in gs.SOLVERS.items() if not of.langevin and "derivative_below" not in option_names(of)
+]
 
 
 def single(x: Tensor, sigma: Tensor, **kwargs: Any) -> Tensor:

@@ -11,12 +11,12 @@ from functools import cache
 
 import numpy as np
 
-import genie_samplers as gs
 from genie_samplers import Plan, grids
 from genie_samplers.schedules import Schedule
 from genie_samplers.solvers import registry
 
 from .oracle import Array, execute
+from .plans import TABLES
 from .problems import GOLDEN_MIXTURE, VP, X_T, network_of
 from .weak_orders import weak_table
 
@@ -70,7 +70,7 @@ FAMILIES = ("deis_tab", "deis_log_ab", "ipndm", "unipc", "dpmpp")  # measured at
 
 
 def deterministic() -> list[str]:
-    return [name for name, solver in gs.SOLVERS.items() if not solver.stochastic]
+    return [name for name, solver in TABLES.items() if not solver.stochastic]
 
 
 def case_of(name: str) -> Case:
@@ -85,7 +85,7 @@ def slope(name: str, case: Case, way: int = 1, schedule: Schedule = VP) -> float
 
 def error(name: str, case: Case, schedule: Schedule, times: Array) -> float:
     """Largest over five starts, at the end of the grid less ``case.dropped`` steps."""
-    solver = gs.SOLVERS[name]
+    solver = TABLES[name]
     chosen = solver.choices[-1] if name in FAMILIES else {}
     plan = registry.rebuild(name, schedule, times, {**chosen, **solver.options, **case.options})
     known = _states_before_full_history(plan) if case.exact else 0
@@ -138,7 +138,7 @@ def _document() -> Iterator[str]:
     for name in deterministic():
         case = case_of(name)
         where = f"{case.grid}, N = {case.steps[0]}: {case.why}" if case.why else ""
-        claim = gs.SOLVERS[name].order
+        claim = TABLES[name].order
         yield f"| {name} | {claim} | {measured(name, 1):.2f} | {measured(name, -1):.2f} | {where} |"
     yield "\n## Options and ends\n"
     yield "The published DPM-Solver++(3M) halves the second difference of its interpolant, which leaves order 2."

@@ -19,13 +19,13 @@ from genie_samplers.solvers import registry
 from genie_samplers.solvers.clipping import clipped
 
 from .oracle import execute
-from .plans import NFE, nfe_of, recipe_of
+from .plans import NFE, TABLES, nfe_of, recipe_of
 from .problems import SCHEDULES, VP, X_T, prediction_of
 
 Array = NDArray[np.float64]
 CLIP = 0.75
 
-CLIPPABLE = sorted(name for name in gs.SOLVERS if not name.startswith("genie"))
+CLIPPABLE = sorted(name for name in TABLES if not name.startswith("genie"))
 every_clippable = pytest.mark.parametrize("name", CLIPPABLE)
 
 
@@ -208,7 +208,7 @@ def test_a_clip_costs_no_evaluation_and_asks_the_network_at_the_same_times(name:
 # --- refused
 
 
-@pytest.mark.parametrize("name", sorted(set(gs.SOLVERS) - set(CLIPPABLE)))
+@pytest.mark.parametrize("name", sorted(set(TABLES) - set(CLIPPABLE)))
 def test_a_solver_of_derivatives_names_others(name: str) -> None:
     with pytest.raises(
         ValueError, match=r"clip: the solver reads derivatives, .*; take one .* as dpmpp, unipc or deis_tab"

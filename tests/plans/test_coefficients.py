@@ -18,6 +18,7 @@ from genie_samplers import Plan, grids, predictions
 from genie_samplers.schedules import AlphasCumprod, Schedule
 from genie_samplers.solvers import registry
 
+from .plans import TABLES
 from .products import pairs_first
 from .textbook.cases import GRIDS, SCHEDULES, STEPS, GridOf
 from .textbook.run import Run
@@ -30,7 +31,7 @@ INDICES: dict[str, GridOf] = {
     name: grids.TABLE_GRIDS[name] for name in ("linspace", "leading", "trailing", "euler_linspace")
 }
 
-every_name = pytest.mark.parametrize("name", gs.SOLVERS)
+every_name = pytest.mark.parametrize("name", TABLES)
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +53,7 @@ def test_every_kind_of_schedule_is_compared() -> None:
 
 def grids_of(name: str, schedule: Schedule) -> dict[str, GridOf]:
     chosen = {**GRIDS, **(INDICES if isinstance(schedule, AlphasCumprod) else {})}
-    return {key: grid for key, grid in chosen.items() if not (key == "rising" and gs.SOLVERS[name].stochastic)}
+    return {key: grid for key, grid in chosen.items() if not (key == "rising" and TABLES[name].stochastic)}
 
 
 def belongs(name: str, schedule: str, grid: str) -> bool:
@@ -64,7 +65,7 @@ def represents(name: str, *_: str) -> bool:
     return name in ("ddpm", "deis_tab3", "dpmpp_3m", "unipc3", "dpm_solver_3s", "genie_hermite4")
 
 
-NAMES = {name: name for name in gs.SOLVERS}
+NAMES = {name: name for name in TABLES}
 
 
 @pairs_first({"name": NAMES, "schedule": SCHEDULES, "grid": {**GRIDS, **INDICES}}, valid=belongs, always=represents)
@@ -171,7 +172,7 @@ def worst_error(
 ) -> float:
     """Over the states that the network sees and the last one: largest error over largest coefficient."""
     options = {} if options is None else options
-    recipe = {**gs.SOLVERS[name].options, **options, "prediction": prediction}
+    recipe = {**TABLES[name].options, **options, "prediction": prediction}
     plan = registry.rebuild(name, schedule, times, recipe)
     textbook = run_textbook(plan, TEXTBOOK[name], schedule, times, options)
     states = states_of(plan)

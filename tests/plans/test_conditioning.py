@@ -6,19 +6,18 @@ from typing import Any
 
 import pytest
 
-import genie_samplers as gs
 from genie_samplers.schedules import Schedule
 from genie_samplers.solvers import building, registry
 
 from .conditioning import PREDICTIONS, SCHEDULES, cost, one_row_per_step, plan_of
-from .plans import recipe_of, unfit_too
+from .plans import TABLES, recipe_of, unfit_too
 from .products import pairs_first
 
 HALF_UNIT = 2.0**-24  # half a unit in the last place of 1 in float32
 PER_ROW = 10.0  # a row's terms, carried to the end, over the size of the data: its result, and two or three like it
 GIVES_X0 = ("x0", "v", "flow")
 REFUSED = ("ei_score", "ei_sde", "euler_maruyama", "euler_ode")
-BETWEEN = [name for name in gs.SOLVERS if not name.startswith("genie")]
+BETWEEN = [name for name in TABLES if not name.startswith("genie")]
 
 
 def reads_little(name: str) -> bool:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import genie_samplers as gs
-
 from .orders import OPTIONAL, case_of, deterministic, measured, measured_option
+from .plans import TABLES
 from .weak_orders import WEAK, weak_slopes
 
 NEAR = 0.25  # a slope that close to a whole number names it
@@ -18,7 +17,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "orders.md"
 @pytest.mark.parametrize("way", [1, -1], ids=["sample", "encode"])
 @pytest.mark.parametrize("name", deterministic())
 def test_the_error_falls_with_the_declared_order(name: str, way: int) -> None:
-    assert measured(name, way) == pytest.approx(gs.SOLVERS[name].order, abs=NEAR)
+    assert measured(name, way) == pytest.approx(TABLES[name].order, abs=NEAR)
 
 
 @pytest.mark.parametrize(("name", "option"), OPTIONAL)
@@ -33,7 +32,7 @@ def test_the_law_of_gaussian_data_is_reached_with_the_weak_order(name: str) -> N
 
 
 def test_every_stochastic_solver_has_its_weak_order_measured() -> None:
-    assert {name for name, solver in gs.SOLVERS.items() if solver.stochastic} <= {case.solver for case in WEAK.values()}
+    assert {name for name, solver in TABLES.items() if solver.stochastic} <= {case.solver for case in WEAK.values()}
 
 
 def documented(first: str, second: str) -> list[str]:
@@ -44,7 +43,7 @@ def documented(first: str, second: str) -> list[str]:
 
 @pytest.mark.parametrize("name", deterministic())
 def test_the_document_shows_the_measured_slopes(name: str) -> None:
-    *_, sampling, encoding, where = documented(name, str(gs.SOLVERS[name].order))
+    *_, sampling, encoding, where = documented(name, str(TABLES[name].order))
     assert [float(sampling), float(encoding)] == pytest.approx([measured(name, 1), measured(name, -1)], abs=0.02)
     assert where.endswith(case_of(name).why)
 

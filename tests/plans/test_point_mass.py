@@ -8,18 +8,17 @@ from unittest import mock
 import numpy as np
 import pytest
 
-import genie_samplers as gs
 from genie_samplers import Plan, grids, predictions
 from genie_samplers.schedules import Schedule
 from genie_samplers.solvers import building, registry
 
 from .oracle import Array, execute, roundings
-from .plans import recipe_of
+from .plans import TABLES, recipe_of
 from .problems import SCHEDULES, VP, outputs_of, prediction_of
 from .products import pairs_first
 
-EXACT = [name for name, solver in gs.SOLVERS.items() if solver.exact_on_point_mass]
-INEXACT = [name for name, solver in gs.SOLVERS.items() if not solver.exact_on_point_mass]
+EXACT = [name for name, solver in TABLES.items() if solver.exact_on_point_mass]
+INEXACT = [name for name, solver in TABLES.items() if not solver.exact_on_point_mass]
 VARIANTS: dict[str, tuple[str, Mapping[str, object]]] = {
     **{name: (name, {}) for name in EXACT},
     **{f"{name}-corrected": (name, {"warmup": "corrected"}) for name in ("deis_tab2", "deis_rho_ab1", "deis_log_ab3")},
@@ -42,7 +41,7 @@ every_prediction = pytest.mark.parametrize("prediction", predictions.PREDICTIONS
 
 def built(variant: str, schedule: Schedule, steps: int, prediction: str = "epsilon") -> Plan:
     name, options = VARIANTS.get(variant, (variant, {}))
-    chosen = {**gs.SOLVERS[name].options, **options, "prediction": prediction}
+    chosen = {**TABLES[name].options, **options, "prediction": prediction}
     return registry.rebuild(name, schedule, grids.power_gamma(schedule, steps), chosen)
 
 

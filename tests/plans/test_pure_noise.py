@@ -16,7 +16,7 @@ from genie_samplers.solvers import registry
 
 from .exact_weights import COARSE_TABLE
 from .oracle import Array, execute
-from .plans import recipe_of
+from .plans import TABLES, recipe_of
 from .problems import ZERO_SNR, outputs_of
 from .products import pairs_first
 from .test_coefficients import states_of
@@ -35,8 +35,8 @@ SCHEDULES: dict[str, Schedule] = {
 }
 PREDICTIONS = {name: name for name in ("v", "x0", "flow")}
 REFUSED = ("ei_score", "ei_sde", "euler_maruyama", "euler_ode")
-NAMES = [name for name in gs.SOLVERS if name not in REFUSED]
-DETERMINISTIC = [name for name in NAMES if not gs.SOLVERS[name].stochastic]
+NAMES = [name for name in TABLES if name not in REFUSED]
+DETERMINISTIC = [name for name in NAMES if not TABLES[name].stochastic]
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES.keys())
 every_name = pytest.mark.parametrize("name", NAMES)
 
@@ -51,7 +51,7 @@ def made(name: str, schedule: Schedule, prediction: str = "v", nfe: int = 24, **
 
 
 def built(name: str, schedule: Schedule, times: Array, prediction: str = "v", **options: Any) -> Plan:
-    return registry.rebuild(name, schedule, times, {**gs.SOLVERS[name].options, **options, "prediction": prediction})
+    return registry.rebuild(name, schedule, times, {**TABLES[name].options, **options, "prediction": prediction})
 
 
 def names(chosen: list[str]) -> dict[str, str]:
@@ -132,7 +132,7 @@ def test_coefficients_are_the_limits_of_the_textbooks(name: str, schedule: Sched
     assert worst_error(name, schedule, times) <= 1e-12
 
 
-ENCODING = [name for name in LIMITS if not gs.SOLVERS[name].stochastic and not name.startswith("deis_rho_ab")]
+ENCODING = [name for name in LIMITS if not TABLES[name].stochastic and not name.startswith("deis_rho_ab")]
 
 
 @pytest.mark.usefixtures("ninety_digits")
@@ -194,7 +194,7 @@ def test_a_polynomial_in_log_gamma_is_that_without_the_node_at_infinity(name: st
 
 @pairs_first(
     {
-        "name": names([n for n in DETERMINISTIC if gs.SOLVERS[n].exact_on_point_mass]),
+        "name": names([n for n in DETERMINISTIC if TABLES[n].exact_on_point_mass]),
         "schedule": SCHEDULES,
         "prediction": PREDICTIONS,
     }
@@ -205,7 +205,7 @@ def test_a_point_is_reached_exactly_from_pure_noise(name: str, schedule: Schedul
 
 @pairs_first(
     {
-        "name": names([n for n in NAMES if gs.SOLVERS[n].stochastic and gs.SOLVERS[n].exact_on_point_mass]),
+        "name": names([n for n in NAMES if TABLES[n].stochastic and TABLES[n].exact_on_point_mass]),
         "schedule": SCHEDULES,
         "prediction": PREDICTIONS,
     }
@@ -256,7 +256,7 @@ def test_ddim_loses_the_cosine_of_every_step(schedule: Schedule) -> None:
 # --- what is refused
 
 
-@pytest.mark.parametrize("name", [name for name in gs.SOLVERS if name not in REFUSED])
+@pytest.mark.parametrize("name", [name for name in TABLES if name not in REFUSED])
 @pytest.mark.parametrize("prediction", ["epsilon", "score"])
 @every_schedule
 def test_a_network_of_noise_says_nothing_about_the_data(name: str, prediction: str, schedule: Schedule) -> None:
@@ -285,7 +285,7 @@ def test_a_score_has_no_exponential_integral_to_pure_noise() -> None:
 # --- what else plans can do
 
 
-@pytest.mark.parametrize("name", [name for name in DETERMINISTIC if gs.SOLVERS[name].exact_on_point_mass])
+@pytest.mark.parametrize("name", [name for name in DETERMINISTIC if TABLES[name].exact_on_point_mass])
 def test_a_point_is_encoded_exactly_to_pure_noise(name: str) -> None:
     plan = built(name, FLOW, grids.uniform_t(FLOW, 6, t_end=0.05)[::-1])
     assert plan.rising

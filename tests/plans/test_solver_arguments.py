@@ -14,9 +14,10 @@ from genie_samplers import Plan, solvers
 from genie_samplers.solvers import registry
 from genie_samplers.solvers.registry import Solver
 
+from .plans import TABLES
 from .problems import GOLDEN_GRID, VP
 
-every_solver = pytest.mark.parametrize("solver", gs.SOLVERS.values(), ids=gs.SOLVERS.keys())
+every_solver = pytest.mark.parametrize("solver", TABLES.values(), ids=TABLES.keys())
 
 
 @every_solver
@@ -78,7 +79,7 @@ RISING = [1e-3, 0.5, 1.0]
         ),
         (
             lambda: gs.make_plan("dimm", VP, 9),
-            "solver='dimm'; did you mean ddim or gddim[?] All: analytic_ddim, analytic_ddpm, ddim, ddpm, ",
+            "solver='dimm'; did you mean ddim or gddim[?] All: analytic_ddim, analytic_ddpm, annealed_langevin, ddim, ddpm, ",
         ),
         (lambda: gs.make_plan("ddim", VP, 9, grid="cubic"), "grid='cubic'; choose one of .*karras"),
         (
@@ -160,4 +161,4 @@ def test_only_a_number_of_evaluations_out_of_reach_is_unreachable() -> None:
 
 def test_a_name_is_registered_once() -> None:
     with pytest.raises(ValueError, match="solver 'ddim' is registered twice"):
-        registry.register(gs.SOLVERS["ddim"])
+        registry.register(TABLES["ddim"])

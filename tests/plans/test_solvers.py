@@ -16,12 +16,12 @@ from genie_samplers.schedules import Schedule
 from genie_samplers.solvers.registry import Solver, UnreachableNFE
 
 from .oracle import execute
-from .plans import NFE, nfe_of, recipe_of, unfit_too
+from .plans import NFE, TABLES, nfe_of, recipe_of, unfit_too
 from .problems import SCHEDULES, VP
 from .products import pairs_first
 
 pytestmark = unfit_too
-every_solver = pytest.mark.parametrize("solver", gs.SOLVERS.values(), ids=gs.SOLVERS.keys())
+every_solver = pytest.mark.parametrize("solver", TABLES.values(), ids=TABLES.keys())
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES.keys())
 WAYS = {"default": {}, "denoise": {"denoise": True}, "to t_end": {"denoise": False}, "encode": {"direction": "encode"}}
 MOST = 20  # evaluations
@@ -43,7 +43,7 @@ def ends_at_zero(solver: Solver, way: str) -> bool:
     return way == "denoise" or (way == "default" and solver.denoise)
 
 
-EVERY_WAY = [pytest.param(s, way, id=f"{s.name}-{way}") for s in gs.SOLVERS.values() for way in WAYS if can(s, way)]
+EVERY_WAY = [pytest.param(s, way, id=f"{s.name}-{way}") for s in TABLES.values() for way in WAYS if can(s, way)]
 in_every_way = pytest.mark.parametrize(("solver", "way"), EVERY_WAY)
 
 
@@ -96,9 +96,7 @@ def test_a_plan_has_draws_only_where_the_registry_says_stochastic(solver: Solver
     assert gs.make_plan(solver.name, VP, nfe_of(solver.name), denoise=True).stochastic is solver.stochastic
 
 
-@pytest.mark.parametrize(
-    "solver", [solver for solver in gs.SOLVERS.values() if solver.stochastic], ids=lambda s: s.name
-)
+@pytest.mark.parametrize("solver", [solver for solver in TABLES.values() if solver.stochastic], ids=lambda s: s.name)
 def test_a_stochastic_solver_refuses_to_encode(solver: Solver) -> None:
     with pytest.raises(ValueError, match=r"on a rising grid; encoding is deterministic, so use \w+=0"):
         gs.make_plan(solver.name, VP, NFE, direction="encode")
@@ -114,7 +112,7 @@ def test_the_default_grid_ends_where_it_should(solver: Solver, way: str) -> None
 
 
 @pairs_first(
-    {"solver": gs.SOLVERS, "schedule": SCHEDULES, "grid": {name: name for name in grids.GRIDS}},
+    {"solver": TABLES, "schedule": SCHEDULES, "grid": {name: name for name in grids.GRIDS}},
     always=lambda solver, *_: solver in ("deis_tab3", "edm_heun"),
 )
 def test_a_plan_is_rebuilt_from_its_recipe_and_survives_json(solver: Solver, schedule: Schedule, grid: str) -> None:

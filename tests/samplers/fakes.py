@@ -25,6 +25,7 @@ __all__ = [
     "SCHEDULE",
     "SHAPE",
     "SOLVERS_AND_VARIANTS",
+    "TABLES",
     "VARIANTS",
     "Call",
     "FakeModel",
@@ -107,7 +108,8 @@ VARIANTS = {
 """Plans with every kind of row: memory, stages, noise, both quantities."""
 
 every_variant = _parametrized(VARIANTS)
-SOLVERS_AND_VARIANTS = {**VARIANTS, **{name: small_plan(name) for name in sorted(gs.SOLVERS) if name not in VARIANTS}}
+TABLES = [name for name, solver in gs.SOLVERS.items() if not solver.langevin]
+SOLVERS_AND_VARIANTS = {**VARIANTS, **{name: small_plan(name) for name in sorted(TABLES) if name not in VARIANTS}}
 every_solver_and_variant = _parametrized(SOLVERS_AND_VARIANTS)
 
 

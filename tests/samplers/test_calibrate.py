@@ -27,7 +27,7 @@ from genie_samplers.solvers.registry import rebuild
 from genie_samplers.uses.reconstruct import GaussianData
 
 from ..plans.problems import DISCRETE, EDM, GOLDEN_MIXTURE, VP, ZERO_SNR
-from .fakes import thinned
+from .fakes import TABLES, thinned
 
 ROOT = Path(__file__).parents[2]
 Array = NDArray[np.float64]
@@ -61,7 +61,7 @@ def multistep_plan(name: str, grid: Array) -> Plan:
     return rebuild(name, VP, grid, gs.SOLVERS[name].options)
 
 
-MULTISTEP = sorted(name for name in gs.SOLVERS if is_multistep(multistep_plan(name, lattice(VP, 6))))
+MULTISTEP = sorted(name for name in TABLES if is_multistep(multistep_plan(name, lattice(VP, 6))))
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from genie_samplers.plan import Combination, Conversion, Row
 from .fakes import (
     KINDS,
     SCHEDULE,
+    TABLES,
     VARIANTS,
     FakeModel,
     euler,
@@ -95,7 +96,7 @@ def test_a_replacement_is_scaled_in_the_precision_of_the_coefficients() -> None:
     assert_same_bits(model.calls[1].x, new.float() * 0.7)
 
 
-SOLVERS = [*KINDS, *(name for name in sorted(gs.SOLVERS) if name not in KINDS)]
+SOLVERS = [*KINDS, *(name for name in sorted(TABLES) if name not in KINDS)]
 
 
 @thinned(  # every kind of row with every prediction, every other solver with one

@@ -28,9 +28,9 @@ def uniform_fill(out: Tensor, *, noise: Noise, draw: int = 0) -> Tensor:
     blocks = torch.arange((count + 3) // 4, device=out.device)
     counter = torch.broadcast_tensors(
         blocks[None, :],
-        torch.tensor(call.draw, device=out.device),
+        torch.full((), call.draw, device=out.device),
         call.noise.sample_ids[:, None] & _WORD,
-        torch.tensor(call.noise.stream, device=out.device),
+        torch.full((), call.noise.stream, device=out.device),
     )
     words = torch.stack(philox(counter, (call.noise.seed & _WORD, (call.noise.seed >> 32) & _WORD)), dim=-1)
     leading = (words.flatten(1)[:, :count] >> 8).to(torch.float32)  # exact: 24 bits

@@ -60,6 +60,8 @@ def interpolate_command(
     check_keeps_inputs([out], [] if file is None else [file])
     _, *shape = chosen.picture_shape(4)
     plan = make_plan(solver, chosen.schedule, nfe, grid=grid, prediction=chosen.prediction, clip=clip)
+    if plan.init.distribution != "normal":
+        raise ValueError(f"solver={solver!r}: starts in {plan.init.distribution} noise, without great circles")
     number = None if class_name is None else chosen.class_number(class_name)
     corners = (
         _noise(seed, plan.init.scale, (4, *shape))

@@ -31,6 +31,7 @@ _DPM, _DPMPP = _paper("DPM-Solver", "2206.00927"), _paper("DPM-Solver++", "2211.
 _UNIPC, _GENIE = _paper("UniPC", "2302.04867"), _paper("GENIE", "2210.05475")
 _EDM, _GDDIM = _paper("EDM", "2206.00364"), _paper("gDDIM", "2206.05564")
 _SDE, _FLOW = _paper("Score SDE", "2011.13456"), _paper("Flow matching", "2210.02747")
+_NCSN = _paper("NCSN", "1907.05600")
 _PP = "DPMSolverMultistepScheduler"
 
 ELSEWHERE: Mapping[str, Elsewhere] = MappingProxyType(
@@ -66,6 +67,8 @@ ELSEWHERE: Mapping[str, Elsewhere] = MappingProxyType(
         "s_pndm": Elsewhere(paper=_PNDM),
         "plms": Elsewhere("PNDMScheduler(skip_prk_steps=True)", a1111="PLMS", paper=_PNDM),
         "f_pndm": Elsewhere("PNDMScheduler", paper=_PNDM),
+        "annealed_langevin": Elsewhere(paper=f"{_NCSN}, {_paper('NCSNv2', '2006.09011')}"),
+        "predictor_corrector": Elsewhere(paper=_SDE),
         "unipc2": Elsewhere("UniPCMultistepScheduler(solver_order=2)", "uni_pc_bh2", "UniPC", _UNIPC),
         "unipc3": Elsewhere("UniPCMultistepScheduler(solver_order=3)", "uni_pc_bh2", "UniPC", _UNIPC),
         "unipc": Elsewhere(paper=_UNIPC),
@@ -78,7 +81,7 @@ def solver_table() -> str:
     """Order and properties of every solver, as docs/solvers.md holds it."""
     rows = (
         (
-            f"`{solver.name}`", f"{'weak ' if solver.stochastic else ''}{solver.order}",
+            f"`{solver.name}`", f"{'weak ' if solver.stochastic else ''}{solver.order}" if solver.order else "none",
             "yes" if solver.exact_on_point_mass else "no",
             solver.summary,
         )

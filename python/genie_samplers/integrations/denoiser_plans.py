@@ -109,11 +109,13 @@ def _schedule(highest: float, *, flow: bool) -> Schedule:
 
 @cache
 def solver_names() -> tuple[str, ...]:
-    """The registered solvers that read the prediction alone, sorted."""
+    """The registered solvers that read the prediction alone and make one step from level to level, sorted."""
     levels = np.array([1.0, 0.5, 0.0])
     return tuple(
         sorted(
-            name for name, solver in SOLVERS.items() if len(solver.build(_EDM, levels, **solver.options).outputs) == 1
+            name
+            for name, solver in SOLVERS.items()
+            if not solver.langevin and len(solver.build(_EDM, levels, **solver.options).outputs) == 1
         )
     )
 
@@ -161,6 +163,11 @@ def _in_levels(plan: Plan) -> DenoiserPlan:
         raise ValueError(
             f"solver: the plan reads {', '.join(plan.outputs[1:])}, which a denoiser does not give; take a solver that "
             "reads predictions alone"
+        )
+    if not plan.is_table or plan.init.distribution != "normal":
+        raise ValueError(
+            "solver: the plan applies operators, computes gains or starts in uniform noise, which a loop over levels "
+            "does not do; run it by genie_samplers.sample"
         )
     starts = tuple(n for n, row in enumerate(plan.rows) if row.converted and not row.reads_aux)
     levels = tuple(level_at(plan.schedule, plan.times).tolist())

@@ -2,6 +2,7 @@
 
 from .apply import Apply
 from .calls import Call
+from .filtered import filtered
 from .frozen import FrozenMapping
 from .gains import Gain
 from .layout import RowLayout
@@ -26,5 +27,6 @@ __all__ = [
     "RowLayout",
     "Source",
     "Unrolled",
+    "filtered",
     "written_schedule",
 ]

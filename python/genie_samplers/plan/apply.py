@@ -49,6 +49,10 @@ class Apply(Row):
             converted=(Conversion(0.0, ()),), history=history, draws=draws, calls=0, input_scale=1.0, gains=(),
         )  # fmt: skip
 
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        return (self.source,)
+
     def __str__(self) -> str:
         which = f"[{self.index}]" if self.index else ""
         return f"keep {self.source}" if self.operator is None else f"apply {self.operator}{which} to {self.source}"

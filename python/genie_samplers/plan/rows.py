@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from .gains import Gain
-from .sources import HistoryEntry
+from .sources import HistoryEntry, Source
 
 __all__ = ["Combination", "Conversion", "Init", "Row"]
 
@@ -58,10 +58,14 @@ class Row:
     gains: tuple[Gain, ...] = field(default=(), metadata={"optional": True})
 
     @property
+    def sources(self) -> tuple[Source, ...]:
+        """What is read beside the row itself: by its gains."""
+        return tuple(source for gain in self.gains for source in gain.sources)
+
+    @property
     def reads(self) -> tuple[HistoryEntry, ...]:
         """The earlier values that the row and its gains read."""
-        of_gains = (source.entry for gain in self.gains for source in gain.sources)
-        return (*self.history, *(entry for entry in of_gains if entry is not None))
+        return (*self.history, *(source.entry for source in self.sources if source.entry is not None))
 
     @property
     def reads_aux(self) -> bool:

@@ -80,9 +80,12 @@ def apart(x: Tensor, written: Sequence[Tensor | None]) -> Tensor:
 
 def _needs_aux(program: Program, first_row: int) -> bool:
     """Whether a row from ``first_row`` on reads the second state before one has written it."""
-    touches = (row for row in program.layout[first_row:] if row.reads_aux or row.writes_aux)
-    first = next(touches, None)
-    return first is not None and first.reads_aux
+    for row in program.plan.rows[first_row:]:
+        if row.reads_aux or any(source.of == "aux" for source in row.sources):
+            return True
+        if row.aux is not None:
+            return False
+    return False
 
 
 def _check_values(program: Program, x: Tensor, first_row: int, values: Mapping[HistoryEntry, Tensor]) -> None:

@@ -26,6 +26,11 @@ class FirstState:
         self._prepared: Prepared | None = None
         self._made: Tensor | None = None  # noise that is no plain draw
 
+    @property
+    def nbytes(self) -> int:
+        """Of the noise that it has made."""
+        return 0 if self._made is None else self._made.nbytes
+
     def anew(self) -> FirstState:
         """The same without prepared calls, for other memory."""
         twin: FirstState = object.__new__(type(self))

@@ -25,6 +25,11 @@ class Readable:
         self.program, self.x, self.aux, self.slots, self.noise = program, x, aux, slots, noise
         self._filled: dict[int, Tensor] = {}  # by the place of a draw in its row
 
+    @property
+    def nbytes(self) -> int:
+        """Of the draws."""
+        return sum(draw.nbytes for draw in self._filled.values())
+
     def tensor(self, number: int, source: Source, outputs: Sequence[Tensor], draws: Sequence[Tensor]) -> Tensor:
         """[b, ...] in the compute dtype. outputs, draws: as of the row ``number``."""
         found = self._found(number, source, outputs, draws)
@@ -64,6 +69,12 @@ class RowsWithOperators(PreparedRows):
     def __init__(self, rows: PreparedRows, readable: Readable, table: Tensor, nonfinite: Tensor) -> None:
         self.backend, self._rows, self._readable, self._table = rows.backend, rows, readable, table
         self._nonfinite = nonfinite
+
+    @property
+    def nbytes(self) -> int:
+        """Of what it writes beside the state's own memory."""
+        own = self._table is not self._readable.program.table
+        return self._readable.nbytes + (self._table.nbytes if own else 0)
 
     def __call__(self, number: int, outputs: Sequence[Tensor] = (), draws: Sequence[Tensor] = ()) -> None:
         if not self._done(number, outputs, draws):

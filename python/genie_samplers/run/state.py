@@ -228,7 +228,8 @@ class PlanState:
     def nbytes(self) -> int:
         """Of the memory that its rows write."""
         own = (self.x, self.x_in, self.aux, self.nonfinite, *self._slots)
-        return sum(tensor.nbytes for tensor in own if tensor is not None)
+        further = self._rows.nbytes if isinstance(self._rows, RowsWithOperators) else 0
+        return sum(tensor.nbytes for tensor in own if tensor is not None) + self._first.nbytes + further
 
     def value(self, entry: HistoryEntry) -> Tensor:
         """A converted output that some row to come still reads, [b, ...] in the compute dtype."""

@@ -1,6 +1,7 @@
 """Solvers: pure functions schedule, grid -> Plan. Importing this package fills ``registry.SOLVERS``."""
 
 from .analytic import analytic
+from .annealed_langevin import annealed_langevin
 from .ddim import ddim
 from .deis import deis_log_ab, deis_rho_ab, deis_tab
 from .deis_rho_rk import deis_rho_rk
@@ -16,10 +17,12 @@ from .genie import genie_hermite, genie_ttm2
 from .genie_ttm3 import genie_ttm3
 from .ipndm import ipndm
 from .pndm import f_pndm, plms, s_pndm
+from .predictor_corrector import predictor_corrector
 from .unipc import unipc
 
 __all__ = [
     "analytic",
+    "annealed_langevin",
     "ddim",
     "deis_log_ab",
     "deis_rho_ab",
@@ -41,6 +44,7 @@ __all__ = [
     "genie_ttm3",
     "ipndm",
     "plms",
+    "predictor_corrector",
     "s_pndm",
     "unipc",
 ]

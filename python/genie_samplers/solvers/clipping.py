@@ -53,6 +53,8 @@ def clipped(plan: Plan, clip: float) -> Plan:
 
 
 def _check_rows(plan: Plan) -> None:
+    if not plan.is_table:
+        raise ValueError("clip: the plan computes gains or applies operators, of predictions that are not clamped")
     for row in plan.rows:
         if len(row.converted) > 1 and row.x0 is None:
             raise ValueError(

@@ -30,10 +30,12 @@ def misfit(plan: Plan, schedule: Schedule) -> str:
 
     Wrong is an error above half the data's deviation that is 1.5 times that of DDIM on the same times, too. DDIM with
     few steps gives data of too small a spread, never of more than half; a method with stages or with extrapolated
-    outputs may run away. Plans that encode, that clip and that read derivatives are not judged.
+    outputs may run away. Plans that encode, that clip, that read derivatives, that are no tables or that start in other
+    noise are not judged.
     """
     clips = any(c.bound != math.inf for row in plan.rows for c in row.converted)
-    if plan.rising or clips or len(plan.outputs) > 1 or plan.recipe is None:
+    reckoned = plan.is_table and plan.init.distribution == "normal"
+    if plan.rising or clips or len(plan.outputs) > 1 or plan.recipe is None or not reckoned:
         return ""
     error = spread_error(plan, schedule)
     if error <= _FAR:

@@ -11,7 +11,7 @@ from .. import grids
 from .._arguments import boolean
 from ..plan import Plan
 from ..schedules import Schedule
-from .registry import Solver, UnreachableNFE, rebuild
+from .registry import Budget, Solver, UnreachableNFE, rebuild
 
 __all__ = ["GRID_NAMES", "fitted"]
 
@@ -41,7 +41,7 @@ def fitted(
     """
     found: list[int] = []
     for ends in range(_MOST_ENDS + 1):
-        budget = solver.budget(nfe - denoise - ends)
+        budget = _budget(solver, nfe - denoise - ends, options)
         chosen = {**budget.options, **options}
         analytic = boolean(chosen.get("afs", False), "afs")
         times = _times(schedule, budget.steps + ends + analytic, grid, denoise=denoise, shift=shift, end=end)
@@ -52,6 +52,10 @@ def fitted(
             return plan
         found.append(plan.nfe)
     raise UnreachableNFE(f"nfe={nfe}; {solver.name} makes {found[0]} evaluations on this grid: ask for that number")
+
+
+def _budget(solver: Solver, nfe: int, options: Mapping[str, object]) -> Budget:
+    return solver.budget(nfe) if solver.budget_with is None else solver.budget_with(nfe, options)
 
 
 def _check_start(schedule: Schedule, times: Array, grid: str, *, analytic: bool, encode: bool) -> None:

@@ -298,6 +298,8 @@ def _grids(
             raise ValueError(f"grid={shown(grid)}; choose one of {', '.join(GRID_NAMES)}, or give times= or sigmas=")
         return (grid,)
     fit = fitting_grids(schedule, denoise=denoise)
+    if solver is not None and solver.langevin:  # equal steps in t as published, of VE in log sigma
+        return ("log_snr",) if np.all(schedule.alpha([schedule.t_end, schedule.t_max]) == 1.0) else fit[:1]
     named = fit if solver is None or solver.grids is None else tuple(name for name in fit if name in solver.grids)
     return named or fit[:1]
 

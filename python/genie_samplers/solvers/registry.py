@@ -59,6 +59,9 @@ class Solver:
     the grid, by the score of :mod:`.scoring`; none that the caller gives. grids: the names in ``grids.GRIDS`` among
     which it chooses, None for all that fit the schedule. denoise: whether the grid goes on to the time of gamma = 0,
     where a step costs one evaluation. budget: the steps that a number of evaluations buys, that one not counted.
+    budget_with: the same where it depends on the options. langevin: whether it makes steps of Langevin dynamics, which
+    follow no path and have no order of convergence (order 0, or that of the steps between); its plans may compute
+    numbers while they run.
     """
 
     name: str
@@ -71,6 +74,8 @@ class Solver:
     grids: tuple[str, ...] | None = None
     denoise: bool = False
     budget: Callable[[int], Budget] = one_per_step
+    budget_with: Callable[[int, Mapping[str, object]], Budget] | None = None
+    langevin: bool = False
     summary: str = ""
 
 

@@ -133,7 +133,9 @@ def _disturbance(prediction: str, at: Marginal) -> float:
 
 
 def follow(plan: Plan, x: Array, ask: Asked, draws: Sequence[Array]) -> Array:
-    """The last state of the plan's rows from ``x``; ``ask`` stands for the network."""
+    """The last state of the plan's rows from ``x``; ``ask`` stands for the network. ValueError unless it is a table."""
+    if not plan.is_table:
+        raise ValueError("plan: applies operators or computes gains, which no reckoning on the host knows; run it")
     aux, made, number = x, list[list[Array]](), 0
     for row in plan.rows:
         outputs = ask(number, row, x) if row.calls else []

@@ -68,8 +68,8 @@ def compare(
     clipped, it stays the network's own. cond, shared: as for ``sample``.
     What the network predicts is the first of the model's ``outputs``, epsilon where it has none. The fine solution is
     deis_tab3 on the Karras grid with ``fine_steps`` steps, continued to gamma = 0 for plans that end there. A number of
-    evaluations that a solver cannot make exactly is skipped, and so is a cell whose state became inf or NaN; any other
-    bad argument raises before the first cell.
+    evaluations that a solver cannot make exactly is skipped, and so are a plan that applies operators and a cell whose
+    state became inf or NaN; any other bad argument raises before the first cell.
     """
 
     def run(plan: Plan) -> Tensor:
@@ -115,11 +115,16 @@ def _plans(
     skipped: dict[tuple[str, int], str] = {}
     for name, nfe in itertools.product(solvers, nfes):
         try:
-            plans[name, nfe] = make_plan(
+            plan = make_plan(
                 name, schedule, nfe, grid=grid, prediction=prediction, clip=clip, options=options.get(name)
             )
         except UnreachableNFE as error:
             skipped[name, nfe] = str(error)
+            continue
+        if plan.operators:
+            skipped[name, nfe] = f"applies the operators {', '.join(plan.operators)}; run it by genie_samplers.sample"
+        else:
+            plans[name, nfe] = plan
     return plans, skipped
 
 

@@ -94,6 +94,15 @@ def test_plans_that_do_not_fit(text: str, message: str) -> None:
         ours.PlanScheduler(plan=text)
 
 
+@pytest.mark.parametrize("options", [{}, {"corrector": "none", "filter": "tdas"}])
+def test_plans_that_are_no_tables_are_refused(options: dict[str, Any]) -> None:
+    plan = gs.make_plan("predictor_corrector", table(), 20, options=options)
+    with pytest.raises(ValueError, match="applies operators, computes gains or starts in uniform noise"):
+        ours.PlanScheduler(plan=plan.to_json()).set_timesteps(20)
+    with pytest.raises(ValueError, match="applies operators, computes gains or starts in uniform noise"):
+        ours.PlanScheduler(solver="predictor_corrector").set_timesteps(20)
+
+
 def test_another_number_of_steps_than_the_plans() -> None:
     scheduler = ours.PlanScheduler(plan=gs.make_plan("ddim", table(), 4).to_json())
     with pytest.raises(ValueError, match="num_inference_steps=5: the plan makes 4 evaluations"):

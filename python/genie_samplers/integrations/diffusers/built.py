@@ -104,7 +104,12 @@ def evaluations_of_a_step(solver: str) -> int:
 
 
 def _seen(wanted: Wanted, plan: Plan, times: tuple[float, ...]) -> Built:
-    """The plan as the pipeline sees it."""
+    """The plan as the pipeline sees it; ValueError for one that a scheduler cannot run."""
+    if not plan.is_table or plan.init.distribution != "normal":
+        raise ValueError(
+            "plan: applies operators, computes gains or starts in uniform noise, which no scheduler does; run it by "
+            "genie_samplers.sample"
+        )
     plan = negated(plan) if wanted.negated else plan
     plan = in_sigma_space(plan, wanted.schedule, times[-1]) if wanted.sigma_space else plan
     asked = tuple(row.time for row in plan.rows if row.calls)
