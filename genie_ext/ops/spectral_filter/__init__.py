@@ -26,9 +26,10 @@ def spectral_filter(
 
     What :class:`SpectralFilter` does with z, prepared anew in each call: make one where the same filter runs again.
 
-    z: [B, H, W] or [B, C, H, W], any float dtype (16 bits are widened to float32 and rounded once), each sample dense in
-        row-major order. frequency: R, [H, W] or [C, H, W]; space: A, likewise, or None for ones; any float dtype, positive
-        and finite, on z's device. transform: "dct" or "dft". out: like z, which it may be, or None to allocate; returned.
+    z: [B, H, W] or [B, C, H, W], any float dtype (16 bits are widened to float32 and rounded once), each sample dense
+        in row-major order. frequency: R, [H, W] or [C, H, W]; space: A, likewise, or None for ones; any float dtype,
+        positive and finite, on z's device. transform: "dct" or "dft". out: like z, which it may be, or None to
+        allocate; returned.
 
     Differentiable by z. Raises ValueError or TypeError naming the argument.
     """
@@ -47,8 +48,8 @@ def spectral_filter(
         check_same_device("space", space, z.device, "z")
     if frequency.ndim == 4:
         raise ValueError(
-            f"frequency: shape {tuple(frequency.shape)} is that of a bank; pass one filter [H, W] or [C, H, W], or make a "
-            "genie_ext.SpectralFilter of the bank"
+            f"frequency: shape {tuple(frequency.shape)} is that of a bank; pass one filter [H, W] or [C, H, W], or "
+            "make a genie_ext.SpectralFilter of the bank"
         )
     filter_ = SpectralFilter(
         frequency, space, transform=transform, dtype=compute_dtype(z), device=z.device, backend=backend

@@ -21,18 +21,19 @@ Transform = Literal["dct", "dft"]
 
 
 class SpectralFilter:
-    """B z = T^-1[R . T[A . z]] per channel, T an orthogonal transform of the last two axes; or a bank of n such filters.
+    """B z = T^-1[R . T[A . z]] per channel, T an orthogonal transform of the last two axes; or a bank of them.
 
-    frequency: R, [H, W], [C, H, W] or a bank [n, C, H, W] where C may be 1; space: A, [H, W] or [C, H, W], None for ones;
-        both any float dtype, positive and finite, copied. T is the orthonormal DCT-II ("dct") or the DFT ("dft", R in the
-        order of torch.fft.fft2, the real part of the result, so that R counts as (R(w, h) + R(-w, -h)) / 2).
+    frequency: R, [H, W], [C, H, W] or a bank [n, C, H, W] where C may be 1; space: A, [H, W] or [C, H, W], None for
+        ones; both any float dtype, positive and finite, copied. T is the orthonormal DCT-II ("dct") or the DFT ("dft",
+        R in the order of torch.fft.fft2, the real part of the result, so that R counts as (R(w, h) + R(-w, -h)) / 2).
     skip_forward: z is taken for T[z], so B z = A . T^-1[R . z]; of standard normals the same law at half the cost, but
         another image. Needs an A that is constant per channel; for "dft" T is the Hartley transform.
     dtype: torch.float32 or torch.float64, in which is computed; a z of 16 bits is widened and its result rounded once.
     device: of the tensors to filter, by default that of ``frequency``. backend: as for the ops, of each call.
 
-    An image's bits depend on it and the filter alone: not on the batch, nor on the number of threads. A filter with R = 1
-    gives A . z, without A the bits of z. Immutable; it may be copied, pickled and run by several threads at once.
+    An image's bits depend on it and the filter alone: not on the batch, nor on the number of threads. A filter of ones
+    gives back the bits of z. Immutable; it may be copied, pickled and run by several threads at once. In
+    torch.compile it runs between two graphs; the function ``spectral_filter`` is a node of one.
     Raises ValueError or TypeError naming the argument.
     """
 
@@ -78,13 +79,14 @@ class SpectralFilter:
 
     @property
     def method(self) -> str:
-        """How it is computed: 'products' (of small matrices, the same bits on every backend) or 'fft' (of a library)."""
+        """How it is computed: by 'products' of matrices, with the bits of the reference, or by a library's 'fft'."""
         return "fft" if self._parts.products is None else "products"
 
     def is_identity(self, index: int = 0) -> bool:
         """Whether filter ``index`` gives back the bits of z."""
         return self._parts.gains[index] is None and self._parts.space is None
 
+    @torch.compiler.disable
     def __call__(self, z: Tensor, out: Tensor | None = None, index: int = 0, adjoint: bool = False) -> Tensor:
         """B z of filter ``index``, or with ``adjoint`` its transpose A . T^-1[R . T[z]].
 
@@ -104,6 +106,7 @@ class SpectralFilter:
         target = torch.empty_like(z, memory_format=torch.contiguous_format) if out is None else out
         return self._run(SpectralFilterCall(z, self._parts, index, adjoint, None, 0, target))
 
+    @torch.compiler.disable
     def fill(self, out: Tensor, *, noise: Noise, draw: int = 0, index: int = 0) -> Tensor:
         """Fill ``out`` with filtered standard normals, in place, and return it.
 
