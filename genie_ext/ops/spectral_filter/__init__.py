@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..._checks import check_float, check_memory, check_optional_tensor, check_same_device, check_tensor
-from .contract import compute_dtype
+from ..._checks import check_optional_tensor, check_same_device, check_tensor
+from .contract import check_image, compute_dtype
 from .filters import SpectralFilter, Transform
 
 __all__ = ["SpectralFilter", "spectral_filter"]
@@ -39,10 +39,9 @@ def spectral_filter(
     check_optional_tensor("out", out)
     if torch.compiler.is_compiling():
         target = torch.empty_like(z, memory_format=torch.contiguous_format) if out is None else out
-        torch.ops.genie_ext.spectral_filter(z, frequency, space, transform, adjoint, target, backend)
+        torch.ops.genie_ext.spectral_filter(z, frequency, space, transform, False, 0, adjoint, target, backend)
         return target
-    check_memory("z", z)
-    check_float("z", z)
+    check_image("z", z)
     check_same_device("frequency", frequency, z.device, "z")
     if space is not None:
         check_same_device("space", space, z.device, "z")

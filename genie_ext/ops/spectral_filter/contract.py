@@ -21,7 +21,7 @@ from ..._checks import (
 from ..noise import Noise, check_noise
 from .parts import Parts
 
-__all__ = ["SpectralFilterCall", "check", "check_filter", "compute_dtype"]
+__all__ = ["SpectralFilterCall", "check", "check_filter", "check_image", "compute_dtype"]
 
 TRANSFORMS = ("dct", "dft")
 
@@ -88,9 +88,14 @@ def check(call: SpectralFilterCall) -> None:
         )
 
 
-def _check_image(name: str, image: Tensor, parts: Parts) -> None:
+def check_image(name: str, image: Tensor) -> None:
+    """What its compute dtype and its device are asked of."""
     check_memory(name, image)
     check_float(name, image)
+
+
+def _check_image(name: str, image: Tensor, parts: Parts) -> None:
+    check_image(name, image)
     if image.ndim not in (3, 4) or image.shape[0] < 1 or tuple(image.shape[-2:]) != parts.size:
         height, width = parts.size
         raise ValueError(

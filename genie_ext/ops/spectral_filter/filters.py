@@ -11,6 +11,8 @@ from ..._autograd import check_differentiable, mark_written, wants_gradients
 from ..._checks import check_integer, check_optional_tensor, check_tensor
 from ..._dispatch import requested, resolve
 from ..noise import Noise, check_noise_types
+from ..normal_fill import normal_fill
+from ..rounding import round_to
 from . import reference
 from .contract import SpectralFilterCall, check, check_filter
 from .parts import make_parts
@@ -33,11 +35,11 @@ class SpectralFilter:
 
     An image's bits depend on it and the filter alone: not on the batch, nor on the number of threads. A filter of ones
     gives back the bits of z. Immutable; it may be copied, pickled and run by several threads at once. In
-    torch.compile it runs between two graphs; the function ``spectral_filter`` is a node of one.
+    torch.compile a call is one node of the graph, which prepares the filter in each run.
     Raises ValueError or TypeError naming the argument.
     """
 
-    __slots__ = ("_backend", "_parts")
+    __slots__ = ("_backend", "_frequency", "_parts", "_space")
 
     def __init__(
         self,
@@ -62,6 +64,7 @@ class SpectralFilter:
         if space is not None:
             space = space.detach().to("cpu", torch.float64).reshape(_image_shape(space))
         self._backend = backend
+        self._frequency, self._space = bank, space
         self._parts = make_parts(
             bank, space, transform=transform, skip_forward=skip_forward, dtype=dtype, device=target
         )
@@ -86,7 +89,6 @@ class SpectralFilter:
         """Whether filter ``index`` gives back the bits of z."""
         return self._parts.gains[index] is None and self._parts.space is None
 
-    @torch.compiler.disable
     def __call__(self, z: Tensor, out: Tensor | None = None, index: int = 0, adjoint: bool = False) -> Tensor:
         """B z of filter ``index``, or with ``adjoint`` its transpose A . T^-1[R . T[z]].
 
@@ -96,6 +98,8 @@ class SpectralFilter:
         check_tensor("z", z)
         check_optional_tensor("out", out)
         index = check_integer("index", index)
+        if torch.compiler.is_compiling():
+            return self._node(z, torch.empty_like(z) if out is None else out, index, adjoint)
         if wants_gradients(z):
             check_differentiable("spectral_filter", requested(self._backend), [out])
             call = SpectralFilterCall(z, self._parts, index, adjoint, None, 0, torch.empty_like(z.detach()))
@@ -106,7 +110,6 @@ class SpectralFilter:
         target = torch.empty_like(z, memory_format=torch.contiguous_format) if out is None else out
         return self._run(SpectralFilterCall(z, self._parts, index, adjoint, None, 0, target))
 
-    @torch.compiler.disable
     def fill(self, out: Tensor, *, noise: Noise, draw: int = 0, index: int = 0) -> Tensor:
         """Fill ``out`` with filtered standard normals, in place, and return it.
 
@@ -114,9 +117,27 @@ class SpectralFilter:
         """
         check_tensor("out", out)
         noise, draw, index = check_noise_types(noise), check_integer("draw", draw), check_integer("index", index)
+        if torch.compiler.is_compiling():
+            drawn = normal_fill(torch.empty_like(out, dtype=self._parts.dtype), noise=noise, draw=draw)
+            return out.copy_(round_to(self._node(drawn, drawn, index, False), out.dtype))
         if wants_gradients(out):
             raise ValueError("out: requires grad or carries a tangent; use torch.no_grad() or .detach()")
         return self._run(SpectralFilterCall(None, self._parts, index, False, noise, draw, out))
+
+    def _node(self, z: Tensor, out: Tensor, index: int, adjoint: bool) -> Tensor:
+        """The call as torch.library has it."""
+        torch.ops.genie_ext.spectral_filter(
+            z,
+            self._frequency,
+            self._space,
+            self._parts.transform,
+            self._parts.skip_forward,
+            index,
+            adjoint,
+            out,
+            self._backend,
+        )
+        return out
 
     def _run(self, call: SpectralFilterCall) -> Tensor:
         check(call)
