@@ -1,8 +1,29 @@
 """Noise filters of TDAS and PDS, coloured noise with computed gains, and what they do to Gaussian data."""
 
+from .gains import NoiseGains, gains_from_progress, gains_from_spectrum, least_change
+from .gaussian import Response, final_variances, response, target_variances
 from .published import PUBLISHED, Zones, published
 from .radial import radial_filter, radius
 from .space import space_filter
 from .spec import FilterSpec
+from .spectrum import measured_progress, power_spectrum
 
-__all__ = ["PUBLISHED", "FilterSpec", "Zones", "published", "radial_filter", "radius", "space_filter"]
+__all__ = [
+    "PUBLISHED",
+    "FilterSpec",
+    "NoiseGains",
+    "Response",
+    "Zones",
+    "final_variances",
+    "gains_from_progress",
+    "gains_from_spectrum",
+    "least_change",
+    "measured_progress",
+    "power_spectrum",
+    "published",
+    "radial_filter",
+    "radius",
+    "response",
+    "space_filter",
+    "target_variances",
+]
