@@ -1,7 +1,17 @@
 """Noise filters of TDAS and PDS, coloured noise with computed gains, and what they do to Gaussian data."""
 
+from .calibrate import (
+    LEAST_SAMPLES,
+    Behaviour,
+    Calibration,
+    behaviour,
+    calibrate,
+    calibrate_model,
+    log_power,
+)
 from .gains import NoiseGains, gains_from_progress, gains_from_spectrum, least_change
 from .gaussian import Response, final_variances, response, target_variances
+from .picture import write_picture
 from .published import PUBLISHED, Zones, published
 from .radial import radial_filter, radius
 from .space import space_filter
@@ -9,15 +19,22 @@ from .spec import FilterSpec
 from .spectrum import measured_progress, power_spectrum
 
 __all__ = [
+    "LEAST_SAMPLES",
     "PUBLISHED",
+    "Behaviour",
+    "Calibration",
     "FilterSpec",
     "NoiseGains",
     "Response",
     "Zones",
+    "behaviour",
+    "calibrate",
+    "calibrate_model",
     "final_variances",
     "gains_from_progress",
     "gains_from_spectrum",
     "least_change",
+    "log_power",
     "measured_progress",
     "power_spectrum",
     "published",
@@ -26,4 +43,5 @@ __all__ = [
     "response",
     "space_filter",
     "target_variances",
+    "write_picture",
 ]

@@ -70,5 +70,10 @@ def measured_progress(
         progress=False,
     )  # fmt: skip
     final = (transformed(samples.double().cpu().numpy(), transform) ** 2).sum(axis=0)
-    rows = [powers[number] / np.maximum(final, np.finfo(np.float64).tiny) for number in sorted(drawing)]
-    return np.clip(np.repeat(rows, [drawing[number] for number in sorted(drawing)], axis=0), 0.0, 1.0)
+    rows = [_share(powers[number], final) for number in sorted(drawing)]
+    return np.repeat(rows, [drawing[number] for number in sorted(drawing)], axis=0)
+
+
+def _share(power: Array, final: Array) -> Array:
+    """Of the final power, at most 1."""
+    return np.divide(power, final, out=np.ones_like(final), where=power < final)
