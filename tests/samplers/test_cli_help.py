@@ -24,6 +24,7 @@ RUN_A_NETWORK = {
     "calibrate analytic",
     "calibrate grid",
     "calibrate tdas",
+    "calibrate temperature",
     "compare",
     "diagnose",
     "distill",

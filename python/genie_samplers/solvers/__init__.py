@@ -16,6 +16,7 @@ from .genie import genie_hermite, genie_ttm2
 from .genie_ttm3 import genie_ttm3
 from .ipndm import ipndm
 from .pndm import f_pndm, plms, s_pndm
+from .temperature import tempered
 from .unipc import unipc
 
 __all__ = [
@@ -42,5 +43,6 @@ __all__ = [
     "ipndm",
     "plms",
     "s_pndm",
+    "tempered",
     "unipc",
 ]
