@@ -29,6 +29,7 @@ SHARED_BY_SOLVERS = tuple(
         "derivative_options",
         "clipping",
         "posterior",
+        "temperature",
         "exact_data",
         "scoring",
         "fitting",

@@ -20,7 +20,19 @@ OPTIONS = [
     if isinstance(option, click.Option)
 ]
 NETWORK = {"--network", "--schedule", "--prediction", "--label", "--device"}
-RUN_A_NETWORK = {"calibrate analytic", "calibrate grid", "compare", "diagnose", "distill", "encode", "interpolate", "sample", "train"}
+RUN_A_NETWORK = {
+    "calibrate analytic",
+    "calibrate grid",
+    "calibrate tdas",
+    "calibrate temperature",
+    "compare",
+    "diagnose",
+    "distill",
+    "encode",
+    "interpolate",
+    "sample",
+    "train",
+}
 SHARED = (
     "--device",
     "--prediction",

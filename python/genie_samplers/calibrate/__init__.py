@@ -2,17 +2,23 @@
 
 from .analytic import AnalyticStatistics, analytic
 from .choose import Chosen, Measured, choose
+from .frechet import frechet_distance
 from .reference import Reference
 from .search import Calibrated, grid, search
+from .temperature import CalibratedTemperature, spectral_divergence, temperature
 
 __all__ = [
     "AnalyticStatistics",
     "Calibrated",
+    "CalibratedTemperature",
     "Chosen",
     "Measured",
     "Reference",
     "analytic",
     "choose",
+    "frechet_distance",
     "grid",
     "search",
+    "spectral_divergence",
+    "temperature",
 ]

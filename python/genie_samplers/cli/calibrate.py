@@ -15,6 +15,8 @@ from ..schedules import Schedule
 from ..solvers.make import make_plan
 from ..solvers.registry import UnreachableNFE
 from .calibrate_analytic import analytic_command
+from .calibrate_tdas import tdas_command
+from .calibrate_temperature import temperature_command
 from .network import Chosen, network_options
 from .options import check_device, nfe_option, out_option, solvers_option
 from .types import COUNT, SEED, STEPS
@@ -28,6 +30,8 @@ def calibrate_command() -> None:
 
 
 calibrate_command.add_command(analytic_command)
+calibrate_command.add_command(tdas_command)
+calibrate_command.add_command(temperature_command)
 
 
 @calibrate_command.command("grid")

@@ -18,6 +18,7 @@ from .genie_ttm3 import genie_ttm3
 from .ipndm import ipndm
 from .pndm import f_pndm, plms, s_pndm
 from .predictor_corrector import predictor_corrector
+from .temperature import tempered
 from .unipc import unipc
 
 __all__ = [
@@ -46,5 +47,6 @@ __all__ = [
     "plms",
     "predictor_corrector",
     "s_pndm",
+    "tempered",
     "unipc",
 ]

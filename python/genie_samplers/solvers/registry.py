@@ -17,6 +17,7 @@ from ..plan import Plan, Recipe
 from ..schedules import Remembered, Schedule
 from .clipping import clipped
 from .older_form import is_older_form
+from .temperature import tempered
 
 __all__ = [
     "SOLVERS",
@@ -126,16 +127,19 @@ def option_names(solver: Solver) -> list[str]:
 def rebuild(name: str, schedule: Schedule, grid: ArrayLike, options: Mapping[str, object]) -> Plan:
     """Build from a recipe: the solver's function, these options and this grid; the plan's recipe has this name.
 
-    Of the options "clip" belongs to no solver: it is as :func:`make_plan` says.
+    Of the options "clip" and "temperature" belong to no solver: the one is as :func:`make_plan` says, the other as
+    :func:`.tempered`.
     """
     build = find(name).build
-    clip, options = options.get("clip"), {key: value for key, value in options.items() if key != "clip"}
+    clip, temperature = options.get("clip"), options.get("temperature")
+    options = {key: value for key, value in options.items() if key not in ("clip", "temperature")}
     known = option_names(find(name))
     if unknown := [key for key in options if key not in known]:
         raise ValueError(f"options: {name} has no {unknown[0]!r}; choose from {known}")
     times = grids.given(schedule, grid)
     plan = build(schedule if isinstance(schedule, Remembered) else Remembered(schedule, times), times, **options)
     plan = plan if clip is None else clipped(plan, real(clip, "clip"))
+    plan = plan if temperature is None else tempered(plan, real(temperature, "temperature"))
     if plan.recipe is None or plan.recipe.solver == name:
         return plan
     return replace(plan, recipe=replace(plan.recipe, solver=name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,16 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._arguments import boolean, choice, reals, shown
-from ..files import open_tensors, read_json, unreadable, write_tensors, write_text
+from ..files import unreadable
+from .filter_files import FIX, read_filter, write_filter
 from .transforms import TRANSFORMS, matrix, transformed
 
 __all__ = ["FilterSpec"]
 
 Array = NDArray[np.float64]
 
-_FORMAT = {"format": "genie_samplers noise filter", "version": 1}
-_FIX = "write one with `genie-samplers calibrate tdas` or FilterSpec.save"
-_KEYS = {*_FORMAT, "transform", "tensors", "about"}
+_KIND = "genie_samplers noise filter"
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,35 +97,15 @@ class FilterSpec:
 
     def save(self, path: Path | str) -> None:
         """``path``, a .json that says what it is, and beside it the numbers in a .safetensors of the same name."""
-        path = _json_path(path)
-        import torch
-
-        names = {"frequency": self.frequency} | ({} if self.space is None else {"space": self.space})
-        numbers = path.with_suffix(".safetensors")
-        write_tensors(numbers, {name: torch.from_numpy(array.copy()) for name, array in names.items()})
-        text = {**_FORMAT, "transform": self.transform, "tensors": numbers.name, "about": dict(self.about)}
-        write_text(path, json.dumps(text, indent=1, allow_nan=False) + "\n")
+        arrays = {"frequency": self.frequency} | ({} if self.space is None else {"space": self.space})
+        write_filter(path, _KIND, self.transform, arrays, self.about)
 
     @staticmethod
     def load(path: Path | str) -> FilterSpec:
         """Read :meth:`save`'s two files; ValueError naming the file, what is wrong with it and the fix."""
-        path = _json_path(path)
-        found = read_json(path, _FIX)
-        with unreadable(path, _FIX):
-            if found.get("format") != _FORMAT["format"] or found.get("version") != _FORMAT["version"]:
-                raise ValueError(f"format {shown(found.get('format'))}, version {shown(found.get('version'))}")
-            if set(found) != _KEYS or not isinstance(found["tensors"], str):
-                raise ValueError(f"keys {sorted(found)}, not {sorted(_KEYS)}")
-            if Path(found["tensors"]).name != found["tensors"]:
-                raise ValueError(f"tensors {shown(found['tensors'])} lie in another folder")
-        numbers = path.with_name(found["tensors"])
-        with open_tensors(numbers, _FIX) as file:
-            if not {"frequency"} <= set(file.shapes) <= {"frequency", "space"}:
-                raise ValueError(f"{numbers}: holds {sorted(file.shapes)}, not frequency and space; {_FIX}")
-            tensors = file.read()
-        with unreadable(numbers, _FIX):
-            arrays = {name: tensor.double().numpy() for name, tensor in tensors.items()}
-            return FilterSpec(found["transform"], arrays["frequency"], arrays.get("space"), found["about"])
+        transform, arrays, about = read_filter(path, _KIND, "frequency", "space")
+        with unreadable(Path(path), FIX):
+            return FilterSpec(transform, arrays["frequency"], arrays.get("space"), about)
 
     @property
     def _arrays(self) -> tuple[Array, ...]:
@@ -148,10 +126,3 @@ def _gains(values: ArrayLike, name: str) -> Array:
 
 def _squares(transform: str, n: int) -> Array:
     return matrix(transform, n) ** 2
-
-
-def _json_path(path: Path | str) -> Path:
-    path = Path(path)
-    if path.suffix.lower() != ".json":
-        raise ValueError(f"path={str(path)!r}; need a name that ends in .json, the numbers lie beside it")
-    return path

@@ -57,16 +57,22 @@ def without_tensors(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (with_json(format="a plan"), "filter.json: cannot be read .format 'a plan', version 1.; write one with"),
-        (with_json(version=2), "filter.json: cannot be read .format 'genie_samplers noise filter', version 2.; write"),
+        (
+            with_json(format="a plan"),
+            "format 'a plan', version 1, not .* noise filter.; write one with",
+        ),
+        (
+            with_json(version=2),
+            "format 'genie_samplers noise filter', version 2, not .*; write",
+        ),
         (with_json(more=1), r"filter.json: cannot be read .keys \['about', 'format', 'more'"),
         (with_json(tensors="../filter.safetensors"), "filter.json: cannot be read .tensors .* lie in another folder"),
-        (with_json(transform="fft"), "filter.safetensors: cannot be read .transform='fft'; choose one of dct, dft"),
+        (with_json(transform="fft"), "filter.json: cannot be read .transform='fft'; choose one of dct, dft"),
         (without_tensors, "filter.safetensors: cannot be read"),
-        (with_tensors(other=torch.ones(2, 2)), r"filter.safetensors: holds \['other'\], not frequency and space"),
-        (with_tensors(frequency=torch.zeros(2, 2)), "filter.safetensors: cannot be read .frequency: its least gain is"),
-        (with_tensors(frequency=torch.full((2, 2), torch.nan)), "filter.safetensors: .*frequency: holds inf or NaN"),
-        (with_tensors(frequency=torch.ones(4)), r"filter.safetensors: .*frequency has shape \(4,\)"),
+        (with_tensors(other=torch.ones(2, 2)), r"filter.safetensors: holds \['other'\], not frequency, space; write"),
+        (with_tensors(frequency=torch.zeros(2, 2)), "filter.json: cannot be read .frequency: its least gain is"),
+        (with_tensors(frequency=torch.full((2, 2), torch.nan)), "filter.json: .*frequency: holds inf or NaN"),
+        (with_tensors(frequency=torch.ones(4)), r"filter.json: .*frequency has shape \(4,\)"),
     ],
 )
 def test_a_damaged_file_is_refused_by_name_with_the_fix(
@@ -74,8 +80,9 @@ def test_a_damaged_file_is_refused_by_name_with_the_fix(
 ) -> None:
     path = saved(tmp_path)
     damage(tmp_path)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as error:
         tdas.FilterSpec.load(path)
+    assert str(tmp_path / "filter.") in str(error.value)
 
 
 @pytest.mark.parametrize("call", [SPEC.save, tdas.FilterSpec.load])

@@ -1,0 +1,63 @@
+"""Filters and gains as operators of a run: what ``sample(..., operators=)`` is given."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._arguments import boolean
+from .gains import NoiseGains
+from .spec import FilterSpec
+
+__all__ = ["FilterOperator", "operators"]
+
+_LEAST_GAIN = 1e-6  # the op takes no 0; of a noise of deviation 1 that is less than float32 keeps beside 1
+
+
+class FilterOperator:
+    """``operator(value, index, out)``: out = B value, or B^T value; of gains the filter ``index`` of their bank.
+
+    value, out: [B, C, H, W] float32 or float64. The op is prepared at the first call for each dtype and device.
+    """
+
+    def __init__(self, filters: FilterSpec | NoiseGains, *, adjoint: bool = False) -> None:
+        if not isinstance(filters, FilterSpec | NoiseGains):
+            raise TypeError(f"filters: {type(filters).__name__}; give a FilterSpec or NoiseGains")
+        self.filters, self.adjoint = filters, boolean(adjoint, "adjoint")
+        self._prepared: dict[tuple[torch.dtype, torch.device], Any] = {}
+
+    def __call__(self, value: Tensor, index: int, out: Tensor) -> None:
+        self.filters.check_fits(value.shape)
+        key = (value.dtype, value.device)
+        prepared = self._prepared.get(key)
+        if prepared is None:  # two threads may make it twice, and get the same
+            prepared = self._prepared[key] = _prepare(self.filters, *key)
+        prepared(value, out, index=index if isinstance(self.filters, NoiseGains) else 0, adjoint=self.adjoint)
+
+
+def operators(
+    filters: FilterSpec | NoiseGains, *, name: str = "filter", adjoint: bool = False
+) -> dict[str, FilterOperator]:
+    """``{name: B}`` for ``sample(..., operators=)``; with ``adjoint`` also ``name_adjoint``, the transpose B^T.
+
+    filters: of TDAS, which needs B alone; of PDS, which needs B^T, too; or gains, the bank of a plan's draws.
+    """
+    found = {name: FilterOperator(filters)}
+    return found | ({f"{name}_adjoint": FilterOperator(filters, adjoint=True)} if adjoint else {})
+
+
+def _prepare(filters: FilterSpec | NoiseGains, dtype: torch.dtype, device: torch.device) -> Any:
+    """genie_ext.SpectralFilter of these numbers."""
+    make = import_module("genie_ext").SpectralFilter
+    space = None
+    if isinstance(filters, NoiseGains):
+        bank = filters.bank if filters.bank.ndim == 4 else filters.bank[:, None]
+        frequency = torch.from_numpy(np.maximum(bank, _LEAST_GAIN))
+    else:
+        frequency = torch.from_numpy(filters.frequency.copy())
+        space = None if filters.space is None else torch.from_numpy(filters.space.copy())
+    return make(frequency, space, transform=filters.transform, dtype=dtype, device=device)
