@@ -69,7 +69,8 @@ class Run:
         return twin
 
     def take_memory(self, before: Run) -> None:
-        """Go on in the memory of a run that has ended, where it is of the same plan."""
+        """Go on in the memory of a run that has ended, where it is of the same plan; its last sample is let go."""
+        before.left = None
         if before.built is self.built:
             self._stepper, before._stepper = before._stepper, None
             self._predicting, before._predicting = before._predicting, None
