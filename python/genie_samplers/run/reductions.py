@@ -8,19 +8,15 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-__all__ = ["REDUCTIONS", "Reduction", "langevin_snr", "langevin_snr_coupled", "sum_of_squares"]
+from genie_ext import sum_of_squares
+
+__all__ = ["REDUCTIONS", "Reduction", "langevin_snr", "langevin_snr_coupled"]
 
 Reduction = Callable[[Sequence[Tensor], Sequence[float]], Tensor]
 """``reduction(sources, parameters)``: [b, columns], a number for each column that the gain writes, per sample.
 
 sources: [b, ...], not to be written. Nothing that waits for the device.
 """
-
-
-def sum_of_squares(x: Tensor) -> Tensor:
-    """The sum of squares of each sample, float64 [b] from [b, ...]: halves are added pairwise, always in one order."""
-    squares = x.flatten(1).to(torch.float64).square()
-    return _pairwise(squares)
 
 
 def langevin_snr(sources: Sequence[Tensor], parameters: Sequence[float]) -> Tensor:
@@ -37,7 +33,7 @@ def langevin_snr(sources: Sequence[Tensor], parameters: Sequence[float]) -> Tens
 
 def langevin_snr_coupled(sources: Sequence[Tensor], parameters: Sequence[float]) -> Tensor:
     """As :func:`langevin_snr` with the means of |z| and of |s| over the batch, as published: one step for all."""
-    epsilon, z = (_pairwise(sum_of_squares(source).sqrt()[None]) for source in sources)
+    epsilon, z = (sum_of_squares(source).sqrt().mean() for source in sources)
     return _langevin_columns((z / epsilon).square().expand(len(sources[0])), parameters)
 
 
@@ -45,18 +41,6 @@ def _langevin_columns(ratio: Tensor, parameters: Sequence[float]) -> Tensor:
     a, snr, sigma = parameters
     step = ratio * (2.0 * a * (snr * sigma) ** 2)
     return torch.stack([-step / sigma, (2.0 * step).sqrt()], dim=1)
-
-
-def _pairwise(values: Tensor) -> Tensor:
-    """Sums over the last dimension, [..., n] to [...], as a binary tree over zeros up to a power of two."""
-    count = values.shape[-1]
-    padded = 1 << (count - 1).bit_length()
-    if padded != count:
-        values = torch.nn.functional.pad(values, (0, padded - count))
-    while values.shape[-1] > 1:
-        half = values.shape[-1] // 2
-        values = values[..., :half] + values[..., half:]
-    return values[..., 0]
 
 
 REDUCTIONS: Mapping[str, Reduction] = MappingProxyType(

@@ -83,6 +83,8 @@ def _followed(plan: Plan, variances: Array, draws: int) -> Array:
 
 
 def _check_linear(plan: Plan) -> None:
+    if any(row.kind != Row.kind for row in plan.rows):
+        raise ValueError("plan: filters its noise; give the plan before that, and the gains beside it")
     if len(plan.outputs) > 1:
         raise ValueError(f"plan: reads {plan.outputs}; take a solver of predictions alone")
     if any(np.isfinite(c.bound) for row in plan.rows for c in row.converted):

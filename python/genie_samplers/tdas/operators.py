@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
+
+from genie_ext import SpectralFilter
 
 from .._arguments import boolean
 from .gains import NoiseGains
@@ -28,7 +27,7 @@ class FilterOperator:
         if not isinstance(filters, FilterSpec | NoiseGains):
             raise TypeError(f"filters: {type(filters).__name__}; give a FilterSpec or NoiseGains")
         self.filters, self.adjoint = filters, boolean(adjoint, "adjoint")
-        self._prepared: dict[tuple[torch.dtype, torch.device], Any] = {}
+        self._prepared: dict[tuple[torch.dtype, torch.device], SpectralFilter] = {}
 
     def __call__(self, value: Tensor, index: int, out: Tensor) -> None:
         self.filters.check_fits(value.shape)
@@ -50,9 +49,7 @@ def operators(
     return found | ({f"{name}_adjoint": FilterOperator(filters, adjoint=True)} if adjoint else {})
 
 
-def _prepare(filters: FilterSpec | NoiseGains, dtype: torch.dtype, device: torch.device) -> Any:
-    """genie_ext.SpectralFilter of these numbers."""
-    make = import_module("genie_ext").SpectralFilter
+def _prepare(filters: FilterSpec | NoiseGains, dtype: torch.dtype, device: torch.device) -> SpectralFilter:
     space = None
     if isinstance(filters, NoiseGains):
         bank = filters.bank if filters.bank.ndim == 4 else filters.bank[:, None]
@@ -60,4 +57,4 @@ def _prepare(filters: FilterSpec | NoiseGains, dtype: torch.dtype, device: torch
     else:
         frequency = torch.from_numpy(filters.frequency.copy())
         space = None if filters.space is None else torch.from_numpy(filters.space.copy())
-    return make(frequency, space, transform=filters.transform, dtype=dtype, device=device)
+    return SpectralFilter(frequency, space, transform=filters.transform, dtype=dtype, device=device)
