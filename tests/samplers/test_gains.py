@@ -19,7 +19,7 @@ import genie_samplers as gs
 from genie_ext.testing import assert_same_bits
 from genie_samplers import Plan, PlanState, Program
 from genie_samplers.plan import Combination, Conversion, Gain, Init, Row, Source
-from genie_samplers.run import REDUCTIONS, run_rows, sum_of_squares
+from genie_samplers.run import REDUCTIONS, run_rows
 
 from ..plans.langevin_recursion import variances
 from .fakes import FakeModel, normals, same_label
@@ -67,29 +67,7 @@ def finished(state: PlanState, **options: Any) -> Tensor:
     return run_rows(state, answer, **options).x
 
 
-# --- sums
-
-
-@pytest.mark.parametrize("shape", [(4, 1), (4, 7), (3, 2, 5, 3), (2, 1, 64, 64)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_a_sum_of_squares_is_of_each_sample(shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    x = torch.from_numpy(np.random.default_rng(0).normal(size=shape)).to(dtype)
-    exact = [math.fsum(float(v) ** 2 for v in sample.flatten().double()) for sample in x]
-    # a binary tree over n terms rounds log2 n times, and each square once
-    relative = (math.log2(x[0].numel() + 1) + 2) * np.finfo(np.float64).eps
-    np.testing.assert_allclose(sum_of_squares(x).numpy(), exact, rtol=relative)
-
-
-def test_a_sum_of_squares_has_the_same_bits_in_any_batch_and_with_any_threads() -> None:
-    x = torch.from_numpy(np.random.default_rng(1).normal(size=(6, 3, 33, 31))).float()
-    whole, threads = sum_of_squares(x), torch.get_num_threads()
-    assert_same_bits(torch.cat([sum_of_squares(x[k : k + 1]) for k in range(6)]), whole)
-    assert_same_bits(sum_of_squares(x[:, :, :, :].flip(0)).flip(0), whole)
-    try:
-        torch.set_num_threads(2)
-        assert_same_bits(sum_of_squares(x), whole)
-    finally:
-        torch.set_num_threads(threads)
+# --- the step
 
 
 def test_the_langevin_step_of_each_sample_is_the_published_formula() -> None:

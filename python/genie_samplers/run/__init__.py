@@ -5,7 +5,7 @@ from .errors import NonFiniteError
 from .loop import ask, row_labels, run_rows
 from .named import Operator
 from .program import Program
-from .reductions import REDUCTIONS, Reduction, sum_of_squares
+from .reductions import REDUCTIONS, Reduction
 from .sample import AnyModel, OnRow, RowEvent, sample
 from .start import Start
 from .state import PlanState
@@ -28,5 +28,4 @@ __all__ = [
     "row_labels",
     "run_rows",
     "sample",
-    "sum_of_squares",
 ]

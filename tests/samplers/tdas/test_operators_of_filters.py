@@ -8,20 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-import genie_ext
 from genie_samplers import tdas
-
-from .spectral_standin import StandIn
 
 RNG = np.random.default_rng(2)
 SPEC = tdas.FilterSpec("dct", 0.5 + RNG.random((6, 5)), 0.5 + RNG.random((2, 6, 5)))
 GAINS = tdas.NoiseGains("dft", np.stack([np.ones((6, 5)), 2.0 * np.ones((6, 5)), np.zeros((6, 5))]))
 VALUE = torch.from_numpy(RNG.standard_normal((3, 2, 6, 5)))
-
-
-@pytest.fixture(autouse=True)
-def op(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(genie_ext, "SpectralFilter", StandIn, raising=False)
 
 
 def applied(operator: tdas.FilterOperator, value: torch.Tensor = VALUE, index: int = 0) -> torch.Tensor:
