@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from ..models import Model
 from ..plan import Plan
 from ..run.progress import progress_bar
+from ..run import Operator
 from ..run.sample import sample
 from .network import Chosen
 
@@ -40,6 +41,7 @@ class Batches:
     seed: int
     size: int
     backend: str | None
+    operators: Mapping[str, Operator] | None = None
     seconds: float = 0.0
 
     def __iter__(self) -> Iterator[Batch]:
@@ -52,7 +54,7 @@ class Batches:
                 x = sample(
                     self.model, self.plan, shape=self.chosen.shape(len(ids)), seed=self.seed, sample_ids=ids,
                     cond=self.chosen.cond(ids, self.number), batch_size=self.size, backend=self.backend,
-                    progress=False if several else None,
+                    operators=self.operators, progress=False if several else None,
                 ).cpu()  # fmt: skip
                 self.seconds += time.perf_counter() - start
                 yield Batch(ids, x)

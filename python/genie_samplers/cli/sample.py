@@ -19,6 +19,7 @@ from . import images
 from .batches import Batches
 from .files import read_plan
 from .network import Chosen, network_options, with_derivatives
+from .noise_filter import MODES, NoiseFilter
 from .options import (
     backend_option,
     batch_size_option,
@@ -54,6 +55,13 @@ __all__ = ["sample_command"]
     type=FILE,
     help="What `calibrate analytic` measured on this network; of the analytic solvers, which need it.",
 )
+@click.option(
+    "--filter", "filter_file", type=FILE, help="What `calibrate tdas` wrote: the noise goes through this filter."
+)
+@click.option(
+    "--filter-mode", type=click.Choice(MODES), default="tdas", show_default=True,
+    help="Of the samplers with Langevin steps: the noise alone, or the score too, which keeps their law.",
+)  # fmt: skip
 @seed_option()
 @backend_option
 @click.option("--plan", "plan_file", type=FILE, help="A plan JSON to run in place of --solver, --nfe and the like.")
@@ -72,8 +80,9 @@ __all__ = ["sample_command"]
 )  # fmt: skip
 def sample_command(
     chosen: Chosen, solver: str, nfe: int, grid: str | None, denoise: bool | None, clip: float | None,
-    derivative: str | None, statistics_file: Path | None, seed: int, backend: str | None, plan_file: Path | None,
-    count: int, class_name: str | None, scale: float | None, batch_size: int, form: str | None, out: Out,
+    derivative: str | None, statistics_file: Path | None, filter_file: Path | None, filter_mode: str, seed: int,
+    backend: str | None, plan_file: Path | None, count: int, class_name: str | None, scale: float | None,
+    batch_size: int, form: str | None, out: Out,
 ) -> None:  # fmt: skip
     """Images from the embedded Fashion-MNIST network, or from another: one PNG of all, or a folder of single files."""
     if plan_file is not None:
@@ -81,18 +90,24 @@ def sample_command(
     check_device(chosen.device)
     sink = SampleFolder.checked(out.path, form, chosen) if out.is_folder else _Page.checked(out.path, form, chosen)
     number = None if class_name is None else chosen.class_number(class_name)
+    noise = None if filter_file is None else NoiseFilter(filter_file, filter_mode, solver, chosen)
     if plan_file is None:
+        options = _options(solver, derivative, statistics_file, chosen) | (noise.options if noise else {})
         plan = make_plan(
             solver, chosen.schedule, nfe, grid=grid, prediction=chosen.prediction, denoise=denoise,
-            options=_options(solver, derivative, statistics_file, chosen), clip=clip,
+            options=options or None, clip=clip,
         )  # fmt: skip
+        plan = noise.applied(plan) if noise else plan
     else:
         plan = read_plan(plan_file)
     if scale is not None:
         chosen.null()  # rather fail now than after the network is loaded
     network, watch = chosen.load(), Stopwatch()
     model, plan = _guided(chosen, network, plan, scale)
-    batches = Batches(Timed(model, watch), plan, chosen, count, number, seed, batch_size, backend)
+    batches = Batches(
+        Timed(model, watch), plan, chosen, count, number, seed, batch_size, backend,
+        noise.operators if noise else None,
+    )  # fmt: skip
     name = plan.recipe.solver if plan.recipe else str(plan_file)
     run = {"solver": name, "nfe": plan.nfe, "guidance": "none" if scale is None else scale, "seed": seed}
     sink.write(batches, run, plan)
@@ -108,7 +123,7 @@ def sample_command(
 
 def _options(
     solver: str, derivative: str | None, statistics_file: Path | None, chosen: Chosen
-) -> dict[str, object] | None:
+) -> dict[str, object]:
     """Of make_plan; ValueError for an analytic solver without statistics, and for statistics of another."""
     analytic = solver.startswith("analytic_")
     if analytic and statistics_file is None:
@@ -119,7 +134,7 @@ def _options(
         if not analytic:
             raise ValueError(f"--statistics: of analytic_ddpm and analytic_ddim, not of {solver}; leave it out")
         options |= AnalyticStatistics.load(statistics_file).options(chosen.schedule)
-    return options or None
+    return options
 
 
 @dataclass(frozen=True)
@@ -173,7 +188,7 @@ def _forward_seconds(model: WrappedModel, shape: tuple[int, ...]) -> float:
 
 def _check_plan_decides() -> None:
     context = click.get_current_context()
-    for name in ("solver", "nfe", "grid", "denoise", "clip", "derivative", "statistics_file"):
+    for name in ("solver", "nfe", "grid", "denoise", "clip", "derivative", "statistics_file", "filter_file", "filter_mode"):
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            option = name.removesuffix("_file")
+            option = name.removesuffix("_file").replace("_", "-")
             raise click.UsageError(f"--{option} with --plan: the plan decides it; leave one of the two out")
