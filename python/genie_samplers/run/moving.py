@@ -39,7 +39,7 @@ class MovingState(PlanState):
         if (
             row >= len(layout)
             or len(outputs) != layout[row].outputs
-            or not all([self._is_plain(output) for output in outputs])
+            or not (self._is_plain(outputs[0]) if len(outputs) == 1 else all(map(self._is_plain, outputs)))
         ):
             outputs = self.read(outputs)
         if draws or layout[row].draws:

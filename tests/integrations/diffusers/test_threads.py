@@ -25,7 +25,7 @@ KINDS = {
 }
 
 
-@pytest.fixture(params=KINDS.values(), ids=KINDS)
+@pytest.fixture(params=KINDS.values(), ids=list(KINDS))
 def scheduler(request: pytest.FixtureRequest) -> Any:
     made = request.param()
     made.set_timesteps(6)

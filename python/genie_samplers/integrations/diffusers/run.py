@@ -150,7 +150,8 @@ class Run:
             return sample.to(self._result_dtype(sample, outputs[0]))
         if scale is not None:
             _set_bound(stepper.program, stepper.row, scale())
-        draws = [draw() for _ in range(stepper.draws)]
+        count = stepper.draws
+        draws = [draw() for _ in range(count)] if count else ()
         self._stepper = None  # where the step is interrupted: the run goes on from here with a warm-up of its own
         try:
             made = stepper.step(sample, outputs, draws)
@@ -158,9 +159,10 @@ class Run:
             self._stepper = stepper
             raise
         self._stepper, self.index = stepper, index + 1
-        wanted = self._result_dtype(sample, outputs[0])
-        self.left, self.thread = made if made.dtype == wanted else made.to(wanted), get_ident()
-        return self.left
+        if not made.dtype == sample.dtype == outputs[0].dtype:
+            made = made.to(self._result_dtype(sample, outputs[0]))
+        self.left, self.thread = made, get_ident()
+        return made
 
     def predicted(self, index: int | None, x0: tuple[float, float], sample: Tensor, output: Tensor) -> Tensor:
         """The data ``x0`` that state and output predict at this evaluation, of the sample's dtype; not clamped."""

@@ -275,13 +275,15 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
 
     def _run_of(self, sample: Tensor, timestep: float | Tensor) -> Run:
         """The thread's run, or that of another thread whose last step made this sample, to go on with this time."""
-        run = self._run
-        if sample is run.left or (run.index is None and run.begin is not None):
+        run = self._threads.own()
+        if run is not None and sample is run.left:
+            return run
+        run = run or self._run
+        if run.index is None and run.begin is not None:  # set on purpose
             return run
         other = self._threads.of_sample(sample)
-        if other is None or other.thread == get_ident() or other.index is None:
-            return run
-        if other.place(timestep) != other.index:
+        elsewhere = other is not None and other.thread != get_ident() and other.index is not None
+        if other is None or not elsewhere or other.place(timestep) != other.index:
             return run
         self._threads.take(other, lent_from=self._threads.latest)
         return other
@@ -307,12 +309,11 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
         index = run.place(timestep)
 
         def draw() -> Tensor:
-            dtype = float32_or_more(sample.dtype)
-            if noise is not None:
-                return noise.to(dtype).expand_as(output)
-            given: Any = generator
-            made: Any = randn_tensor(output.shape, generator=given, device=output.device, dtype=output.dtype)
-            return made.to(dtype)
+            drawn: Any = None if noise is None else noise.expand_as(output)
+            if drawn is None:
+                given: Any = generator
+                drawn = randn_tensor(output.shape, generator=given, device=output.device, dtype=output.dtype)
+            return drawn.to(float32_or_more(sample.dtype))
 
         if index is None:
             wanted = self._once(timestep)

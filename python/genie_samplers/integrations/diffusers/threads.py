@@ -12,6 +12,8 @@ from .run import Run
 
 __all__ = ["Threads"]
 
+_NOTHING: tuple[Run | None, Run | None] = None, None
+
 
 class Threads:
     """The run of every thread. latest: the one that set_timesteps made last, in whichever thread.
@@ -32,16 +34,14 @@ class Threads:
 
     def take(self, run: Run, lent_from: Run | None = None) -> None:
         """This thread's run. lent_from: the latest run, of a thread that did not call set_timesteps itself."""
-        self._own.run, self._own.lent_from = run, lent_from
+        self._own.taken = run, lent_from
         with self._lock:
             self._runs.add(run)
 
     def own(self) -> Run | None:
         """This thread's run; None where it has none, and where it was lent one before set_timesteps was called anew."""
-        run = getattr(self._own, "run", None)
-        if run is None or self._own.lent_from in (None, self.latest):
-            return run
-        return None
+        run, lent_from = getattr(self._own, "taken", _NOTHING)
+        return run if lent_from is None or lent_from is self.latest else None
 
     def of_sample(self, sample: Tensor) -> Run | None:
         """The run whose last step made this tensor."""
