@@ -8,16 +8,19 @@ import math
 import pickle
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor
 
 import genie_samplers as gs
 from genie_ext.testing import assert_same_bits
 from genie_samplers import Plan, PlanState, Program
+from genie_samplers.cli import main
 from genie_samplers.plan import Combination, Conversion, Gain, Init, Row, Source
 from genie_samplers.run import REDUCTIONS, run_rows, sum_of_squares
 
@@ -150,6 +153,21 @@ def test_a_coupled_gain_refuses_chunks_and_padding(batch_size: int) -> None:
         ValueError, match=f"batch_size={batch_size} for 5 samples: a gain of this plan takes means over"
     ):
         run(PLANS["batch"], batch_size=batch_size)
+
+
+def test_a_coupled_gain_refuses_shards() -> None:
+    with pytest.raises(ValueError, match=r"sample_ids: 5, ..: a gain of this plan takes means over the batch"):
+        run(PLANS["batch"], sample_ids=range(5, 10))
+
+
+def test_the_command_line_makes_coupled_samples_in_one_batch(tmp_path: Path) -> None:
+    file, out = tmp_path / "plan.json", tmp_path / "images.png"
+    file.write_text(gs.make_plan("predictor_corrector", VP, 4, options={"norm": "batch"}).to_json())
+    arguments = ["sample", "--plan", str(file), "--count", "2", "--out", str(out)]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code != 0
+    assert "takes means over the batch" in " ".join(done.output.split())
+    assert CliRunner().invoke(main, [*arguments, "--batch-size", "2"]).exit_code == 0
 
 
 def test_a_coupled_gain_runs_in_one_batch() -> None:

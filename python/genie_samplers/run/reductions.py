@@ -48,14 +48,13 @@ def _langevin_columns(ratio: Tensor, parameters: Sequence[float]) -> Tensor:
 
 
 def _pairwise(values: Tensor) -> Tensor:
-    """Sums over the last dimension, [..., n] to [...], as a binary tree over zeros up to a power of two."""
-    count = values.shape[-1]
-    padded = 1 << (count - 1).bit_length()
-    if padded != count:
-        values = torch.nn.functional.pad(values, (0, padded - count))
-    while values.shape[-1] > 1:
-        half = values.shape[-1] // 2
-        values = values[..., :half] + values[..., half:]
+    """Sums over the last dimension, [..., n] to [...]: halves are added, an odd last term to the first, to the end."""
+    while (count := values.shape[-1]) > 1:
+        half = count // 2
+        sums = values[..., :half] + values[..., half : 2 * half]
+        if count % 2:
+            sums[..., 0] += values[..., -1]
+        values = sums
     return values[..., 0]
 
 
