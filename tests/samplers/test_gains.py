@@ -188,6 +188,20 @@ def test_out_of_place_gives_the_same_bits(plan: Plan) -> None:
     assert_same_bits(finished(begun(plan, in_place=False)), finished(begun(plan)))
 
 
+@every_plan
+def test_inside_inference_mode_and_after_it(plan: Plan) -> None:
+    """What was kept from inside is used again outside."""
+    expected = run(plan, backend="reference")
+    with torch.inference_mode():
+        inside = run(plan).clone()
+    assert_same_bits(inside, expected)
+    assert_same_bits(run(plan), expected)
+
+
+def test_a_compiled_function_may_sample() -> None:
+    assert_same_bits(torch.compile(lambda: 2.0 * run(PLANS["pds"]), backend="eager")(), 2.0 * run(PLANS["pds"]))
+
+
 def copied_by_pickle(state: PlanState) -> PlanState:
     return pickle.loads(pickle.dumps(state))
 
@@ -231,7 +245,8 @@ def test_a_score_of_zero_is_reported_with_its_gain() -> None:
 
 def test_the_memory_of_gains_and_draws_is_counted() -> None:
     state, plain = begun(PLANS["langevin"]), begun(pc(corrector="none"))
-    finished(state), finished(plain)
+    finished(state)
+    finished(plain)
     table = Program.of(PLANS["langevin"]).table
     draws = state.x.nbytes
     assert state.nbytes == _own(state) + draws + table.nbytes * len(IDS)
