@@ -259,6 +259,15 @@ def _own(state: PlanState) -> int:
     return state.x.nbytes * (1 + plan.slots) + 4 * len(state.x) * (1 + len(plan.rows))
 
 
+@pytest.mark.parametrize("start", [0, 1])
+def test_an_image_is_noised_to_its_time_where_the_plan_starts_in_uniform_noise(start: int) -> None:
+    plan, model = PLANS["ncsn"], FakeModel(score)
+    gs.sample(model, plan, image=torch.zeros(2, 3, 5), start=start, seed=3)
+    assert plan.recipe is not None
+    z = normals([0, 1], (3, 5), draw=0, stream=3, seed=3)
+    assert_same_bits(model.calls[0].x, float(VE.sigma(plan.recipe.grid[start])) * z)
+
+
 # --- the second state
 
 
