@@ -8,16 +8,19 @@ import math
 import pickle
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor
 
 import genie_samplers as gs
 from genie_ext.testing import assert_same_bits
 from genie_samplers import Plan, PlanState, Program
+from genie_samplers.cli import main
 from genie_samplers.plan import Combination, Conversion, Gain, Init, Row, Source
 from genie_samplers.run import REDUCTIONS, run_rows
 
@@ -130,6 +133,21 @@ def test_a_coupled_gain_refuses_chunks_and_padding(batch_size: int) -> None:
         run(PLANS["batch"], batch_size=batch_size)
 
 
+def test_a_coupled_gain_refuses_shards() -> None:
+    with pytest.raises(ValueError, match=r"sample_ids: 5, ..: a gain of this plan takes means over the batch"):
+        run(PLANS["batch"], sample_ids=range(5, 10))
+
+
+def test_the_command_line_makes_coupled_samples_in_one_batch(tmp_path: Path) -> None:
+    file, out = tmp_path / "plan.json", tmp_path / "images.png"
+    file.write_text(gs.make_plan("predictor_corrector", VP, 4, options={"norm": "batch"}).to_json())
+    arguments = ["sample", "--plan", str(file), "--count", "2", "--out", str(out)]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code != 0
+    assert "takes means over the batch" in " ".join(done.output.split())
+    assert CliRunner().invoke(main, [*arguments, "--batch-size", "2"]).exit_code == 0
+
+
 def test_a_coupled_gain_runs_in_one_batch() -> None:
     assert_same_bits(run(PLANS["batch"], batch_size=5), run(PLANS["batch"]))
     assert not torch.equal(run(PLANS["batch"], shape=(3, *SHAPE[1:])), run(PLANS["batch"])[:3])
@@ -146,6 +164,20 @@ def test_backends_and_a_second_run_give_the_same_bits(plan: Plan, backend: str) 
 @every_plan
 def test_out_of_place_gives_the_same_bits(plan: Plan) -> None:
     assert_same_bits(finished(begun(plan, in_place=False)), finished(begun(plan)))
+
+
+@every_plan
+def test_inside_inference_mode_and_after_it(plan: Plan) -> None:
+    """What was kept from inside is used again outside."""
+    expected = run(plan, backend="reference")
+    with torch.inference_mode():
+        inside = run(plan).clone()
+    assert_same_bits(inside, expected)
+    assert_same_bits(run(plan), expected)
+
+
+def test_a_compiled_function_may_sample() -> None:
+    assert_same_bits(torch.compile(lambda: 2.0 * run(PLANS["pds"]), backend="eager")(), 2.0 * run(PLANS["pds"]))
 
 
 def copied_by_pickle(state: PlanState) -> PlanState:
@@ -191,7 +223,8 @@ def test_a_score_of_zero_is_reported_with_its_gain() -> None:
 
 def test_the_memory_of_gains_and_draws_is_counted() -> None:
     state, plain = begun(PLANS["langevin"]), begun(pc(corrector="none"))
-    finished(state), finished(plain)
+    finished(state)
+    finished(plain)
     table = Program.of(PLANS["langevin"]).table
     draws = state.x.nbytes
     assert state.nbytes == _own(state) + draws + table.nbytes * len(IDS)
@@ -202,6 +235,15 @@ def _own(state: PlanState) -> int:
     """Of x, of a slot for each value, and of the flags."""
     plan = state.program.plan
     return state.x.nbytes * (1 + plan.slots) + 4 * len(state.x) * (1 + len(plan.rows))
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_an_image_is_noised_to_its_time_where_the_plan_starts_in_uniform_noise(start: int) -> None:
+    plan, model = PLANS["ncsn"], FakeModel(score)
+    gs.sample(model, plan, image=torch.zeros(2, 3, 5), start=start, seed=3)
+    assert plan.recipe is not None
+    z = normals([0, 1], (3, 5), draw=0, stream=3, seed=3)
+    assert_same_bits(model.calls[0].x, float(VE.sigma(plan.recipe.grid[start])) * z)
 
 
 # --- the second state

@@ -45,6 +45,11 @@ class Batches:
     seconds: float = 0.0
 
     def __iter__(self) -> Iterator[Batch]:
+        if self.plan.couples_samples and self.size != self.count:
+            raise ValueError(
+                f"--batch-size {self.size}: this plan takes means over the batch, so all its samples are made in one; "
+                f"give --batch-size {self.count}"
+            )
         starts = range(0, self.count, self.size)
         several = len(starts) > 1
         with progress_bar(len(starts), show=None if several else False, unit="batch") as bar:

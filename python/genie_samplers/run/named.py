@@ -22,6 +22,8 @@ to be written. index: that of the Apply, which of a bank. What it makes of a sam
 
 def checked_operators(plan: Plan, operators: Mapping[str, Operator] | None) -> Mapping[str, Operator]:
     """Those that the plan applies; ValueError where one is missing or has no use, TypeError for what is no function."""
+    if operators is None and not plan.operators:
+        return {}
     given = _callables("operators", operators, "a function of (value, index, out)")
     _check_names("operators", given, plan.operators, "applies", plan.operators)
     return given
@@ -29,6 +31,8 @@ def checked_operators(plan: Plan, operators: Mapping[str, Operator] | None) -> M
 
 def checked_reductions(plan: Plan, gains: Mapping[str, Reduction] | None) -> Mapping[str, Reduction]:
     """Those that the plan computes: of :data:`.reductions.REDUCTIONS`, or else given; errors as of operators."""
+    if gains is None and not plan.reductions:
+        return {}
     given = _callables("gains", gains, "a function of (sources, parameters)")
     if known := sorted(given.keys() & REDUCTIONS.keys()):
         raise ValueError(f"gains: {known[0]!r} is a reduction of the library; give yours another name")

@@ -54,7 +54,7 @@ class RowEvent:
 
 _COUPLED = (
     "a gain of this plan takes means over the batch, so that each sample depends on the others: in chunks or shards "
-    "they would come out otherwise; leave batch_size out, or make the plan with gains per sample"
+    "they would come out otherwise; leave batch_size and sample_ids out, or make the plan with gains per sample"
 )
 
 OnRow = Callable[[RowEvent], Tensor | None]
@@ -113,8 +113,8 @@ def sample(
     if on_row is not None and not callable(on_row):
         raise TypeError(f"on_row: {type(on_row).__name__} is not callable; pass a function of one RowEvent")
     named = checked_operators(plan, operators), checked_reductions(plan, gains)
-    if plan.couples_samples and inputs.batch_size != inputs.count:
-        raise ValueError(f"batch_size={inputs.batch_size} for {inputs.count} samples: {_COUPLED}")
+    if plan.couples_samples:
+        _refuse_parts(inputs)
     run = _Run(model.sharing(inputs.shared), plan, beginning, inputs, backend, on_row, check_finite, named)
     chunks = range(0, inputs.count, inputs.batch_size)
     with torch.no_grad(), progress_bar(len(chunks) * len(plan.rows), show=progress) as bar:
@@ -125,6 +125,14 @@ def sample(
             run.finished = result[:first]
             run.chunk(first, bar, result[first : first + inputs.batch_size])
     return result
+
+
+def _refuse_parts(inputs: Inputs) -> None:
+    """ValueError for a part of a run whose samples depend on each other."""
+    if inputs.batch_size != inputs.count:
+        raise ValueError(f"batch_size={inputs.batch_size} for {inputs.count} samples: {_COUPLED}")
+    if inputs.all_ids != tuple(range(inputs.count)):
+        raise ValueError(f"sample_ids: {inputs.all_ids[0]}, ..: {_COUPLED}")
 
 
 class _Run:
