@@ -58,14 +58,23 @@ def test_the_identity_gives_the_bits_of_the_plan(plan: Plan, dtype: torch.dtype)
 
 @every_plan
 def test_every_draw_and_the_start_go_through_the_operator(plan: Plan) -> None:
-    changed = filtered(plan, "f", by_draw=True)
+    changed = filtered(plan, "f")
     applied = [row for row in changed.rows if isinstance(row, Apply)]
     draws = sorted(d for row in plan.rows for d in row.draws)
-    assert sorted(row.index for row in applied) == sorted(row.source.number for row in applied) == draws
+    assert sorted(row.source.number for row in applied) == draws
+    assert {row.index for row in applied} == {0}
     assert changed.init.operator == "f"
     assert not any(row.draws for row in changed.rows if not isinstance(row, Apply))
     assert (changed.nfe, changed.recipe, changed.guidance) == (plan.nfe, plan.recipe, plan.guidance)
     assert Plan.from_json(changed.to_json()) == changed
+
+
+@every_plan
+def test_of_a_bank_each_draw_has_its_own(plan: Plan) -> None:
+    changed = filtered(plan, "f", by_draw=True)
+    assert changed.init == plan.init
+    assert all(row.index == row.source.number for row in changed.rows if isinstance(row, Apply))
+    assert_same_bits(run(changed), run(plan))
 
 
 def test_a_scalar_is_a_noise_temperature() -> None:
@@ -103,6 +112,7 @@ def test_chunks_give_the_same_bits() -> None:
         ((filtered(PLANS["ddpm"], "f"), "g"), {}, "plan: applies f already; give one without operators"),
         ((PLANS["ddpm"], ""), {}, "init: operator=''; need None, or the name"),
         ((PLANS["ddpm"], "f"), {"start": 1}, "start"),
+        ((PLANS["ddpm"], "f"), {"start": True, "by_draw": True}, "start=True with by_draw=True: the first state is no"),
     ],
 )
 def test_what_cannot_be_filtered(arguments: Any, options: dict[str, Any], message: str) -> None:

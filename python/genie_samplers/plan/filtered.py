@@ -15,17 +15,23 @@ from .sources import HistoryEntry, Source
 __all__ = ["filtered"]
 
 
-def filtered(plan: Plan, operator: str, *, start: bool = True, draws: bool = True, by_draw: bool = False) -> Plan:
+def filtered(
+    plan: Plan, operator: str, *, start: bool | None = None, draws: bool = True, by_draw: bool = False
+) -> Plan:
     """``plan`` with every draw (``draws``), and the noise of the first state (``start``), through this operator.
 
-    by_draw: hand it the number of the draw as its index, of a bank with one for each; else 0. A draw becomes a value,
-    made so early that it stays the last term of its row: with the identity as operator the bits are those of ``plan``.
-    The recipe stays that of ``plan``, so what rebuilds a plan refuses this one. ValueError for a plan that applies
-    operators already, and where a row has no room for one more value.
+    by_draw: hand it the number of the draw as its index, of a bank with one for each; else 0, which the first state is
+    handed always, so that by default it is left out with ``by_draw``. A draw becomes a value, made so early that it
+    stays the last term of its row: with the identity as operator the bits are those of ``plan``. The recipe stays that
+    of ``plan``, so what rebuilds a plan refuses this one. ValueError for a plan that applies operators already, and
+    where a row has no room for one more value.
     """
     if plan.operators:
         raise ValueError(f"plan: applies {', '.join(plan.operators)} already; give one without operators")
-    start, draws, by_draw = boolean(start, "start"), boolean(draws, "draws"), boolean(by_draw, "by_draw")
+    draws, by_draw = boolean(draws, "draws"), boolean(by_draw, "by_draw")
+    start = not by_draw if start is None else boolean(start, "start")
+    if start and by_draw:
+        raise ValueError("start=True with by_draw=True: the first state is no draw and has no filter of the bank")
     init = replace(plan.init, operator=operator) if start else plan.init
     return replace(plan, init=init, rows=_rows(plan.rows, operator, by_draw=by_draw) if draws else plan.rows)
 
