@@ -21,7 +21,9 @@ from .ops.jvp_distill_loss.contract import compute_dtype
 from .ops.noise import Noise
 from .ops.normal_fill.contract import NormalFillCall
 from .ops.normal_fill.contract import check as check_fill
-from .ops.spectral_filter import spectral_filter as filter_eagerly
+from .ops.spectral_filter import SpectralFilter
+from .ops.spectral_filter.contract import check_image
+from .ops.spectral_filter.contract import compute_dtype as computes_in
 from .ops.sum_of_squares.contract import SumOfSquaresCall
 from .ops.sum_of_squares.contract import check as check_squares
 
@@ -87,11 +89,23 @@ def spectral_filter(
     frequency: Tensor,
     space: Tensor | None,
     transform: str,
+    skip_forward: bool,
+    index: int,
     adjoint: bool,
     out: Tensor,
     backend: str | None,
 ) -> None:
-    filter_eagerly(z, frequency, space, transform=transform, adjoint=adjoint, out=out, backend=backend)  # type: ignore[arg-type]
+    """frequency may be a bank, and lie on the CPU."""
+    check_image("z", z)
+    SpectralFilter(
+        frequency,
+        space,
+        transform=transform,  # type: ignore[arg-type]
+        skip_forward=skip_forward,
+        dtype=computes_in(z),
+        device=z.device,
+        backend=backend,
+    )(z, out, index, adjoint)
 
 
 @torch.library.custom_op("genie_ext::sum_of_squares", mutates_args=("out",))

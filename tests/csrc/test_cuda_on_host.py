@@ -77,6 +77,7 @@ def kernels(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr("genie_ext.ops.fused_step.native._C", module)
     monkeypatch.setattr("genie_ext.ops.normal_fill.native._C", module)
     monkeypatch.setattr("genie_ext.ops.jvp_distill_loss.native._C", module)
+    monkeypatch.setattr("genie_ext.ops.sum_of_squares.native._C", module)
     return "cpu"
 
 
@@ -169,6 +170,16 @@ def test_unaligned_maps_are_not_touched_by_vectors(kernels, start, gap):
 
 def test_a_loss_without_gradient(kernels):
     assert_loss_agrees(LossCase(shape=(3, 1, 3000), differentiate=False), kernels)
+
+
+@pytest.mark.parametrize("length", [0, 1, 4, 1024, 3000, 3001, 9000])
+@pytest.mark.parametrize("start, gap", [(0, 0), (1, 0), (0, 1), (2, 4)])
+@pytest.mark.parametrize("dtype", **BY_DTYPE)
+def test_sums_of_squares(kernels, dtype, start, gap, length):
+    values = torch.linspace(-2, 3, 5 * length, dtype=F64).view(5, length)
+    x = SentinelView(5, length, dtype=dtype, start=start, gap=gap).tensor.copy_(values)
+    actual = genie_ext.sum_of_squares(x, backend=kernels)
+    assert_same_bits(actual, genie_ext.sum_of_squares(x, backend="reference"))
 
 
 def test_the_module_can_be_asked_for_problems_of_its_kernels(module):

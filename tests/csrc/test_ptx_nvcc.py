@@ -37,9 +37,12 @@ KERNELS = [
     "jvp_distill_loss_rows_double",
     "jvp_distill_loss_finish_float",
     "jvp_distill_loss_finish_double",
+    "sum_of_squares_vector",
+    "sum_of_squares_scalar",
+    "sum_of_squares_finish",
 ]
-OPS = ("fused_step", "normal_fill", "jvp_distill_loss")
-DRAWING = [kernel for kernel in KERNELS if not kernel.startswith("jvp_distill_loss")]
+OPS = ("fused_step", "normal_fill", "jvp_distill_loss", "sum_of_squares")
+DRAWING = [kernel for kernel in KERNELS if kernel.startswith(("fused_step", "normal_fill"))]
 ROUNDS_OTHERWISE = re.compile(
     r"\b(?:fma|mad\.f|mad\.rn|div(?!\.(?:[su]|rn))|rcp(?!\.rn)|rsqrt|sin|cos|ex2|lg2)\.\S*|\S*\.(?:approx|ftz)\S*"
 )
@@ -57,8 +60,8 @@ class Resources(NamedTuple):
 
 def label(mangled: str) -> str:
     """The name used here of a mangled kernel."""
-    names = "fused_step|normal_fill|jvp_distill_loss(?:_rows|_finish)?"
-    found = re.search(rf"({names})_kernelI([fd](?=L|E))?(?:Li(\d)E)?(?:\w*?AccessE(\d)E)?", mangled)
+    names = "fused_step|normal_fill|jvp_distill_loss(?:_rows|_finish)?|sum_of_squares(?:_finish)?"
+    found = re.search(rf"({names})_kernel(?:I([fd](?=L|E))?)?(?:Li(\d)E)?(?:\w*?AccessE(\d)E)?", mangled)
     assert found is not None, mangled
     op, compute, sums, access = found.groups()
     parts = [

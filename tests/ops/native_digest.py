@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -39,12 +40,34 @@ def md5(tensors: list[Tensor]) -> str:
     return hashlib.md5(b"".join(t.contiguous().view(torch.uint8).numpy().tobytes() for t in tensors)).hexdigest()
 
 
+def filtered(dtype: torch.dtype, transform: Literal["dct", "dft"], backend: str, scale: float = 1.0) -> Tensor:
+    """Odd sizes, a block of changed frequencies, and normals that are drawn by the kernel."""
+    line = torch.minimum(torch.arange(37), 37 - torch.arange(37))
+    frequency = torch.where(torch.arange(37)[:, None] + torch.arange(29)[None, :] > 50, 0.75, 1.0)
+    if transform == "dft":
+        frequency = torch.where(line > 9, 0.75, 1.0)[:, None].expand(37, 29)
+    space = torch.linspace(0.5, 1.5, 37 * 29).view(37, 29) * scale
+    filter_ = genie_ext.SpectralFilter(frequency, space, transform=transform, dtype=dtype, backend=backend)
+    noise = genie_ext.Noise(torch.tensor([5]), torch.arange(5), 11)
+    return filter_.fill(torch.empty(5, 3, 37, 29, dtype=dtype), noise=noise, draw=3)
+
+
+def squares(backend: str) -> Tensor:
+    x = genie_ext.normal_fill(
+        torch.empty(3, 30011), noise=genie_ext.Noise(torch.tensor([5]), torch.arange(3)), backend=backend
+    )
+    return genie_ext.sum_of_squares(x * 1e-20, backend=backend)
+
+
 def digests(backend: str) -> dict[str, str]:
     noise = genie_ext.Noise(torch.tensor([5]), torch.tensor([7]), 11)
     normals = genie_ext.normal_fill(torch.empty(1, 2**20), noise=noise, draw=3, backend=backend)
     steps = {name: md5(list(run_step(case, backend).values())) for name, case in STEPS.items()}
     losses = {name: md5(list(run_loss(case, backend).values())) for name, case in LOSSES.items()}
-    return {"normals": md5([normals]), **steps, **losses}
+    filters = {f"filter_{t}_{d}": md5([filtered(d, t, backend)]) for t in ("dct", "dft") for d in (F32, F64)}
+    filters["filter_subnormal"] = md5([filtered(F32, "dct", backend, 1e-37)])
+    sums = {"squares": md5([squares(backend)])}
+    return {"normals": md5([normals]), **steps, **losses, **filters, **sums}
 
 
 def main() -> None:

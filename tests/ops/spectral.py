@@ -54,8 +54,8 @@ def expected(z: Tensor, frequency: Tensor, space: Tensor | float, transform: str
 def rounding(dtype: torch.dtype, size: tuple[int, int], largest: float) -> float:
     """Bound of |error| / |A z| in the Euclidean norm, of filters whose R is at most ``largest``.
 
-    A sum of n products of rounded factors is off by at most (n + 2) u times the sum of their absolute values; |P| has the
-    norm sqrt(n) at most, and there are two such products per axis. An FFT of n points is far below that.
+    A sum of n products of rounded factors is off by at most (n + 2) u times the sum of their absolute values; |P| has
+    the norm sqrt(n) at most, and there are two such products per axis. An FFT of n points is far below that.
     """
     u = torch.finfo(dtype).eps / 2
     return sum(2 * (n + 4) * n**0.5 for n in size) * u * (1 + largest)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import types
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
@@ -18,7 +20,8 @@ from genie_ext._dispatch import resolve
 from ..forked import ForkServer
 
 CPU = torch.device("cpu")
-OPS = ["fused_step", "normal_fill", "jvp_distill_loss"]
+OPS = ["fused_step", "normal_fill", "jvp_distill_loss", "spectral_filter", "sum_of_squares"]
+IN_TRITON = OPS[:3]
 
 
 @pytest.mark.skipif(os.environ.get("GENIE_EXT_BUILD") == "0", reason="a pure Python install")
@@ -29,9 +32,25 @@ def test_the_cpu_backend_is_loaded(op):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="compiled here, not interpreted")
-@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("op", IN_TRITON)
 def test_triton_runs_under_its_interpreter(op):
     assert genie_ext.backends()[op]["triton"] == "available"
+
+
+WITHOUT = [("spectral_filter", "cuda"), ("spectral_filter", "triton"), ("sum_of_squares", "triton")]
+
+
+@pytest.mark.parametrize("op, backend", WITHOUT)
+def test_an_op_without_a_kernel_says_so(op, backend):
+    assert re.search(r"there is no (CUDA|Triton) kernel of it; .*reference", genie_ext.backends()[op][backend])
+    assert backend not in genie_ext.available_backends(op)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="compiled here, not interpreted")
+@pytest.mark.parametrize("op", ["spectral_filter", "sum_of_squares"])
+def test_asking_for_it_is_refused(op):
+    with pytest.raises(ValueError, match=rf"backend='triton' cannot run {op} on cpu .*there is no Triton kernel"):
+        resolve(op, CPU, "triton")
 
 
 def test_unknown_backend():
@@ -141,3 +160,9 @@ def test_kernels_of_another_architecture_are_named_with_the_fix(gpu_of_another_a
 
 def test_another_architecture_runs_on_triton(gpu_of_another_architecture):
     assert resolve("fused_step", gpu_of_another_architecture)[0] == "triton"
+
+
+def test_an_op_without_kernels_for_gpus_runs_on_the_reference_without_a_word(gpu_of_another_architecture):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert resolve("spectral_filter", gpu_of_another_architecture)[0] == "reference"

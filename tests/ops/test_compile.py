@@ -7,7 +7,15 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.library import opcheck
 
-from genie_ext import Noise, fused_step, jvp_distill_loss, normal_fill
+from genie_ext import (
+    Noise,
+    SpectralFilter,
+    fused_step,
+    jvp_distill_loss,
+    normal_fill,
+    spectral_filter,
+    sum_of_squares,
+)
 from genie_ext.testing import LossCase, StepCase, assert_same_bits
 
 F32 = torch.float32
@@ -156,6 +164,51 @@ def test_fused_step_is_registered_correctly():
 def test_normal_fill_is_registered_correctly():
     out, seed, ids = torch.zeros(2, 5), torch.tensor([1]), torch.arange(2)
     opcheck(torch.ops.genie_ext.normal_fill.default, (out, seed, ids, 1, 3, "cpu"))
+
+
+IMAGES, FREQUENCY = torch.linspace(-1, 1, 48).view(2, 1, 4, 6), torch.linspace(0.5, 1.5, 24).view(4, 6)
+
+
+@pytest.mark.parametrize("adjoint", [False, True])
+@pytest.mark.parametrize("space", [None, 2 * FREQUENCY], ids=["ones", "given"])
+def test_spectral_filter_is_registered_correctly(space, adjoint):
+    given = (IMAGES, FREQUENCY, space, "dct", False, 0, adjoint, torch.zeros_like(IMAGES), "cpu")
+    opcheck(torch.ops.genie_ext.spectral_filter.default, given)
+
+
+def test_sum_of_squares_is_registered_correctly():
+    opcheck(torch.ops.genie_ext.sum_of_squares.default, (IMAGES, torch.zeros(2, dtype=torch.float64), "cpu"))
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_a_compiled_filter_has_the_same_bits(graph):
+    def function(z):
+        return spectral_filter(2 * z, FREQUENCY, transform="dft") + 1
+
+    fast, _ = compiled(function, graph)
+    assert_same_bits(fast(IMAGES), function(IMAGES))
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_a_compiled_sum_has_the_same_bits(graph):
+    def function(x):
+        return sum_of_squares(2 * x).sqrt()
+
+    fast, _ = compiled(function, graph)
+    assert_same_bits(fast(IMAGES), function(IMAGES))
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_a_prepared_filter_in_a_graph_has_the_same_bits(graph):
+    filter_ = SpectralFilter(torch.stack([FREQUENCY, FREQUENCY**2])[:, None], 2 * FREQUENCY)
+    noise = Noise(torch.tensor([5]), torch.arange(2))
+
+    def function(z):
+        drawn = filter_.fill(torch.empty_like(z), noise=noise, draw=3)
+        return filter_(2 * z, index=1) + filter_(drawn, adjoint=True)
+
+    fast, _ = compiled(function, graph)
+    assert_same_bits(fast(IMAGES), function(IMAGES))
 
 
 LOSS = LossCase(shape=(2, 1, 1030))

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 import genie_ext
-from genie_ext import Noise, fused_step, jvp_distill_loss, normal_fill
+from genie_ext import Noise, fused_step, jvp_distill_loss, normal_fill, spectral_filter, sum_of_squares
 from genie_ext._dispatch import OPS
 
 ROOT = Path(__file__).parents[2]
@@ -36,12 +36,23 @@ def loss(x: Tensor, backend: str | None) -> Tensor:
     return jvp_distill_loss(maps, torch.zeros_like(X), gamma, reduction="none", backend=backend)
 
 
+def filtered(x: Tensor, backend: str | None) -> Tensor:
+    frequency = torch.tensor([[0.5, 0.8], [1.0, 1.3]], dtype=F64)
+    return spectral_filter(torch.sin(x)[None], frequency, 2 * frequency, backend=backend)
+
+
+def squares(x: Tensor, backend: str | None) -> Tensor:
+    return sum_of_squares(torch.sin(x), backend=backend)
+
+
 FUNCTIONS: dict[str, Callable[[Tensor, str | None], Tensor]] = {
     "fused_step": step,
     "jvp_distill_loss": loss,
     "normal_fill": fill,
+    "spectral_filter": filtered,
+    "sum_of_squares": squares,
 }
-DIFFERENTIABLE = {(op, backend) for op in ("fused_step", "jvp_distill_loss") for backend in (None, "reference")}
+DIFFERENTIABLE = {(op, backend) for op in FUNCTIONS if op != "normal_fill" for backend in (None, "reference")}
 
 
 def by_func(f: Callable[[Tensor], Tensor]) -> Tensor:
@@ -55,11 +66,11 @@ def by_duals(f: Callable[[Tensor], Tensor]) -> Tensor:
     return tangent
 
 
-def available() -> list[str | None]:
-    return [None, *genie_ext.available_backends("fused_step")]
+def available(op: str) -> list[str | None]:
+    return [None, *genie_ext.available_backends(op)]
 
 
-ALL = [(op, backend) for op in FUNCTIONS for backend in available()]
+ALL = [(op, backend) for op in FUNCTIONS for backend in available(op)]
 every_mode = pytest.mark.parametrize("mode", [by_func, by_duals])
 
 

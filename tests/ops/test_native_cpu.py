@@ -246,6 +246,50 @@ def test_jvp_distill_loss_refuses_them_too(changed, message):
     assert f"ValueError: arguments: {message}" in refusal("JvpDistillLoss", loss_arguments(**changed))
 
 
+def filter_arguments(
+    sizes=(1, 1, 4, 4, 2, 2), flags=(0, 1, 0, 0, 1, 1), z=8, out=8, matrices=(8, 8, 8, 8, 8), noise=8
+) -> list[int]:
+    """A call of spectral_filter as its native.py flattens it, with made-up addresses."""
+    tensors = [*(ABSENT if z is None else at(z, 16)), *at(out, 16)]
+    return [*sizes, *flags, *tensors, *matrices, 0, noise, noise, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"sizes": (-1, 1, 4, 4, 2, 2)}, "negative"),
+        ({"sizes": (1, -1, 4, 4, 2, 2)}, "negative"),
+        ({"sizes": (1, 1, 4, 4, 0, 2)}, "a block that is empty or larger"),
+        ({"sizes": (1, 1, 4, 4, 2, 5)}, "a block that is empty or larger"),
+        ({"flags": (0, 0, 1, 0, 1, 1)}, "a skipped transform with a block of other sizes"),
+        ({"flags": (0, 1, 1, 0, 1, 1), "sizes": (1, 1, 4, 4, 4, 4)}, "a skipped transform"),
+        ({"z": 0}, "null z"),
+        ({"out": 0}, "null out"),
+        ({"matrices": (8, 0, 8, 8, 8)}, "null matrix"),
+        ({"matrices": (8, 8, 8, 8, 0)}, "null matrix"),
+        ({"z": None, "noise": 0}, "null noise"),
+    ],
+    ids=str,
+)
+def test_spectral_filter_refuses_them_too(changed, message):
+    assert f"ValueError: arguments: {message}" in refusal("SpectralFilter", filter_arguments(**changed))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([-1, 4, *at(8), 8, 8], "negative"),
+        ([1, 4, *at(0), 8, 8], "null x"),
+        ([1, 4, *ABSENT, 8, 8], "no x"),
+        ([1, 4, *at(8), 0, 8], "null partials"),
+        ([1, 4, *at(8), 8, 0], "null out"),
+    ],
+    ids=str,
+)
+def test_sum_of_squares_refuses_them_too(arguments, message):
+    assert f"ValueError: arguments: {message}" in refusal("SumOfSquares", arguments)
+
+
 IN_A_SMALL_THREAD = """
 import threading, torch, genie_ext
 x, row = torch.ones(2, 5000, dtype=torch.float64), torch.tensor([2.0, 0.0, 1.0], dtype=torch.float64)
@@ -254,6 +298,8 @@ def step():
     genie_ext.fused_step(x, row=row, converted=0, draws=[0], noise=noise, out=x, backend="cpu")
     genie_ext.normal_fill(x.float(), noise=noise, backend="cpu")
     genie_ext.jvp_distill_loss(torch.ones(2, 3, 5000).half().requires_grad_(), x[:, None], x[:, 0], backend="cpu")
+    genie_ext.SpectralFilter(torch.full((50, 50), 0.5), backend="cpu").fill(torch.ones(2, 50, 50), noise=noise)
+    genie_ext.sum_of_squares(x, backend="cpu")
     print(int(x.sum()))
 threading.stack_size(128 * 1024)
 thread = threading.Thread(target=step)

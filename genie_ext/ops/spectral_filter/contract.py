@@ -21,7 +21,7 @@ from ..._checks import (
 from ..noise import Noise, check_noise
 from .parts import Parts
 
-__all__ = ["SpectralFilterCall", "check", "check_filter", "compute_dtype"]
+__all__ = ["SpectralFilterCall", "check", "check_filter", "check_image", "compute_dtype"]
 
 TRANSFORMS = ("dct", "dft")
 
@@ -30,8 +30,8 @@ TRANSFORMS = ("dct", "dft")
 class SpectralFilterCall:
     """out = T^-1[R . T[A . z]] with filter number ``index`` of ``parts``; adjoint: A . T^-1[R . T[z]].
 
-    z [B, H, W] or [B, C, H, W], or None for draw number ``draw`` of ``noise`` in the compute dtype. out is of z's shape and
-    dtype (or any float dtype for a draw), and may be exactly z.
+    z [B, H, W] or [B, C, H, W], or None for draw number ``draw`` of ``noise`` in the compute dtype. out is of z's shape
+    and dtype (or any float dtype for a draw), and may be exactly z.
     """
 
     z: Tensor | None
@@ -88,9 +88,14 @@ def check(call: SpectralFilterCall) -> None:
         )
 
 
-def _check_image(name: str, image: Tensor, parts: Parts) -> None:
+def check_image(name: str, image: Tensor) -> None:
+    """What its compute dtype and its device are asked of."""
     check_memory(name, image)
     check_float(name, image)
+
+
+def _check_image(name: str, image: Tensor, parts: Parts) -> None:
+    check_image(name, image)
     if image.ndim not in (3, 4) or image.shape[0] < 1 or tuple(image.shape[-2:]) != parts.size:
         height, width = parts.size
         raise ValueError(
@@ -118,7 +123,8 @@ def check_filter(frequency: Tensor, space: Tensor | None, transform: object, ski
     _check_values("frequency", frequency)
     if frequency.ndim not in (2, 3, 4) or 0 in frequency.shape:
         raise ValueError(
-            f"frequency: shape {tuple(frequency.shape)}; pass [H, W], [C, H, W] or a bank [n, C, H, W], where C may be 1"
+            f"frequency: shape {tuple(frequency.shape)}; pass [H, W], [C, H, W] or a bank [n, C, H, W], "
+            "where C may be 1"
         )
     if space is None:
         return
@@ -132,8 +138,8 @@ def check_filter(frequency: Tensor, space: Tensor | None, transform: object, ski
         )
     if skip_forward and bool((space != space[..., :1, :1]).any()):
         raise ValueError(
-            "space: varies within a channel, so the transform of A . z is not white and may not be skipped; pass a space "
-            "that is constant per channel, or skip_forward=False"
+            "space: varies within a channel, so the transform of A . z is not white and may not be skipped; pass a "
+            "space that is constant per channel, or skip_forward=False"
         )
 
 

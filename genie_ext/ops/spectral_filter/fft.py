@@ -1,7 +1,7 @@
-"""Large filters by the FFT of a library, scipy's where it is installed, else numpy's; torch's on a GPU and for gradients.
+"""Large filters by a library's FFT: scipy's or else numpy's, and torch's on a GPU and for gradients.
 
-scipy and numpy transform each line of an image by itself, so its bits depend neither on the batch nor on the threads. What
-torch calls on the CPU promises no such thing: the bits of a small image change with its threads.
+scipy and numpy transform each line of an image by itself, so its bits depend neither on the batch nor on the threads.
+What torch calls on the CPU promises no such thing: the bits of a small image change with its threads.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LineTransform = Callable[[Tensor], Tensor]  # the complex FFT of the last axis
 
 
 def filtered(y: Tensor, gain: Tensor, parts: Parts) -> Tensor:
-    """T^-1[R . T[y]] for y [B, C, H, W] of the compute dtype, with skip_forward T^-1[R . y]; by torch, differentiable."""
+    """By torch, differentiable: T^-1[R . T[y]] for y [B, C, H, W] of the compute dtype, or T^-1[R . y]."""
     if parts.transform == "dct":
         return _dct_filtered(y, gain, torch.fft.fft, forward=not parts.skip_forward)
     if parts.skip_forward:

@@ -11,6 +11,8 @@ from ..._autograd import check_differentiable, mark_written, wants_gradients
 from ..._checks import check_integer, check_optional_tensor, check_tensor
 from ..._dispatch import requested, resolve
 from ..noise import Noise, check_noise_types
+from ..normal_fill import normal_fill
+from ..rounding import round_to
 from . import reference
 from .contract import SpectralFilterCall, check, check_filter
 from .parts import make_parts
@@ -21,22 +23,23 @@ Transform = Literal["dct", "dft"]
 
 
 class SpectralFilter:
-    """B z = T^-1[R . T[A . z]] per channel, T an orthogonal transform of the last two axes; or a bank of n such filters.
+    """B z = T^-1[R . T[A . z]] per channel, T an orthogonal transform of the last two axes; or a bank of them.
 
-    frequency: R, [H, W], [C, H, W] or a bank [n, C, H, W] where C may be 1; space: A, [H, W] or [C, H, W], None for ones;
-        both any float dtype, positive and finite, copied. T is the orthonormal DCT-II ("dct") or the DFT ("dft", R in the
-        order of torch.fft.fft2, the real part of the result, so that R counts as (R(w, h) + R(-w, -h)) / 2).
+    frequency: R, [H, W], [C, H, W] or a bank [n, C, H, W] where C may be 1; space: A, [H, W] or [C, H, W], None for
+        ones; both any float dtype, positive and finite, copied. T is the orthonormal DCT-II ("dct") or the DFT ("dft",
+        R in the order of torch.fft.fft2, the real part of the result, so that R counts as (R(w, h) + R(-w, -h)) / 2).
     skip_forward: z is taken for T[z], so B z = A . T^-1[R . z]; of standard normals the same law at half the cost, but
         another image. Needs an A that is constant per channel; for "dft" T is the Hartley transform.
     dtype: torch.float32 or torch.float64, in which is computed; a z of 16 bits is widened and its result rounded once.
     device: of the tensors to filter, by default that of ``frequency``. backend: as for the ops, of each call.
 
-    An image's bits depend on it and the filter alone: not on the batch, nor on the number of threads. A filter with R = 1
-    gives A . z, without A the bits of z. Immutable; it may be copied, pickled and run by several threads at once.
+    An image's bits depend on it and the filter alone: not on the batch, nor on the number of threads. A filter of ones
+    gives back the bits of z. Immutable; it may be copied, pickled and run by several threads at once. In
+    torch.compile a call is one node of the graph, which prepares the filter in each run.
     Raises ValueError or TypeError naming the argument.
     """
 
-    __slots__ = ("_backend", "_parts")
+    __slots__ = ("_backend", "_frequency", "_parts", "_space")
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class SpectralFilter:
         if space is not None:
             space = space.detach().to("cpu", torch.float64).reshape(_image_shape(space))
         self._backend = backend
+        self._frequency, self._space = bank, space
         self._parts = make_parts(
             bank, space, transform=transform, skip_forward=skip_forward, dtype=dtype, device=target
         )
@@ -78,7 +82,7 @@ class SpectralFilter:
 
     @property
     def method(self) -> str:
-        """How it is computed: 'products' (of small matrices, the same bits on every backend) or 'fft' (of a library)."""
+        """How it is computed: by 'products' of matrices, with the bits of the reference, or by a library's 'fft'."""
         return "fft" if self._parts.products is None else "products"
 
     def is_identity(self, index: int = 0) -> bool:
@@ -94,6 +98,8 @@ class SpectralFilter:
         check_tensor("z", z)
         check_optional_tensor("out", out)
         index = check_integer("index", index)
+        if torch.compiler.is_compiling():
+            return self._node(z, torch.empty_like(z) if out is None else out, index, adjoint)
         if wants_gradients(z):
             check_differentiable("spectral_filter", requested(self._backend), [out])
             call = SpectralFilterCall(z, self._parts, index, adjoint, None, 0, torch.empty_like(z.detach()))
@@ -111,9 +117,27 @@ class SpectralFilter:
         """
         check_tensor("out", out)
         noise, draw, index = check_noise_types(noise), check_integer("draw", draw), check_integer("index", index)
+        if torch.compiler.is_compiling():
+            drawn = normal_fill(torch.empty_like(out, dtype=self._parts.dtype), noise=noise, draw=draw)
+            return out.copy_(round_to(self._node(drawn, drawn, index, False), out.dtype))
         if wants_gradients(out):
             raise ValueError("out: requires grad or carries a tangent; use torch.no_grad() or .detach()")
         return self._run(SpectralFilterCall(None, self._parts, index, False, noise, draw, out))
+
+    def _node(self, z: Tensor, out: Tensor, index: int, adjoint: bool) -> Tensor:
+        """The call as torch.library has it."""
+        torch.ops.genie_ext.spectral_filter(
+            z,
+            self._frequency,
+            self._space,
+            self._parts.transform,
+            self._parts.skip_forward,
+            index,
+            adjoint,
+            out,
+            self._backend,
+        )
+        return out
 
     def _run(self, call: SpectralFilterCall) -> Tensor:
         check(call)

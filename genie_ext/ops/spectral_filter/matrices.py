@@ -28,7 +28,7 @@ def dct_matrix(n: int) -> Tensor:
 
 
 def hartley_matrix(n: int) -> Tensor:
-    """U[k, m] = (cos + sin)(2 pi k m / n) / sqrt(n): symmetric, its own inverse, and the DFT of a real image made real."""
+    """U[k, m] = (cos + sin)(2 pi k m / n) / sqrt(n): symmetric and its own inverse."""
     k = torch.arange(n)
     angles = (k[:, None] * k[None, :] % n).double() * (2.0 * math.pi / n)
     return (torch.cos(angles) + torch.sin(angles)) / math.sqrt(n)

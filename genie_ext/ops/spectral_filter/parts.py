@@ -20,8 +20,8 @@ class Products:
     """T restricted to the block of frequencies that is changed: m_h rows and m_w columns of the plane.
 
     rows [m_h, H], columns [m_w, W] and their transposes; rows of what is read as vectors are padded with zeros, the
-    padding being hidden by a view: columns, columns_transposed, and the gains. keeps: the gains are R - 1 and the image is
-    added; else the block is everything and the gains are R.
+    padding being hidden by a view: columns, columns_transposed, and the gains. keeps: the gains are R - 1 and the image
+    is added; else the block is everything and the gains are R.
     """
 
     rows: Tensor

@@ -1,4 +1,4 @@
-"""spectral_filter in plain torch: the definition. By matrix products every product and sum is rounded once, in order."""
+"""spectral_filter in plain torch: the definition. In matrix products all is rounded once, in order."""
 
 from __future__ import annotations
 

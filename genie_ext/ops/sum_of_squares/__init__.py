@@ -17,11 +17,11 @@ __all__ = ["sum_of_squares"]
 def sum_of_squares(x: Tensor, *, out: Tensor | None = None, backend: str | None = None) -> Tensor:
     """The sum of the squares of each sample's elements, float64 [B].
 
-    Squares and sums are of float64, within blocks of 1024 elements and then over the blocks, each a tree: the same bits on
-    every backend, for any batch, chunking and thread count.
+    Squares and sums are of float64, within blocks of 1024 elements and then over the blocks, each a tree: the same bits
+    on every backend, for any batch, chunking and thread count.
 
-    x: [B, ...], any float dtype, each sample dense in row-major order. out: contiguous float64 [B] on x's device, or None
-        to allocate; returned. Differentiable by x in both modes where out is None.
+    x: [B, ...], any float dtype, each sample dense in row-major order. out: contiguous float64 [B] on x's device, or
+        None to allocate; returned. Differentiable by x in both modes where out is None.
 
     Raises ValueError or TypeError naming the argument.
     """

@@ -4,6 +4,7 @@
 #include "fused_step/fused_step_cuda.cu"
 #include "jvp_distill_loss/jvp_distill_loss_cuda.cu"
 #include "normal_fill/normal_fill_cuda.cu"
+#include "sum_of_squares/sum_of_squares_cuda.cu"
 
 namespace genie {
 
@@ -13,6 +14,12 @@ void normal_fill_cpu(const NormalFill& call, int) { normal_fill_cuda(call, 0, nu
 
 void jvp_distill_loss_cpu(const JvpDistillLoss& call, int) {
   jvp_distill_loss_cuda(call, 0, nullptr);
+}
+
+void sum_of_squares_cpu(const SumOfSquares& call, int) { sum_of_squares_cuda(call, 0, nullptr); }
+
+void spectral_filter_cpu(const SpectralFilter&, int) {
+  throw std::runtime_error("spectral_filter has no CUDA kernel");
 }
 
 void philox_block_cpu(const uint32_t counter[4], int64_t seed, uint32_t words[4]) {
