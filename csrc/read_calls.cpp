@@ -137,8 +137,8 @@ void read(Arguments& arguments, SpectralFilter& call) {
   require(0 < call.block_rows && call.block_rows <= call.height && 0 < call.block_columns &&
               call.block_columns <= call.width,
           "a block that is empty or larger than the image");
-  require(!call.skips_forward || (!call.keeps && call.block_rows == call.height &&
-                                  call.block_columns == call.width),
+  require(!call.skips_forward ||
+              (!call.keeps && call.block_rows == call.height && call.block_columns == call.width),
           "a skipped transform with a block of other sizes than the image");
   require(call.out.present, "no out");
 }

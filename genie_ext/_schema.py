@@ -90,6 +90,7 @@ def spectral_filter(
     space: Tensor | None,
     transform: str,
     skip_forward: bool,
+    method: str | None,
     index: int,
     adjoint: bool,
     out: Tensor,
@@ -102,6 +103,7 @@ def spectral_filter(
         space,
         transform=transform,  # type: ignore[arg-type]
         skip_forward=skip_forward,
+        method=method,  # type: ignore[arg-type]
         dtype=computes_in(z),
         device=z.device,
         backend=backend,

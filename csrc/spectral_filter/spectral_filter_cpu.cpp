@@ -1,13 +1,12 @@
 // spectral_filter on the CPU; compiled once per instruction set. A thread takes a channel of an
 // image at a time, which stays in its cache from the normals to the result.
-#include "spectral_filter/spectral_filter.h"
-
 #include <memory>
 
 #include "common/loops.h"
 #include "common/normals_cpu.h"
 #include "common/parallel.h"
 #include "spectral_filter/product.h"
+#include "spectral_filter/spectral_filter.h"
 
 namespace genie::inline GENIE_ISA {
 
@@ -95,7 +94,7 @@ void transform(const SpectralFilter& call, const Scratch<T>& scratch) {
                                 padded<T>(call.block_columns)};
   const Matrix<const T> image{scratch.image.first, scratch.image.stride};
   const Matrix<const T> wide{scratch.wide.first, scratch.wide.stride};
-  product<T>(rows, image, scratch.wide, call.block_rows, call.width, call.height);  // 2
+  product<T>(rows, image, scratch.wide, call.block_rows, call.width, call.height);            // 2
   product<T>(wide, columns, scratch.block, call.block_rows, call.block_columns, call.width);  // 3
 }
 

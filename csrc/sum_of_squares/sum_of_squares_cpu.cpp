@@ -1,9 +1,8 @@
 // sum_of_squares on the CPU; compiled once per instruction set.
-#include "sum_of_squares/sum_of_squares.h"
-
 #include "common/loops.h"
 #include "common/parallel.h"
 #include "common/tree_sum.h"
+#include "sum_of_squares/sum_of_squares.h"
 
 namespace genie::inline GENIE_ISA {
 

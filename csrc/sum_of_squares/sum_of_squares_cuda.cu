@@ -19,11 +19,10 @@ __global__ void __launch_bounds__(kThreads)
       Quad<double> squares = {};
       if (element < call.elements) {
         // 1 widen
-        squares = decode<double, kAccess>(fetch<double, kAccess>(x, element, call.elements),
-                                          x.dtype);
+        squares =
+            decode<double, kAccess>(fetch<double, kAccess>(x, element, call.elements), x.dtype);
 #pragma unroll
-        for (int i = 0; i < kQuad; ++i)
-          squares.v[i] = mul(squares.v[i], squares.v[i]);  // 2 square
+        for (int i = 0; i < kQuad; ++i) squares.v[i] = mul(squares.v[i], squares.v[i]);  // 2 square
       }
       block_sum(squares, shared, call.partials + sample * blocks + block);  // 3 sum
     }

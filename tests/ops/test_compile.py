@@ -172,7 +172,7 @@ IMAGES, FREQUENCY = torch.linspace(-1, 1, 48).view(2, 1, 4, 6), torch.linspace(0
 @pytest.mark.parametrize("adjoint", [False, True])
 @pytest.mark.parametrize("space", [None, 2 * FREQUENCY], ids=["ones", "given"])
 def test_spectral_filter_is_registered_correctly(space, adjoint):
-    given = (IMAGES, FREQUENCY, space, "dct", False, 0, adjoint, torch.zeros_like(IMAGES), "cpu")
+    given = (IMAGES, FREQUENCY, space, "dct", False, None, 0, adjoint, torch.zeros_like(IMAGES), "cpu")
     opcheck(torch.ops.genie_ext.spectral_filter.default, given)
 
 

@@ -67,6 +67,18 @@ def test_a_computation_in_sixteen_bits():
     refused(lambda: SpectralFilter(ONES, dtype=torch.float16), TypeError, "^dtype: torch.float16", "torch.float32")
 
 
+def test_an_unknown_method():
+    refused(lambda: SpectralFilter(ONES, method="matmul"), ValueError, "^method='matmul'", "'products', 'fft' or None")
+
+
+def test_products_of_what_is_not_separable():
+    lopsided = torch.rand(4, 6) + 0.5
+    refused(
+        lambda: SpectralFilter(lopsided, transform="dft", method="products"),
+        ValueError, "^method='products': R is not even", "choose 'fft' or None",
+    )  # fmt: skip
+
+
 def test_an_unknown_backend():
     refused(lambda: SpectralFilter(ONES, backend="gpu"), ValueError, "backend='gpu'; choose")
 

@@ -39,7 +39,7 @@ def spectral_filter(
     check_optional_tensor("out", out)
     if torch.compiler.is_compiling():
         target = torch.empty_like(z, memory_format=torch.contiguous_format) if out is None else out
-        torch.ops.genie_ext.spectral_filter(z, frequency, space, transform, False, 0, adjoint, target, backend)
+        torch.ops.genie_ext.spectral_filter(z, frequency, space, transform, False, None, 0, adjoint, target, backend)
         return target
     check_image("z", z)
     check_same_device("frequency", frequency, z.device, "z")

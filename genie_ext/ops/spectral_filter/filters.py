@@ -17,9 +17,10 @@ from . import reference
 from .contract import SpectralFilterCall, check, check_filter
 from .parts import make_parts
 
-__all__ = ["SpectralFilter", "Transform"]
+__all__ = ["Method", "SpectralFilter", "Transform"]
 
 Transform = Literal["dct", "dft"]
+Method = Literal["products", "fft"]
 
 
 class SpectralFilter:
@@ -30,6 +31,8 @@ class SpectralFilter:
         R in the order of torch.fft.fft2, the real part of the result, so that R counts as (R(w, h) + R(-w, -h)) / 2).
     skip_forward: z is taken for T[z], so B z = A . T^-1[R . z]; of standard normals the same law at half the cost, but
         another image. Needs an A that is constant per channel; for "dft" T is the Hartley transform.
+    method: "products" of matrices, on the CPU and for an R that is even in each axis where T is the DFT, or "fft"; None
+        takes the one that was measured to be faster for such sizes. Their results differ by rounding.
     dtype: torch.float32 or torch.float64, in which is computed; a z of 16 bits is widened and its result rounded once.
     device: of the tensors to filter, by default that of ``frequency``. backend: as for the ops, of each call.
 
@@ -48,6 +51,7 @@ class SpectralFilter:
         *,
         transform: Transform = "dct",
         skip_forward: bool = False,
+        method: Method | None = None,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
         backend: str | None = None,
@@ -57,6 +61,8 @@ class SpectralFilter:
         check_filter(frequency, space, transform, skip_forward)
         if dtype not in (torch.float32, torch.float64):
             raise TypeError(f"dtype: {dtype}; choose torch.float32, which serves 16 bits too, or torch.float64")
+        if method not in (None, "products", "fft"):
+            raise ValueError(f"method={method!r}; choose 'products', 'fft' or None, which takes the faster one")
         requested(backend)
         target = _indexed(torch.device(frequency.device if device is None else device))
         frequency = frequency.detach().to("cpu", torch.float64)
@@ -66,7 +72,7 @@ class SpectralFilter:
         self._backend = backend
         self._frequency, self._space = bank, space
         self._parts = make_parts(
-            bank, space, transform=transform, skip_forward=skip_forward, dtype=dtype, device=target
+            bank, space, transform=transform, skip_forward=skip_forward, method=method, dtype=dtype, device=target
         )
 
     def __len__(self) -> int:
@@ -81,7 +87,7 @@ class SpectralFilter:
         )
 
     @property
-    def method(self) -> str:
+    def method(self) -> Method:
         """How it is computed: by 'products' of matrices, with the bits of the reference, or by a library's 'fft'."""
         return "fft" if self._parts.products is None else "products"
 
@@ -132,6 +138,7 @@ class SpectralFilter:
             self._space,
             self._parts.transform,
             self._parts.skip_forward,
+            self.method,
             index,
             adjoint,
             out,

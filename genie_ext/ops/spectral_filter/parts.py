@@ -59,6 +59,7 @@ def make_parts(
     *,
     transform: str,
     skip_forward: bool,
+    method: str | None,
     dtype: torch.dtype,
     device: torch.device,
 ) -> Parts:
@@ -74,9 +75,8 @@ def make_parts(
         mirrored = all(torch.equal(frequency, _reversed(frequency, (axis,))) for axis in (-2, -1))
     changed = [not bool((filter_ == 1).all()) for filter_ in frequency]
     block, keeps = _block(frequency, skip_forward)
-    count = multiplications(height, width, (len(block[0]), len(block[1])), forward=not skip_forward)
     products = None
-    if device.type == "cpu" and mirrored and any(changed) and count <= MULTIPLICATIONS[transform]:
+    if _takes_products(transform, method, (height, width), block, skip_forward, mirrored, device):
         products = _products(transform, (height, width), block, keeps, dtype, device)
         gains = frequency[..., block[0][:, None], block[1]] - float(keeps)
     elif transform == "dft" and not skip_forward:
@@ -97,6 +97,25 @@ def make_parts(
     )
 
 
+def _takes_products(
+    transform: str,
+    method: str | None,
+    size: tuple[int, int],
+    block: tuple[Tensor, Tensor],
+    skip_forward: bool,
+    mirrored: bool,
+    device: torch.device,
+) -> bool:
+    if method == "fft":
+        return False
+    possible = device.type == "cpu" and mirrored
+    if method == "products" and not possible:
+        cause = "R is not even in each axis" if not mirrored else f"on {device.type} there is no kernel of it"
+        raise ValueError(f"method='products': {cause}; choose 'fft' or None")
+    count = multiplications(*size, (len(block[0]), len(block[1])), forward=not skip_forward)
+    return possible and (method == "products" or count <= MULTIPLICATIONS[transform])
+
+
 def _reversed(values: Tensor, axes: tuple[int, ...]) -> Tensor:
     """Index k becomes -k modulo n along each axis."""
     return values.flip(axes).roll([1] * len(axes), axes)
@@ -107,7 +126,7 @@ def _block(frequency: Tensor, skip_forward: bool) -> tuple[tuple[Tensor, Tensor]
     height, width = frequency.shape[-2:]
     changed = (frequency != 1).flatten(0, 1).any(0)
     rows, columns = changed.any(1).nonzero()[:, 0], changed.any(0).nonzero()[:, 0]
-    if not skip_forward and len(rows) * len(columns) <= LARGEST_BLOCK * height * width:
+    if not skip_forward and 0 < len(rows) * len(columns) <= LARGEST_BLOCK * height * width:
         return (rows, columns), True
     return (torch.arange(height), torch.arange(width)), False
 
