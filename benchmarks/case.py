@@ -21,6 +21,7 @@ class Settings:
         (1, 4, 64, 64),
         (1, 3, 1024, 1024),
     )
+    images: tuple[tuple[int, ...], ...] = ((64, 3, 32, 32), (16, 3, 64, 64), (4, 3, 256, 256))
     normals: tuple[int, ...] = (2**12, 2**16, 2**20, 3 * 2**20)
     steps: int = 20  # of a whole sampler
     rounds: int = 15
@@ -32,6 +33,7 @@ class Settings:
 FULL = Settings()
 QUICK = Settings(
     shapes=((1, 3, 32, 32), (1, 3, 1024, 1024)),
+    images=((64, 3, 32, 32),),
     normals=(2**12, 2**20),
     rounds=5,
     block_seconds=1e-3,

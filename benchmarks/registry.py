@@ -5,11 +5,11 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from .case import Benchmark
-from .ops import fused_step, jvp_distill_loss, normal_fill
+from .ops import fused_step, jvp_distill_loss, normal_fill, spectral_filter
 
 __all__ = ["BENCHMARKS"]
 
-_OPS = (fused_step, normal_fill, jvp_distill_loss)
+_OPS = (fused_step, normal_fill, jvp_distill_loss, spectral_filter)
 BENCHMARKS: dict[str, Benchmark] = {module.BENCHMARK.name: module.BENCHMARK for module in _OPS}
 
 if find_spec("diffusers"):  # a machine without it still measures the ops

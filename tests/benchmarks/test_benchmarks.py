@@ -24,6 +24,7 @@ from benchmarks.steps import against_diffusers
 
 TINY = Settings(
     shapes=((1, 3, 5, 7), (3, 1, 4, 4)),
+    images=((2, 3, 8, 10),),
     normals=(256,),
     rounds=2,
     block_seconds=0.0,
