@@ -12,6 +12,7 @@ import torch
 
 from genie_ext import SpectralFilter
 from genie_ext.ops.spectral_filter.filters import Method, Transform
+from genie_ext.ops.spectral_filter.matrices import frequencies
 from genie_ext.ops.spectral_filter.methods import MULTIPLICATIONS, multiplications
 
 from .case import FULL, Competitor
@@ -37,8 +38,9 @@ def main() -> int:
 
 def _row(n: int, transform: Transform, whole: bool, threads: int) -> str:
     frequency = radial(n, n, transform) * (0.5 if whole else 1.0)
-    changed = int((frequency != 1).any(1).sum())
-    count = multiplications(n, n, (changed, changed), forward=True)
+    changed = (frequency != 1).any(1)
+    even, odd = (int(changed[frequencies(transform, n, parity)].sum()) for parity in (0, 1))
+    count = multiplications((n, n), (even, odd), (even, odd), wrapped=transform == "dft", forward=True)
     z = torch.randn(max(1, _ELEMENTS // (3 * n * n)), 3, n, n)
     out = torch.empty_like(z)
     filters = {m: SpectralFilter(frequency, transform=transform, method=m) for m in _METHODS}
@@ -46,7 +48,7 @@ def _row(n: int, transform: Transform, whole: bool, threads: int) -> str:
     competitors = [Competitor(m, lambda f=f: f(z, out)) for m, f in filters.items()]
     times = interleave(competitors, FULL)
     nanoseconds = (f"{times[m].minimum / z.numel() * 1e9:.2f}" for m in _METHODS)
-    part = "all" if whole else f"{changed}/{n}"
+    part = "all" if whole else f"{int(changed.sum())}/{n}"
     return f"| {n} | {transform} | {part} | {count:.0f} | {threads} | {' | '.join(nanoseconds)} |"
 
 

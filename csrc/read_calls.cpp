@@ -121,34 +121,50 @@ void require_addresses(const JvpDistillLoss& call) {
 }
 
 void read(Arguments& arguments, SpectralFilter& call) {
-  for (int64_t* size : {&call.batch, &call.channels, &call.height, &call.width, &call.block_rows,
-                        &call.block_columns})
+  for (int64_t* size : {&call.batch, &call.channels, &call.height, &call.width})
     *size = arguments.integer();
-  for (bool* flag : {&call.compute_f64, &call.keeps, &call.skips_forward, &call.space_last,
-                     &call.shared_gain, &call.shared_space})
+  for (bool* flag : {&call.compute_f64, &call.wrapped, &call.keeps, &call.skips_forward,
+                     &call.space_last, &call.shared_gain, &call.shared_space})
     *flag = arguments.integer() != 0;
   for (Samples* tensor : {&call.z, &call.out}) *tensor = arguments.samples();
-  for (const void** matrix : {&call.rows, &call.rows_transposed, &call.columns,
-                              &call.columns_transposed, &call.gain, &call.space})
-    *matrix = arguments.address();
+  for (SpectralAxis* axis : {&call.rows[0], &call.rows[1], &call.columns[0], &call.columns[1]}) {
+    axis->frequencies = arguments.integer();
+    axis->matrix = arguments.address();
+    axis->transposed = arguments.address();
+  }
+  for (const void** gain : {&call.gain[0][0], &call.gain[0][1], &call.gain[1][0], &call.gain[1][1]})
+    *gain = arguments.address();
+  call.space = arguments.address();
   call.noise = arguments.noise();
   call.draw_number = static_cast<uint32_t>(arguments.integer());
   require(call.batch >= 0 && call.channels >= 0, "negative batch or channels");
-  require(0 < call.block_rows && call.block_rows <= call.height && 0 < call.block_columns &&
-              call.block_columns <= call.width,
-          "a block that is empty or larger than the image");
-  require(!call.skips_forward ||
-              (!call.keeps && call.block_rows == call.height && call.block_columns == call.width),
-          "a skipped transform with a block of other sizes than the image");
+  require(call.height > 0 && call.width > 0, "an image of no rows or columns");
   require(call.out.present, "no out");
 }
 
 Samples& slot(SpectralFilter&, int64_t) { refuse_slot(); }
 
-void require_addresses(const SpectralFilter& call) {
-  require(call.rows != nullptr && call.rows_transposed != nullptr && call.columns != nullptr &&
-              call.columns_transposed != nullptr && call.gain != nullptr,
+// As many frequencies of an axis as elements at most, all of them where the transform is skipped.
+static void require_axis(const SpectralAxis& axis, int64_t elements, bool all) {
+  require(0 <= axis.frequencies && axis.frequencies <= elements, "more frequencies than elements");
+  require(!all || axis.frequencies == elements, "a skipped transform without all frequencies");
+  require(axis.frequencies == 0 || (axis.matrix != nullptr && axis.transposed != nullptr),
           "null matrix");
+}
+
+void require_addresses(const SpectralFilter& call) {
+  const int64_t n[] = {call.height, call.width};
+  const SpectralAxis* axes[] = {call.rows, call.columns};
+  for (int a = 0; a < 2; ++a) {
+    const int64_t odd = (n[a] - call.wrapped) / 2;
+    require_axis(axes[a][0], n[a] - odd, call.skips_forward);
+    require_axis(axes[a][1], odd, call.skips_forward);
+  }
+  for (int p = 0; p < 2; ++p)
+    for (int q = 0; q < 2; ++q)
+      require(call.gain[p][q] != nullptr || call.rows[p].frequencies == 0 ||
+                  call.columns[q].frequencies == 0,
+              "null gain");
   if (!call.z.present) require_noise(call.noise);
   if (call.batch == 0 || call.channels == 0) return;
   require_address(call.z, "null z");

@@ -1,4 +1,5 @@
-// spectral_filter by small matrix products: out = A z + Ph' (E * (Ph (A z) Pw')) Pw per channel.
+// spectral_filter by small matrix products: out = A z + T^-1[E . T[A z]] per channel, or without A
+// z in the sum. The transform sees the even and the odd part of each axis apart.
 #pragma once
 
 #include "common/tensor.h"
@@ -9,20 +10,26 @@ namespace genie {
 // padded with zeros to kSpectralPad bytes.
 inline constexpr int64_t kSpectralPad = 64;
 
+// Of one axis: the frequencies of one parity that are changed, and the elements of its part.
+struct SpectralAxis {
+  int64_t frequencies = 0;
+  const void* matrix = nullptr;
+  const void* transposed = nullptr;
+};
+
 struct SpectralFilter {
   int64_t batch = 0, channels = 0, height = 0, width = 0;
-  int64_t block_rows = 0, block_columns = 0;  // of the block that is changed
   bool compute_f64 = false;
+  bool wrapped = false;        // a DFT, else a DCT
   bool keeps = false;          // the result is added to A z, else it replaces it
   bool skips_forward = false;  // z lies in the transform's plane already
   bool space_last = false;     // A multiplies the result, not z
   bool shared_gain = false, shared_space = false;  // one for all channels
   Samples z, out;                                  // z absent: normals of noise
-  const void* rows = nullptr;                      // Ph [block_rows, height]
-  const void* rows_transposed = nullptr;           // [height, block_rows]
-  const void* columns = nullptr;                   // Pw [block_columns, padded width]
-  const void* columns_transposed = nullptr;        // [width, padded block_columns]
-  const void* gain = nullptr;   // E [1 or channels, block_rows, padded block_columns]
+  SpectralAxis rows[2];  // even, odd: [frequencies, height's part], transposed the other way
+  SpectralAxis
+      columns[2];  // [frequencies, padded width's part], [width's part, padded frequencies]
+  const void* gain[2][2] = {};  // E [1 or channels, rows' frequencies, padded columns' frequencies]
   const void* space = nullptr;  // A [1 or channels, height, width]; null for ones
   Noise noise;
   uint32_t draw_number = 0;

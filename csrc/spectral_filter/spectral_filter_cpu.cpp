@@ -5,7 +5,7 @@
 #include "common/loops.h"
 #include "common/normals_cpu.h"
 #include "common/parallel.h"
-#include "spectral_filter/product.h"
+#include "spectral_filter/fold.h"
 #include "spectral_filter/spectral_filter.h"
 
 namespace genie::inline GENIE_ISA {
@@ -25,26 +25,49 @@ T* scratch_of_this_thread(int64_t count) {
   thread_local std::unique_ptr<T[]> memory;
   thread_local int64_t size = 0;
   if (count > size) {
-    memory = std::make_unique_for_overwrite<T[]>(static_cast<size_t>(count));
+    memory = std::make_unique<T[]>(static_cast<size_t>(count));
     size = count;
   }
   return memory.get();
 }
 
+// Where one image is worked out; the parts of an axis lie in tiles of the same shape.
 template <class T>
 struct Scratch {
-  Matrix<T> image, wide, block, tall;
+  const Fold rows, columns;
+  Matrix<T> image;
+  T* lines;
+  Matrix<T> wide, tall;
+  Quadrants<T> folded, block;
 
-  explicit Scratch(const SpectralFilter& call) {
-    const int64_t width = padded<T>(call.width), columns = padded<T>(call.block_columns);
-    const int64_t image_size = call.height * width, block_size = call.block_rows * columns;
-    T* next = scratch_of_this_thread<T>(2 * image_size + block_size + call.height * columns);
+  explicit Scratch(const SpectralFilter& call)
+      : rows(call.height, call.wrapped), columns(call.width, call.wrapped) {
+    const int64_t width = padded<T>(call.width), part = padded<T>(columns.even);
+    const int64_t tile = rows.even * part;  // at least as large as the other parity's
+    T* next = scratch_of_this_thread<T>(call.height * width + 4 * width + 10 * tile);
     image = {next, width};
-    wide = {next += image_size, width};
-    block = {next += image_size, columns};
-    tall = {next += block_size, columns};
+    lines = next += call.height * width;
+    next += 4 * width;
+    const auto take = [&](int64_t stride) {
+      const Matrix<T> matrix{next, stride};
+      next += tile;
+      return matrix;
+    };
+    wide = take(part);
+    tall = take(part);
+    for (int p = 0; p < 2; ++p) {
+      for (int q = 0; q < 2; ++q) {
+        folded.part[p][q] = take(part);
+        block.part[p][q] = take(padded<T>(call.columns[q].frequencies));
+      }
+    }
   }
 };
+
+template <class T>
+Matrix<const T> readable(Matrix<T> matrix) {
+  return {matrix.first, matrix.stride};
+}
 
 template <class T>
 void draw_image(const SpectralFilter& call, int64_t sample, int64_t first, Matrix<T> image) {
@@ -86,27 +109,70 @@ void multiply(Matrix<T> image, Matrix<const T> factors, int64_t rows, int64_t co
   }
 }
 
-// block = Ph image Pw'
+// block = Ph folded Pw', of one part
 template <class T>
-void transform(const SpectralFilter& call, const Scratch<T>& scratch) {
-  const Matrix<const T> rows{static_cast<const T*>(call.rows), call.height};
-  const Matrix<const T> columns{static_cast<const T*>(call.columns_transposed),
-                                padded<T>(call.block_columns)};
-  const Matrix<const T> image{scratch.image.first, scratch.image.stride};
-  const Matrix<const T> wide{scratch.wide.first, scratch.wide.stride};
-  product<T>(rows, image, scratch.wide, call.block_rows, call.width, call.height);            // 2
-  product<T>(wide, columns, scratch.block, call.block_rows, call.block_columns, call.width);  // 3
+void transform(const SpectralFilter& call, const Scratch<T>& scratch, int p, int q) {
+  const SpectralAxis &rows = call.rows[p], &columns = call.columns[q];
+  const int64_t height = scratch.rows.length(p), width = scratch.columns.length(q);
+  const Matrix<const T> left{static_cast<const T*>(rows.matrix), height};
+  const Matrix<const T> right{static_cast<const T*>(columns.transposed),
+                              padded<T>(columns.frequencies)};
+  product<T>(left, readable(scratch.folded.part[p][q]), scratch.wide, rows.frequencies, width,
+             height);  // 3
+  product<T>(readable(scratch.wide), right, scratch.block.part[p][q], rows.frequencies,
+             columns.frequencies, width);  // 4
 }
 
-// wide = Ph' block Pw
+// folded = Ph' block Pw
 template <class T>
-void transform_back(const SpectralFilter& call, const Scratch<T>& scratch) {
-  const Matrix<const T> rows{static_cast<const T*>(call.rows_transposed), call.block_rows};
-  const Matrix<const T> columns{static_cast<const T*>(call.columns), padded<T>(call.width)};
-  const Matrix<const T> block{scratch.block.first, scratch.block.stride};
-  const Matrix<const T> tall{scratch.tall.first, scratch.tall.stride};
-  product<T>(rows, block, scratch.tall, call.height, call.block_columns, call.block_rows);  // 5
-  product<T>(tall, columns, scratch.wide, call.height, call.width, call.block_columns);     // 6
+void transform_back(const SpectralFilter& call, const Scratch<T>& scratch, int p, int q) {
+  const SpectralAxis &rows = call.rows[p], &columns = call.columns[q];
+  const int64_t height = scratch.rows.length(p), width = scratch.columns.length(q);
+  const Matrix<const T> left{static_cast<const T*>(rows.transposed), rows.frequencies};
+  const Matrix<const T> right{static_cast<const T*>(columns.matrix), padded<T>(width)};
+  product<T>(left, readable(scratch.block.part[p][q]), scratch.tall, height, columns.frequencies,
+             rows.frequencies);  // 6
+  product<T>(readable(scratch.tall), right, scratch.folded.part[p][q], height, width,
+             columns.frequencies);  // 7
+}
+
+// 2 fold of what lies in the plane already: a DCT's frequencies are even and odd in turns.
+template <class T>
+void fold_plane(const SpectralFilter& call, const Scratch<T>& scratch) {
+  const Matrix<const T> plane = readable(scratch.image);
+  if (call.wrapped)
+    return fold_image(scratch.rows, scratch.columns, plane, scratch.lines, scratch.block);
+  for (int64_t h = 0; h < call.height; ++h) {
+    for (int64_t w = 0; w < call.width; ++w) {
+      const Matrix<T>& part = scratch.block.part[h % 2][w % 2];
+      part.first[h / 2 * part.stride + w / 2] = plane.first[h * plane.stride + w];
+    }
+  }
+}
+
+template <class T>
+void filter_parts(const SpectralFilter& call, const Scratch<T>& scratch, int64_t channel) {
+  // 2 fold
+  if (call.skips_forward) {
+    fold_plane(call, scratch);
+  } else {
+    fold_image(scratch.rows, scratch.columns, readable(scratch.image), scratch.lines,
+               scratch.folded);
+  }
+  for (int p = 0; p < 2; ++p) {
+    for (int q = 0; q < 2; ++q) {
+      const int64_t rows = call.rows[p].frequencies, columns = call.columns[q].frequencies;
+      const int64_t stride = padded<T>(columns);
+      const auto* gain = static_cast<const T*>(call.gain[p][q]);
+      if (!call.shared_gain) gain += channel * rows * stride;
+      // 3 rows and 4 columns
+      if (!call.skips_forward) transform(call, scratch, p, q);
+      // 5 gain
+      multiply(scratch.block.part[p][q], {gain, stride}, rows, columns);
+      // 6 rows and 7 columns
+      transform_back(call, scratch, p, q);
+    }
+  }
 }
 
 template <class T>
@@ -115,34 +181,27 @@ void filter_image(const SpectralFilter& call, int64_t sample, int64_t channel) {
   const int64_t size = call.height * call.width, first = channel * size;
   const auto* space = static_cast<const T*>(call.space);
   if (space != nullptr && !call.shared_space) space += first;
-  const Matrix<const T> space_of_channel{space, call.width};
-  const int64_t columns = padded<T>(call.block_columns);
-  const auto* gain = static_cast<const T*>(call.gain);
-  if (!call.shared_gain) gain += channel * call.block_rows * columns;
 
-  load_image(call, sample, first, call.skips_forward ? scratch.block : scratch.image);
+  load_image(call, sample, first, scratch.image);
   // 1 space
   if (space != nullptr && !call.space_last)
-    multiply(scratch.image, space_of_channel, call.height, call.width);
-  // 2 rows and 3 columns
-  if (!call.skips_forward) transform(call, scratch);
-  // 4 gain
-  multiply(scratch.block, {gain, columns}, call.block_rows, call.block_columns);
-  // 5 rows and 6 columns
-  transform_back(call, scratch);
-  for (int64_t h = 0; h < call.height; ++h) {
-    T* __restrict result = scratch.wide.first + h * scratch.wide.stride;
-    const T* __restrict image = scratch.image.first + h * scratch.image.stride;
-    // 7 keep
-    if (call.keeps)
-      for (int64_t w = 0; w < call.width; ++w) result[w] = add(image[w], result[w]);
-    // 8 space
-    if (space != nullptr && call.space_last)
-      for (int64_t w = 0; w < call.width; ++w)
-        result[w] = mul(space[h * call.width + w], result[w]);
-    convert_to(call.out.dtype, result, address_of(call.out, sample, first + h * call.width),
-               static_cast<int>(call.width));
-  }
+    multiply(scratch.image, {space, call.width}, call.height, call.width);
+  filter_parts(call, scratch, channel);
+  // 8 unfold
+  unfold_image(
+      scratch.rows, scratch.columns, scratch.folded, scratch.lines, [&](int64_t h, T* row) {
+        T* __restrict result = row;
+        const T* __restrict image = scratch.image.first + h * scratch.image.stride;
+        // 9 keep
+        if (call.keeps)
+          for (int64_t w = 0; w < call.width; ++w) result[w] = add(image[w], result[w]);
+        // 10 space
+        if (space != nullptr && call.space_last)
+          for (int64_t w = 0; w < call.width; ++w)
+            result[w] = mul(space[h * call.width + w], result[w]);
+        convert_to(call.out.dtype, result, address_of(call.out, sample, first + h * call.width),
+                   static_cast<int>(call.width));
+      });
 }
 
 void spectral_filter(const SpectralFilter& call, int threads) {

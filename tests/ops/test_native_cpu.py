@@ -247,26 +247,28 @@ def test_jvp_distill_loss_refuses_them_too(changed, message):
 
 
 def filter_arguments(
-    sizes=(1, 1, 4, 4, 2, 2), flags=(0, 1, 0, 0, 1, 1), z=8, out=8, matrices=(8, 8, 8, 8, 8), noise=8
+    sizes=(1, 1, 4, 4), skips=0, z=8, out=8, even=(2, 8, 8), odd=(1, 8, 8), gains=(8, 8, 8, 8), noise=8
 ) -> list[int]:
-    """A call of spectral_filter as its native.py flattens it, with made-up addresses."""
+    """A call of spectral_filter as its native.py flattens it, with made-up addresses; both axes alike."""
     tensors = [*(ABSENT if z is None else at(z, 16)), *at(out, 16)]
-    return [*sizes, *flags, *tensors, *matrices, 0, noise, noise, 0, 0]
+    flags = [0, 0, 1 - skips, skips, 0, 1, 1]
+    return [*sizes, *flags, *tensors, *even, *odd, *even, *odd, *gains, 0, noise, noise, 0, 0]
 
 
 @pytest.mark.parametrize(
     "changed, message",
     [
-        ({"sizes": (-1, 1, 4, 4, 2, 2)}, "negative"),
-        ({"sizes": (1, -1, 4, 4, 2, 2)}, "negative"),
-        ({"sizes": (1, 1, 4, 4, 0, 2)}, "a block that is empty or larger"),
-        ({"sizes": (1, 1, 4, 4, 2, 5)}, "a block that is empty or larger"),
-        ({"flags": (0, 0, 1, 0, 1, 1)}, "a skipped transform with a block of other sizes"),
-        ({"flags": (0, 1, 1, 0, 1, 1), "sizes": (1, 1, 4, 4, 4, 4)}, "a skipped transform"),
+        ({"sizes": (-1, 1, 4, 4)}, "negative"),
+        ({"sizes": (1, -1, 4, 4)}, "negative"),
+        ({"sizes": (1, 1, 0, 4)}, "an image of no rows or columns"),
+        ({"even": (3, 8, 8)}, "more frequencies than elements"),
+        ({"odd": (-1, 8, 8)}, "more frequencies than elements"),
+        ({"skips": 1}, "a skipped transform without all frequencies"),
         ({"z": 0}, "null z"),
         ({"out": 0}, "null out"),
-        ({"matrices": (8, 0, 8, 8, 8)}, "null matrix"),
-        ({"matrices": (8, 8, 8, 8, 0)}, "null matrix"),
+        ({"even": (2, 0, 8)}, "null matrix"),
+        ({"odd": (1, 8, 0)}, "null matrix"),
+        ({"gains": (8, 8, 8, 0)}, "null gain"),
         ({"z": None, "noise": 0}, "null noise"),
     ],
     ids=str,

@@ -43,7 +43,7 @@ class SpectralFilterCall:
     out: Tensor
 
     @property
-    def gain(self) -> Tensor | None:
+    def gains(self) -> tuple[Tensor, ...] | None:
         return self.parts.gains[self.index]
 
     @property

@@ -8,13 +8,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-__all__ = ["dct_matrix", "hartley_matrix", "transform_matrix"]
+from .folding import Fold
 
-
-@lru_cache(maxsize=64)
-def transform_matrix(transform: str, n: int) -> Tensor:
-    """float64 [n, n] on the CPU, the same tensor each time: not to be written to."""
-    return dct_matrix(n) if transform == "dct" else hartley_matrix(n)
+__all__ = ["dct_matrix", "frequencies", "hartley_matrix", "part_matrix"]
 
 
 def dct_matrix(n: int) -> Tensor:
@@ -29,6 +25,38 @@ def dct_matrix(n: int) -> Tensor:
 
 def hartley_matrix(n: int) -> Tensor:
     """U[k, m] = (cos + sin)(2 pi k m / n) / sqrt(n): symmetric and its own inverse."""
-    k = torch.arange(n)
-    angles = (k[:, None] * k[None, :] % n).double() * (2.0 * math.pi / n)
+    angles = _whole_turns(torch.arange(n), torch.arange(n), n)
     return (torch.cos(angles) + torch.sin(angles)) / math.sqrt(n)
+
+
+def frequencies(transform: str, n: int, parity: int) -> Tensor:
+    """Those that see the even (0) or the odd part (1) of an axis; of a DFT each stands for k and -k."""
+    if transform == "dct":
+        return torch.arange(parity, n, 2)
+    by = Fold.of(n, wrapped=True)
+    return torch.arange(parity, parity + by.length(parity))
+
+
+@lru_cache(maxsize=64)
+def part_matrix(transform: str, n: int, parity: int, normalized: bool) -> Tensor:
+    """float64 [frequencies, samples of the part], the same tensor each time: not to be written to.
+
+    Of a DFT cosines (even) or sines (odd). Normalized, they are rows of an orthogonal matrix; else as the
+    Hartley transform has them, all over sqrt(n), whose plane is folded like an image.
+    """
+    rows = frequencies(transform, n, parity)
+    by = Fold.of(n, wrapped=transform == "dft")
+    if transform == "dct":
+        return dct_matrix(n)[rows, : by.length(parity)]
+    first = by.first if parity else 0
+    samples = torch.arange(first, first + by.length(parity))
+    angles = _whole_turns(rows, samples, n)
+    matrix = (torch.sin(angles) if parity else torch.cos(angles)) / math.sqrt(n)
+    if normalized:
+        matrix[(rows >= by.first) & (rows < by.first + by.pairs)] *= math.sqrt(2.0)
+    return matrix
+
+
+def _whole_turns(k: Tensor, m: Tensor, n: int) -> Tensor:
+    """2 pi k m / n, less the whole turns."""
+    return (k[:, None] * m[None, :] % n).double() * (2.0 * math.pi / n)

@@ -1,9 +1,11 @@
 """Which method computes a filter on the CPU: matrix products or the library's FFT, as measured.
 
-``python -m benchmarks.spectral_methods`` measures both and prints where they meet; its table is in README.md.
+``python -m benchmarks.spectral_methods`` measures both, by the multiplications per element that are counted here.
 """
 
 from __future__ import annotations
+
+from .folding import Fold
 
 __all__ = ["LARGEST_BLOCK", "MULTIPLICATIONS", "multiplications"]
 
@@ -14,9 +16,15 @@ MULTIPLICATIONS = {"dct": 200.0, "dft": 120.0}
 LARGEST_BLOCK = 0.75
 
 
-def multiplications(height: int, width: int, block: tuple[int, int], *, forward: bool) -> float:
-    """Per element of an image, of the products with the matrices of one transform or both."""
-    rows, columns = block
-    there = rows * height * width + rows * width * columns
-    back = height * rows * columns + height * columns * width
+def multiplications(
+    size: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int], *, wrapped: bool, forward: bool
+) -> float:
+    """Per element of an image, of its products with the matrices; rows, columns: changed frequencies by parity."""
+    height, width = size
+    of_rows, of_columns = (
+        sum(count * Fold.of(n, wrapped=wrapped).length(parity) for parity, count in enumerate(counts))
+        for n, counts in ((height, rows), (width, columns))
+    )
+    there = of_rows * width + sum(rows) * of_columns
+    back = of_rows * sum(columns) + height * of_columns
     return (there * forward + back) / (height * width)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ..normal_fill.reference import normals
 from ..rounding import round_to
 from . import fft
 from .contract import SpectralFilterCall
+from .folding import Fold, fold, unfold
 from .parts import Parts, Products
 
 __all__ = ["filtered", "run"]
@@ -24,12 +26,12 @@ def filtered(call: SpectralFilterCall, *, differentiable: bool = False) -> Tenso
     # 1 space
     if parts.space is not None and not call.space_last:
         image = parts.space * image
-    if call.gain is not None:
+    if call.gains is not None:
         if parts.products is None:
-            image = _by_fft(image, call.gain, parts, differentiable)
+            image = _by_fft(image, call.gains[0], parts, differentiable)
         else:
-            image = _by_products(image, call.gain, parts.products, parts.skip_forward)
-    # 8 space
+            image = _by_products(image, call.gains, parts.products, parts)
+    # 10 space
     if parts.space is not None and call.space_last:
         image = parts.space * image
     return round_to(image.reshape(shape), call.out.dtype)
@@ -52,26 +54,40 @@ def _by_fft(image: Tensor, gain: Tensor, parts: Parts, differentiable: bool) -> 
     return image
 
 
-def _by_products(image: Tensor, gain: Tensor, products: Products, skip_forward: bool) -> Tensor:
-    block = image
-    if not skip_forward:
-        # 2 rows
-        wide = _product(products.rows, image)
-        # 3 columns
-        block = _product(wide, products.columns_transposed)
-    # 4 gain
-    block = gain * block
-    # 5 rows
-    tall = _product(products.rows_transposed, block)
-    # 6 columns
-    result = _product(tall, products.columns)
-    # 7 keep
+def _by_products(image: Tensor, gains: tuple[Tensor, ...], products: Products, parts: Parts) -> Tensor:
+    wrapped = parts.transform == "dft"
+    by_rows, by_columns = (Fold.of(n, wrapped=wrapped) for n in parts.size)
+    # 2 fold
+    if parts.skip_forward and not wrapped:
+        folded = [image[..., p::2, q::2] for p in (0, 1) for q in (0, 1)]  # even and odd frequencies alternate
+    else:
+        folded = [part for rows in fold(image, -2, by_rows) for part in fold(rows, -1, by_columns)]
+    back: list[Tensor] = []
+    for number, (part, gain) in enumerate(zip(folded, gains, strict=True)):
+        rows, columns = products.rows[number // 2], products.columns[number % 2]
+        block = part
+        if not parts.skip_forward:
+            # 3 rows
+            wide = _product(rows.matrix, part)
+            # 4 columns
+            block = _product(wide, columns.transposed)
+        # 5 gain
+        block = gain * block
+        # 6 rows
+        tall = _product(rows.transposed, block)
+        # 7 columns
+        back.append(_product(tall, columns.matrix))
+    # 8 unfold
+    even, odd = (unfold(back[p], back[p + 1], -1, by_columns) for p in (0, 2))
+    result = unfold(even, odd, -2, by_rows)
+    # 9 keep
     return image + result if products.keeps else result
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor:
     """The matrix product whose sums run over ascending k, beginning at zero."""
-    total = left[..., :, :1] * right[..., :1, :] + 0.0
-    for k in range(1, left.shape[-1]):
+    batch = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    total = right.new_zeros((*batch, left.shape[-2], right.shape[-1]))
+    for k in range(left.shape[-1]):
         total = total + left[..., :, k, None] * right[..., k, None, :]
     return total
