@@ -27,8 +27,8 @@ struct Matrix {
   int64_t stride;  // elements from one row to the next
 };
 
-// As many sums as the registers hold beside one row of the right factor.
-inline constexpr int kTileRows = 6, kTileVectors = 2;
+// Sums in registers: eight hide the time that an addition takes, and leave room on every level.
+inline constexpr int kTileRows = 4, kTileVectors = 2;
 
 template <class T, int kRows, int kVectors>
 inline void product_tile(const T* left, int64_t left_stride, const T* right, int64_t right_stride,
@@ -64,11 +64,11 @@ inline void product_rows(Matrix<const T> left, Matrix<const T> right, Matrix<T> 
 }
 
 template <class T, int kRows>
-inline void last_rows(Matrix<const T> left, Matrix<const T> right, Matrix<T> out, int64_t rows,
+inline void some_rows(Matrix<const T> left, Matrix<const T> right, Matrix<T> out, int64_t rows,
                       int64_t depth, int64_t vectors) {
   if constexpr (kRows > 0) {
     if (rows == kRows) return product_rows<T, kRows>(left, right, out, depth, vectors);
-    last_rows<T, kRows - 1>(left, right, out, rows, depth, vectors);
+    some_rows<T, kRows - 1>(left, right, out, rows, depth, vectors);
   }
 }
 
@@ -79,13 +79,14 @@ inline void product(Matrix<const T> left, Matrix<const T> right, Matrix<T> out, 
                     int64_t columns, int64_t depth) {
   constexpr int64_t kLanes = VectorOf<T>::kLanes;
   const int64_t vectors = (columns + kLanes - 1) / kLanes;
-  while (rows >= kTileRows) {
-    product_rows<T, kTileRows>(left, right, out, depth, vectors);
-    left.first += kTileRows * left.stride;
-    out.first += kTileRows * out.stride;
-    rows -= kTileRows;
+  // tiles of about equal height: the last of full ones would be low, and slow
+  for (int64_t tiles = (rows + kTileRows - 1) / kTileRows; tiles > 0; --tiles) {
+    const int64_t some = (rows + tiles - 1) / tiles;
+    some_rows<T, kTileRows>(left, right, out, some, depth, vectors);
+    left.first += some * left.stride;
+    out.first += some * out.stride;
+    rows -= some;
   }
-  last_rows<T, kTileRows - 1>(left, right, out, rows, depth, vectors);
 }
 
 }  // namespace genie::inline GENIE_ISA
