@@ -22,6 +22,7 @@ from .parts import Parts
 __all__ = ["filter_in_place", "filtered"]
 
 _PLANE = (-2, -1)
+_AT_ONCE = 2**16  # elements
 LineTransform = Callable[[Tensor], Tensor]  # the complex FFT of the last axis
 
 
@@ -35,18 +36,18 @@ def filtered(y: Tensor, gain: Tensor, parts: Parts) -> Tensor:
 
 
 def filter_in_place(y: Tensor, gain: Tensor, parts: Parts) -> None:
-    """The same on the CPU, of y [B, C, H, W], dense within a sample, one sample at a time."""
+    """The same on the CPU, of y [B, C, H, W], dense within a sample, a few samples at a time that stay in the cache."""
     library = _scipy_fft()
     gains = gain.numpy()
-    for sample in y:
-        image = sample.numpy()
+    for some in y.split(max(1, _AT_ONCE // y[0].numel())):
+        image = some.numpy()
         if parts.transform == "dft":
             result = _dft_by(library, image, gains, parts)
         elif library is None:
-            result = _dct_filtered(sample, gain, _numpy_lines, forward=not parts.skip_forward).numpy()
+            result = _dct_filtered(some, gain, _numpy_lines, forward=not parts.skip_forward).numpy()
         else:
             result = _dct_by(library, image, gains, forward=not parts.skip_forward)
-        if result is not image:
+        if not np.may_share_memory(result, image):
             np.copyto(image, result)
 
 
