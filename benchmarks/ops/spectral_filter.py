@@ -45,7 +45,7 @@ class _Setting:
     """The tensors of a case: z and x given, out and drawn to write to."""
 
     def __init__(self, shape: tuple[int, ...], transform: Transform, device: str) -> None:
-        self.frequency = radial(*shape[-2:], transform)
+        self.frequency = radial(shape[-2], shape[-1], transform)
         self.filter = SpectralFilter(self.frequency, transform=transform, device=device)
         self.r = self.frequency.float().to(device)
         self.z, self.x, self.out, self.drawn = (torch.randn(shape, device=device) for _ in range(4))
