@@ -119,6 +119,13 @@ def test_without_statistics_it_is_ddpm_and_ddim() -> None:
     assert same_rows(gs.make_plan("analytic_ddim", TABLE, 12), gs.make_plan("ddim", TABLE, 12))
 
 
+def test_a_plan_without_statistics_says_so() -> None:
+    assert "without measured ms_eps" in str(gs.make_plan("analytic_ddpm", TABLE, 12, grid="trailing"))
+    assert "without measured ms_eps" in str(gs.make_plan("analytic_ddpm", TABLE, 12))  # beside how it was chosen
+    measured = gs.make_plan("analytic_ddpm", TABLE, 12, grid="trailing", options=statistics(TABLE, 0.3))
+    assert "without measured ms_eps" not in str(measured)
+
+
 @pytest.mark.parametrize("ms_eps", [1.0, 1.02])
 def test_a_statistic_of_one_or_more_adds_nothing(ms_eps: float) -> None:
     options = {"times": (500.0,), "ms_eps": (ms_eps,)}

@@ -11,11 +11,10 @@ import genie_samplers as gs
 from genie_samplers import Plan
 from genie_samplers.solvers import registry, tempered
 
-from .plans import plan_of
+from .plans import CHURNED, plan_of
 
 VP = gs.schedules.vp_linear()
 STOCHASTIC = ["analytic_ddpm", "ddpm", "dpmpp_2m_sde", "ei_sde", "euler_maruyama", "gddim"]
-CHURNED = gs.make_plan("edm_heun", VP, 9, options={"s_churn": 3.0})
 
 
 @pytest.mark.parametrize("name", STOCHASTIC)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +21,7 @@ __all__ = ["analytic"]
 
 Array = NDArray[np.float64]
 
+_UNMEASURED = "without measured ms_eps: the steps of ddpm or ddim"
 _PIXEL_LEVEL = 2.0 / 255.0 * math.sqrt(math.pi / 2.0)  # deviation of noise whose mean size is one level of [-1, 1]
 
 
@@ -66,9 +68,10 @@ def analytic(
         "eta": eta, "times": None if known is None else tuple(known[0].tolist()),
         "ms_eps": None if known is None else tuple(known[1].tolist()), **bounds, "noise_at_zero": noise_at_zero,
     }  # fmt: skip
-    return multistep(
+    plan = multistep(
         "analytic_ddim", schedule, steps, updates, prediction=prediction, quantity="epsilon", options=options
     )
+    return plan if known is not None else replace(plan, note=_UNMEASURED)
 
 
 def _update(schedule: Schedule, t: float, t_next: float, eta: float, variance: float, noise_at_zero: bool) -> Update:

@@ -130,7 +130,7 @@ def _made(
         find(best.solver), schedule, integer(nfe, "nfe", least=1), on, {**best.options, **fixed},
         encode=encode, denoise=denoise, shift=shift if on == "shifted_t" else None, end=end,
     )  # fmt: skip
-    return _judged(replace(plan, note=_note(choices, nfe)) if choices else plan, schedule)
+    return _judged(_noted(plan, choices), schedule)
 
 
 kept_plan = lru_cache(KEPT, typed=True)(_made)
@@ -166,6 +166,13 @@ def _candidates(solver: Solver | None, own: Mapping[str, object]) -> tuple[Candi
     free = [{k: v for k, v in each.items() if k not in own} for each in solver.choices or ({},)]
     distinct = dict.fromkeys(Options({**solver.options, **each, **own}) for each in free)
     return tuple(Candidate(solver.name, options) for options in distinct)
+
+
+def _noted(plan: Plan, choices: Sequence[Choice]) -> Plan:
+    """With how it was chosen before what the solver has to say."""
+    if not choices:
+        return plan
+    return replace(plan, note="; ".join(filter(None, (_note(choices, plan.nfe), plan.note))))
 
 
 def _note(choices: Sequence[Choice], nfe: int) -> str:
@@ -255,7 +262,7 @@ def _on_times(
         raise ValueError(
             f"nfe={nfe}; on these {len(times)} times {best.solver} makes {plan.nfe} evaluations: leave nfe out"
         )
-    return replace(plan, note=_note(choices, plan.nfe)) if choices else plan
+    return _noted(plan, choices)
 
 
 # --- what is open

@@ -177,7 +177,7 @@ def test_progress_is_measured_before_every_draw_and_ends_at_one() -> None:
     """A network that knows the image: all is there from the beginning."""
     image = torch.linspace(-1.0, 1.0, 36).reshape(1, 1, 6, 6)
     plan = gs.make_plan("ddpm", VP, 4, prediction="x0", denoise=True)
-    found = tdas.measured_progress(lambda x, t: image.expand_as(x), plan, shape=(3, 1, 6, 6))
+    found = tdas.measured_progress(lambda x, t: image.repeat(len(x), 1, 1, 1), plan, shape=(3, 1, 6, 6))
     assert found.shape == (3, 1, 6, 6)
     assert found == pytest.approx(np.ones_like(found), abs=1e-5)
 
