@@ -79,7 +79,7 @@ RISING = [1e-3, 0.5, 1.0]
         ),
         (
             lambda: gs.make_plan("dimm", VP, 9),
-            "solver='dimm'; did you mean ddim or gddim[?] All: analytic_ddim, analytic_ddpm, annealed_langevin, ddim, ddpm, ",
+            "solver='dimm'; did you mean ddim or gddim[?] All: analytic_ddim, analytic_ddpm, annealed_langevin, ddim, ",
         ),
         (lambda: gs.make_plan("ddim", VP, 9, grid="cubic"), "grid='cubic'; choose one of .*karras"),
         (

@@ -1,99 +1,103 @@
-"""`sample --filter`: the noise of a run through a filter that was written to a file."""
+"""sample --filter: filters and gains of files, with any stochastic solver and with those that filter by themselves."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner, Result
 
 import genie_samplers as gs
 from genie_samplers import tdas
+from genie_samplers.cli import main
 from genie_samplers.plan import filtered
 
-from .command_line import refused, run
 from .network_folders import save_unet
 
-pytest.importorskip("diffusers", reason="the networks are diffusers U-Nets")
-pytest.importorskip("safetensors", reason="filters are written as safetensors")
-
-VE = gs.schedules.ve(sigma_max=10.0)
-SPEC = tdas.FilterSpec("dct", tdas.radial_filter((8, 8), lambda1=0.7, r1=0.3, lambda2=0.4, r2=0.6))
+pytest.importorskip("diffusers")
+VP = gs.schedules.vp_linear()
 
 
 @pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = save_unet(tmp_path_factory.mktemp("coloured") / "unet")
-    gs.models.write_description(folder, VE, "epsilon", "log_gamma", input="unit_variance")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network and files of filters for it."""
+    folder = tmp_path_factory.mktemp("filters")
+    save_unet(folder / "network")
+    tdas.FilterSpec("dft", np.ones((8, 8))).save(folder / "ones.json")
+    tdas.FilterSpec("dct", tdas.radial_filter((8, 8), lambda1=0.3, r1=0.2)).save(folder / "zones.json")
+    tdas.published("cifar10", iterations=50).save(folder / "large.json")
+    plan = gs.make_plan("ddpm", VP, 3)
+    tdas.gains_from_spectrum(plan, np.ones((8, 8))).save(folder / "gains.json")
     return folder
 
 
-@pytest.fixture(scope="module")
-def filter_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved(SPEC, tmp_path_factory.mktemp("filters") / "filter.json")
+def sampled(home: Path, *arguments: object) -> Result:
+    run = ["sample", "--network", home / "network", "--schedule", "vp_linear", "--count", 2, "--nfe", 3, *arguments]
+    return CliRunner().invoke(main, [str(a) for a in run])
 
 
-def saved(spec: tdas.FilterSpec, path: Path) -> Path:
-    spec.save(path)
-    return path
+def pixels(home: Path, tmp_path: Path, *arguments: object) -> bytes:
+    out = Path(tempfile.mkdtemp(dir=tmp_path))
+    result = sampled(home, *arguments, "--format", "npz", "--out", out)
+    assert result.exit_code == 0, result.output
+    return b"".join(np.load(path)["latents"].tobytes() for path in sorted(out.glob("*.npz")))
 
 
-def made(folder: Path) -> np.ndarray:
-    return np.stack([np.load(path)["latents"] for path in sorted(folder.glob("*.npz"))])
+def test_a_filter_of_ones_changes_no_bit(home: Path, tmp_path: Path) -> None:
+    made = (pixels(home, tmp_path, "--solver", "ddpm", *more) for more in ((), ("--filter", home / "ones.json")))
+    assert next(made) == next(made)
 
 
-def expected(network: Path, plan: gs.Plan, **options: object) -> np.ndarray:
-    model = gs.models.load(network)
-    cond = {"class_labels": torch.arange(4) % 3}
-    return gs.sample(model, plan, shape=(4, 3, 8, 8), seed=2, cond=cond, batch_size=4, **options).numpy()  # type: ignore[arg-type]
+@pytest.mark.parametrize("file", ["zones.json", "gains.json"])
+def test_a_filter_and_gains_change_the_samples(file: str, home: Path, tmp_path: Path) -> None:
+    made = (pixels(home, tmp_path, "--solver", "ddpm", *more) for more in ((), ("--filter", home / file)))
+    assert next(made) != next(made)
 
 
-def arguments(network: Path, solver: str, nfe: int) -> tuple[object, ...]:
-    return (
-        "--network", network, "--solver", solver, "--nfe", nfe, "--count", 4, "--batch-size", 4, "--seed", 2,
-        "--format", "npz",
-    )  # fmt: skip
+def expected(home: Path, plan: gs.Plan, **options: Any) -> bytes:
+    model = gs.models.load(home / "network", VP)
+    cond = {"class_labels": torch.arange(2) % 3}
+    return gs.sample(model, plan, shape=(2, 3, 8, 8), seed=0, cond=cond, batch_size=64, **options).numpy().tobytes()
 
 
 @pytest.mark.parametrize("mode", ["tdas", "pds"])
-def test_a_sampler_with_langevin_steps_is_told_of_the_filter(
-    mode: str, network: Path, filter_file: Path, tmp_path: Path
-) -> None:
-    filter_options = ("--filter", filter_file, "--filter-mode", mode)
-    run("sample", *arguments(network, "predictor_corrector", 6), *filter_options, "--out", f"{tmp_path / 'made'}/")
-    plan = gs.make_plan("predictor_corrector", VE, 6, options={"filter": mode})
-    operators = tdas.operators(SPEC, adjoint=mode == "pds")
-    assert np.array_equal(made(tmp_path / "made"), expected(network, plan, operators=operators))
+def test_a_langevin_solver_filters_by_itself(mode: str, home: Path, tmp_path: Path) -> None:
+    solver = ("--solver", "predictor_corrector", "--nfe", 4, "--filter", home / "zones.json", "--filter-mode", mode)
+    plan = gs.make_plan("predictor_corrector", VP, 4, options={"filter": mode})
+    operators = tdas.operators(tdas.FilterSpec.load(home / "zones.json"), adjoint=mode == "pds")
+    assert pixels(home, tmp_path, *solver) == expected(home, plan, operators=operators)
 
 
-def test_any_stochastic_plan_is_run_with_its_noise_filtered(network: Path, filter_file: Path, tmp_path: Path) -> None:
-    run("sample", *arguments(network, "ddpm", 3), "--filter", filter_file, "--out", f"{tmp_path / 'made'}/")
-    plain = gs.make_plan("ddpm", VE, 3)
-    found = made(tmp_path / "made")
-    assert np.array_equal(found, expected(network, filtered(plain, "filter"), operators=tdas.operators(SPEC)))
-    assert not np.array_equal(found, expected(network, plain))
+def test_any_stochastic_plan_is_run_with_its_noise_filtered(home: Path, tmp_path: Path) -> None:
+    plan = filtered(gs.make_plan("ddpm", VP, 3), "filter")
+    operators = tdas.operators(tdas.FilterSpec.load(home / "zones.json"))
+    found = pixels(home, tmp_path, "--solver", "ddpm", "--filter", home / "zones.json")
+    assert found == expected(home, plan, operators=operators)
 
 
 @pytest.mark.parametrize(
-    ("others", "message"),
+    ("arguments", "message"),
     [
-        (("--solver", "ddim"), "--filter: the plan draws no noise to be filtered; take a stochastic solver"),
-        (("--solver", "auto"), "--filter: the plan draws no noise to be filtered"),
-        (("--solver", "ddpm", "--filter-mode", "pds"), "--filter-mode pds: of predictor_corrector and annealed"),
-        (("--plan", "plan.json"), "--filter with --plan: the plan decides it"),
+        ("--nfe 3 --solver ddim --filter ones.json", "ones.json: the plan draws no noise; take a stochastic solver"),
+        (
+            "--nfe 3 --solver ddpm --filter large.json",
+            "filter is for samples [..., 32, 32], the model's are [1, 3, 8, 8]",
+        ),
+        ("--solver ddpm --nfe 5 --filter gains.json", "draws, and the plan has"),
+        ("--nfe 3 --solver ddpm --filter ones.json --filter-mode pds", "--filter-mode pds: of predictor_corrector and"),
+        ("--nfe 3 --solver ddpm --filter-mode pds", "--filter-mode pds: of a filter; give --filter, too"),
+        ("--plan ones.json --filter-mode pds", "--filter-mode with --plan: the plan decides it"),
     ],
 )
-def test_what_does_not_go_with_a_filter_is_refused(
-    others: tuple[str, ...], message: str, network: Path, filter_file: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    Path("plan.json").write_text(gs.make_plan("ddpm", VE, 2).to_json())
-    assert message in refused("sample", "--network", network, "--filter", filter_file, *others)
-
-
-def test_a_filter_of_other_samples_is_refused(network: Path, tmp_path: Path) -> None:
-    path = saved(tdas.FilterSpec("dct", np.ones((28, 28))), tmp_path / "other.json")
-    text = refused("sample", "--network", network, "--solver", "ddpm", "--filter", path)
-    assert f"--filter {path}" in text and "28" in text
+def test_what_does_not_fit_is_refused_with_the_fix(
+    arguments: str, message: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    run = ["sample", "--network", "network", "--schedule", "vp_linear", *arguments.split()]
+    result = CliRunner().invoke(main, run)
+    assert result.exit_code != 0
+    assert message in " ".join((result.output or str(result.exception)).split())

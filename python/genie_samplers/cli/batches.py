@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
 from ..models import Model
 from ..plan import Plan
 from ..run.progress import progress_bar
-from ..run import Operator
 from ..run.sample import sample
 from .network import Chosen
 
@@ -30,7 +30,7 @@ class Batch:
 class Batches:
     """The samples 0..count-1 of a seed, each with the bits that it has in any other number of them.
 
-    number: the class of all; None: all classes in turn. seconds: spent in sampling so far.
+    number: the class of all; None: all classes in turn. operators: of the plan. seconds: spent in sampling so far.
     """
 
     model: Model
@@ -41,7 +41,7 @@ class Batches:
     seed: int
     size: int
     backend: str | None
-    operators: Mapping[str, Operator] | None = None
+    operators: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
     def __iter__(self) -> Iterator[Batch]:
@@ -59,7 +59,8 @@ class Batches:
                 x = sample(
                     self.model, self.plan, shape=self.chosen.shape(len(ids)), seed=self.seed, sample_ids=ids,
                     cond=self.chosen.cond(ids, self.number), batch_size=self.size, backend=self.backend,
-                    operators=self.operators, progress=False if several else None,
+                    operators=self.operators,
+                    progress=False if several else None,
                 ).cpu()  # fmt: skip
                 self.seconds += time.perf_counter() - start
                 yield Batch(ids, x)

@@ -18,8 +18,8 @@ from ..solvers.make import make_plan
 from . import images
 from .batches import Batches
 from .files import read_plan
+from .filtering import MODES, filter_options, with_filter
 from .network import Chosen, network_options, with_derivatives
-from .noise_filter import MODES, NoiseFilter
 from .options import (
     backend_option,
     batch_size_option,
@@ -56,11 +56,12 @@ __all__ = ["sample_command"]
     help="What `calibrate analytic` measured on this network; of the analytic solvers, which need it.",
 )
 @click.option(
-    "--filter", "filter_file", type=FILE, help="What `calibrate tdas` wrote: the noise goes through this filter."
-)
+    "--filter", "filter_file", type=FILE,
+    help="A filter of `calibrate tdas`, or gains, a .json, for all noise of a stochastic solver.",
+)  # fmt: skip
 @click.option(
     "--filter-mode", type=click.Choice(MODES), default="tdas", show_default=True,
-    help="Of the samplers with Langevin steps: the noise alone, or the score too, which keeps their law.",
+    help="Of predictor_corrector and annealed_langevin: the noise alone, or with pds the score, too.",
 )  # fmt: skip
 @seed_option()
 @backend_option
@@ -90,24 +91,20 @@ def sample_command(
     check_device(chosen.device)
     sink = SampleFolder.checked(out.path, form, chosen) if out.is_folder else _Page.checked(out.path, form, chosen)
     number = None if class_name is None else chosen.class_number(class_name)
-    noise = None if filter_file is None else NoiseFilter(filter_file, filter_mode, solver, chosen)
     if plan_file is None:
-        options = _options(solver, derivative, statistics_file, chosen) | (noise.options if noise else {})
         plan = make_plan(
             solver, chosen.schedule, nfe, grid=grid, prediction=chosen.prediction, denoise=denoise,
-            options=options or None, clip=clip,
+            options=_options(solver, derivative, statistics_file, chosen)
+            | filter_options(solver, filter_file, filter_mode), clip=clip,
         )  # fmt: skip
-        plan = noise.applied(plan) if noise else plan
     else:
         plan = read_plan(plan_file)
+    plan, named = with_filter(plan, filter_file, chosen)
     if scale is not None:
         chosen.null()  # rather fail now than after the network is loaded
     network, watch = chosen.load(), Stopwatch()
     model, plan = _guided(chosen, network, plan, scale)
-    batches = Batches(
-        Timed(model, watch), plan, chosen, count, number, seed, batch_size, backend,
-        noise.operators if noise else None,
-    )  # fmt: skip
+    batches = Batches(Timed(model, watch), plan, chosen, count, number, seed, batch_size, backend, named)
     name = plan.recipe.solver if plan.recipe else str(plan_file)
     run = {"solver": name, "nfe": plan.nfe, "guidance": "none" if scale is None else scale, "seed": seed}
     sink.write(batches, run, plan)
@@ -121,9 +118,7 @@ def sample_command(
         click.echo(f"exact derivatives: the cost of {batches.seconds / forward:.1f} forward passes")
 
 
-def _options(
-    solver: str, derivative: str | None, statistics_file: Path | None, chosen: Chosen
-) -> dict[str, object]:
+def _options(solver: str, derivative: str | None, statistics_file: Path | None, chosen: Chosen) -> dict[str, object]:
     """Of make_plan; ValueError for an analytic solver without statistics, and for statistics of another."""
     analytic = solver.startswith("analytic_")
     if analytic and statistics_file is None:
@@ -188,7 +183,7 @@ def _forward_seconds(model: WrappedModel, shape: tuple[int, ...]) -> float:
 
 def _check_plan_decides() -> None:
     context = click.get_current_context()
-    for name in ("solver", "nfe", "grid", "denoise", "clip", "derivative", "statistics_file", "filter_file", "filter_mode"):
+    for name in ("solver", "nfe", "grid", "denoise", "clip", "derivative", "statistics_file", "filter_mode"):
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             option = name.removesuffix("_file").replace("_", "-")
             raise click.UsageError(f"--{option} with --plan: the plan decides it; leave one of the two out")

@@ -23,8 +23,10 @@ def tempered(plan: Plan, temperature: float) -> Plan:
         raise ValueError(f"temperature={factor}; give a positive finite number, 1 for the noise as it is")
     if not plan.stochastic:
         raise ValueError(f"temperature={factor}: the plan draws no noise; take a stochastic solver, such as ddpm")
-    if any(row.kind != Row.kind for row in plan.rows):
+    if plan.operators:
         raise ValueError(f"temperature={factor}: the plan filters its noise; temper the plan first, then filter that")
+    if any(row.gains for row in plan.rows):
+        raise ValueError(f"temperature={factor}: the plan computes its steps with its noise; change its snr instead")
     if plan.recipe is None:
         raise ValueError("temperature: the plan has no recipe to keep it in; make it with make_plan")
     if "temperature" in plan.recipe.options:

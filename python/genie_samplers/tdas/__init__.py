@@ -12,7 +12,7 @@ from .calibrate import (
 )
 from .gains import NoiseGains, gains_from_progress, gains_from_spectrum, least_change
 from .gaussian import Response, final_variances, response, target_variances
-from .operators import FilterOperator, operators
+from .operators import FilterOperator, operators, read_filters
 from .picture import write_picture
 from .published import PUBLISHED, Zones, published
 from .radial import radial_filter, radius
@@ -46,6 +46,7 @@ __all__ = [
     "published",
     "radial_filter",
     "radius",
+    "read_filters",
     "response",
     "reverse_sde_bias",
     "space_filter",

@@ -83,8 +83,10 @@ def _followed(plan: Plan, variances: Array, draws: int) -> Array:
 
 
 def _check_linear(plan: Plan) -> None:
-    if any(row.kind != Row.kind for row in plan.rows):
+    if plan.operators:
         raise ValueError("plan: filters its noise; give the plan before that, and the gains beside it")
+    if any(row.gains for row in plan.rows):
+        raise ValueError("plan: computes its steps while it runs, which is not linear; take a solver without gains")
     if len(plan.outputs) > 1:
         raise ValueError(f"plan: reads {plan.outputs}; take a solver of predictions alone")
     if any(np.isfinite(c.bound) for row in plan.rows for c in row.converted):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,10 +11,12 @@ from torch import Tensor
 from genie_ext import SpectralFilter
 
 from .._arguments import boolean
+from ..files import read_json
+from .filter_files import FIX
 from .gains import NoiseGains
 from .spec import FilterSpec
 
-__all__ = ["FilterOperator", "operators"]
+__all__ = ["FilterOperator", "operators", "read_filters"]
 
 _LEAST_GAIN = 1e-6  # the op takes no 0; of a noise of deviation 1 that is less than float32 keeps beside 1
 
@@ -49,6 +53,12 @@ def operators(
     return found | ({f"{name}_adjoint": FilterOperator(filters, adjoint=True)} if adjoint else {})
 
 
+def read_filters(path: Path | str) -> FilterSpec | NoiseGains:
+    """What the .json file says it is: a filter or gains. ValueError naming the file and the fix."""
+    what = read_json(Path(path), FIX).get("format")
+    return NoiseGains.load(path) if isinstance(what, str) and what.endswith("gains") else FilterSpec.load(path)
+
+
 def _prepare(filters: FilterSpec | NoiseGains, dtype: torch.dtype, device: torch.device) -> SpectralFilter:
     space = None
     if isinstance(filters, NoiseGains):
@@ -57,4 +67,5 @@ def _prepare(filters: FilterSpec | NoiseGains, dtype: torch.dtype, device: torch
     else:
         frequency = torch.from_numpy(filters.frequency.copy())
         space = None if filters.space is None else torch.from_numpy(filters.space.copy())
-    return SpectralFilter(frequency, space, transform=filters.transform, dtype=dtype, device=device)
+    transform = "dct" if filters.transform == "dct" else "dft"
+    return SpectralFilter(frequency, space, transform=transform, dtype=dtype, device=device)
