@@ -51,29 +51,36 @@ def measured_progress(
 ) -> Array:
     """For :func:`.gains_from_progress`: how much of its final power each frequency has before each draw of the plan.
 
-    [draws, C, H, W] in [0, 1]: the mean power of the predicted clean images in the row that draws, over that of the
-    samples. shape: [B, C, H, W] of the samples that are made; the rest as of ``sample``. ValueError for a plan
-    without draws.
+    [draws, C, H, W] in [0, 1]: 1 - E|f - p|^2 / E|f|^2, f a sample and p the clean image that is predicted in the row
+    that draws, at least 0; a prediction of pure noise has power too, but explains none. shape: [B, C, H, W] of the
+    samples that are made; the rest as of ``sample``. ValueError for a plan without draws.
     """
     drawing = {number: len(row.draws) for number, row in enumerate(plan.rows) if row.draws}
     if not drawing:
         raise ValueError("plan: draws no noise; take a stochastic solver, such as ddpm, or ddim with eta > 0")
-    powers: dict[int, Array] = {}
+    predicted: dict[int, Array] = {}  # of the batch on its way
+    missing = dict.fromkeys(drawing, np.zeros(1))  # power, of all so far
+    final = np.zeros(1)
 
     def record(event: RowEvent) -> None:
+        nonlocal final
         if event.row in drawing:
-            predicted = event.predicted_x0().double().cpu().numpy()
-            powers[event.row] = powers.get(event.row, 0.0) + (transformed(predicted, transform) ** 2).sum(axis=0)
+            predicted[event.row] = transformed(event.predicted_x0().double().cpu().numpy(), transform)
+        if event.row == len(plan.rows) - 1:
+            made = transformed(event.x.double().cpu().numpy(), transform)
+            final = final + (made**2).sum(axis=0)
+            for number, guess in predicted.items():
+                missing[number] = missing[number] + ((made - guess) ** 2).sum(axis=0)
 
-    samples = sample(
+    sample(
         model, plan, shape=shape, seed=seed, cond=cond, shared=shared, batch_size=batch_size, on_row=record,
         progress=False,
     )  # fmt: skip
-    final = (transformed(samples.double().cpu().numpy(), transform) ** 2).sum(axis=0)
-    rows = [_share(powers[number], final) for number in sorted(drawing)]
+    rows = [_explained(missing[number], final) for number in sorted(drawing)]
     return np.repeat(rows, [drawing[number] for number in sorted(drawing)], axis=0)
 
 
-def _share(power: Array, final: Array) -> Array:
-    """Of the final power, at most 1."""
-    return np.divide(power, final, out=np.ones_like(final), where=power < final)
+def _explained(missing: Array, final: Array) -> Array:
+    """The share of the final power that is not missing; of no power nothing is."""
+    share = np.divide(missing, final, out=(missing > 0.0).astype(np.float64), where=final > 0.0)
+    return np.maximum(0.0, 1.0 - share)

@@ -183,10 +183,24 @@ def test_progress_is_measured_before_every_draw_and_ends_at_one() -> None:
 
 
 def test_progress_grows_with_the_share_of_the_image_that_is_predicted() -> None:
-    image = torch.linspace(-1.0, 1.0, 36).reshape(1, 1, 6, 6)
+    image = torch.randn(1, 1, 6, 6, generator=torch.Generator().manual_seed(0))
     plan = gs.make_plan("ddpm", VP, 4, prediction="x0", denoise=True)
     found = tdas.measured_progress(lambda x, t: image * (1.0 - t.reshape(-1, 1, 1, 1) / 2e3), plan, shape=(2, 1, 6, 6))
     assert np.all(np.diff(found.mean(axis=(1, 2, 3))) > 0.0)
+
+
+def test_a_prediction_that_is_noise_explains_nothing() -> None:
+    """As the first of an epsilon network, whose error is multiplied by a large gamma."""
+    image = torch.randn(1, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    plan = gs.make_plan("ddpm", VP, 4, prediction="x0", denoise=True)
+
+    def network(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return torch.where(t.reshape(-1, 1, 1, 1) > 900.0, 5.0 * x, image)
+
+    first, *others = tdas.measured_progress(network, plan, shape=(50, 1, 6, 6))
+    assert np.all(first == 0.0)
+    assert np.stack(others) == pytest.approx(np.ones_like(others), abs=1e-5)
+    assert np.isfinite(tdas.gains_from_progress([first]).bank).all()
 
 
 # --- spectra
