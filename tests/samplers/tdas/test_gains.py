@@ -228,6 +228,7 @@ def test_a_filter_is_not_read_as_gains(tmp_path: Path) -> None:
 
 GAINS = tdas.NoiseGains("dct", np.ones((3, 4, 4)))
 DDIM = gs.make_plan("ddim", VP, 5)
+BY_ITSELF = gs.make_plan("predictor_corrector", VP, 4, options={"filter": "tdas"})
 
 
 @pytest.mark.parametrize(
@@ -241,6 +242,7 @@ DDIM = gs.make_plan("ddim", VP, 5)
             lambda: GAINS.check_fits((1, 1, 4, 5)),
             r"gains are for samples \[..., 4, 4\], the model's",
         ),
+        (lambda: GAINS.check_fits((1, 1, 4, 4), BY_ITSELF), "gains: the plan hands its operator no number of a draw"),
         (lambda: GAINS.check_fits((1, 1, 4, 4), DDIM), "gains of 3 draws, and the plan has 0; compute them for this"),
         (lambda: tdas.NoiseGains("dct", np.zeros((1, 4, 4))).normalised(), "bank: draw 0 is 0 at every frequency"),
         (lambda: tdas.gains_from_spectrum(DDIM, np.ones((4, 4))), "plan: draws no noise; take a stochastic solver"),
