@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -16,11 +17,15 @@ __all__ = ["Response", "checked_spectrum", "final_variances", "response", "targe
 
 Array = NDArray[np.float64]
 
+_UNIFORM = math.sqrt(1.0 / 12.0)  # the deviation of the uniform distribution on [0, 1)
 _MOST = 2**25  # numbers that are followed at once, a quarter of a GiB
 
 
 class Response(NamedTuple):
-    """The last state of each mode as a linear function: state [...] of a standard normal start, draws [..., D]."""
+    """The last state of each mode as a linear function: state [...] of a start of variance one, draws [..., D].
+
+    The start's own scale is in ``state``; of uniform noise, whose mean is not 0, it is that of its deviation.
+    """
 
     state: Array
     draws: Array
@@ -78,7 +83,7 @@ def _followed(plan: Plan, variances: Array, draws: int) -> Array:
         return [prediction_of(plan.outputs[0], at, Answer(at.sigma * share, at.alpha * v * share))]
 
     start = np.zeros((len(variances), 1 + draws))
-    start[:, 0] = plan.init.scale
+    start[:, 0] = plan.init.scale * (1.0 if plan.init.distribution == "normal" else _UNIFORM)
     return follow(plan, start, ask, list(np.eye(1 + draws)[1:]))
 
 

@@ -149,6 +149,16 @@ def test_the_response_is_that_of_the_plan_run_on_basis_vectors(solver: str, pred
     assert np.abs(np.append(found.state[0, 1], found.draws[0, 1]) - expected).max() <= 1e-13
 
 
+def test_a_uniform_start_counts_with_its_own_variance() -> None:
+    ve = gs.schedules.ve()
+    uniform, normal = (
+        gs.solvers.annealed_langevin(ve, (1.0, 0.9), steps=1, step_size=1e-3, init=init)
+        for init in ("uniform", "normal")
+    )
+    found, of_normal = (tdas.response(plan, [[0.25]]).state.item() for plan in (uniform, normal))
+    assert found == pytest.approx(of_normal / normal.init.scale / 12**0.5, rel=1e-14)  # variance 1 / 12
+
+
 def test_a_spectrum_of_channels_has_gains_of_channels() -> None:
     plan = plan_of("ddpm", 5)
     gains = tdas.gains_from_spectrum(plan, np.stack([SPECTRUM, 2.0 * SPECTRUM]))
