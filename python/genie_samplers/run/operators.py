@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -130,7 +131,11 @@ def applied(readable: Readable, number: int, apply: Apply, draws: Sequence[Tenso
 
 
 def run_operator(program: Program, name: str, index: int, where: str, value: Tensor, out: Tensor) -> Tensor:
-    """``out``, [b, ...], written by the operator of this name from ``value``; ValueError naming it and ``where``."""
+    """``out``, [b, ...], written by the operator of this name from ``value``; ValueError naming it and ``where``.
+
+    What it leaves unwritten is NaN.
+    """
+    out.fill_(math.nan)  # else what lay there before would pass for noise
     before, shape = times_written(value), out.shape
     try:
         returned = program.operators[name](value, index, out)
