@@ -50,13 +50,24 @@ def response(plan: Plan, spectrum: ArrayLike) -> Response:
 def final_variances(plan: Plan, spectrum: ArrayLike, squared_gains: ArrayLike | None = None) -> Array:
     """The variance of each mode of what the plan makes, of the shape of ``spectrum``.
 
-    squared_gains: of each draw and mode, [D, ...], 1 by default.
+    squared_gains: of each draw and mode, [D, ...], 1 by default. ValueError for other shapes, inf, NaN and negative
+    numbers.
     """
     found = response(plan, spectrum)
     powers = found.draws**2
     if squared_gains is not None:
-        powers = powers * np.moveaxis(reals(squared_gains, "squared_gains"), 0, -1)
+        powers = powers * np.moveaxis(_checked_squares(squared_gains, found.draws.shape), 0, -1)
     return found.state**2 + powers.sum(axis=-1)
+
+
+def _checked_squares(squared_gains: ArrayLike, draws: tuple[int, ...]) -> Array:
+    """draws: shape of the response, [..., D]."""
+    squares, need = reals(squared_gains, "squared_gains"), (draws[-1], *draws[:-1])
+    if squares.shape != need:
+        raise ValueError(f"squared_gains has shape {squares.shape}; need {need}, of each draw of the plan and mode")
+    if not np.isfinite(squares).all() or squares.min(initial=0.0) < 0.0:
+        raise ValueError("squared_gains: holds inf, NaN or a negative number; give squares of gains, 1 for white noise")
+    return squares
 
 
 def target_variances(plan: Plan, spectrum: ArrayLike) -> Array:

@@ -149,6 +149,11 @@ def test_a_calibration_is_drawn(images: Array | None, tmp_path: Path) -> None:
         (lambda: tdas.calibrate(white(0), white(1), q1=0.9, q2=0.8), "q1=0.9, q2=0.8; need 0.5 <= q1 <= q2 < 1"),
         (lambda: tdas.calibrate(white(0), white(1), low=1.0), "low=1.0, high=1.0; need the range of the data"),
         (lambda: tdas.calibrate(-np.ones((50, 1, 8, 8)), white(1)), "vanilla: a frequency has no power in any sample"),
+        (lambda: tdas.calibrate(white(0), -np.ones((50, 1, 8, 8))), "accelerated: a frequency has no power in any"),
+        (
+            lambda: tdas.calibrate(white(0), white(1), images=np.zeros((5, 3, 8, 8))),
+            r"images has shape \(5, 3, 8, 8\); need \['N', 1, 8, 8\], as the samples",
+        ),
         (
             lambda: tdas.calibrate(*pair(lambda rho: 1.0 + (rho < 0.1) + 0.1 * (rho > 0.3), 16, "dft"), amplify=False),
             "their ratio is not ordered by the radius .*; give more samples",

@@ -252,6 +252,14 @@ BY_ITSELF = gs.make_plan("predictor_corrector", VP, 4, options={"filter": "tdas"
             lambda: GAINS.check_fits((1, 1, 4, 5)),
             r"gains are for samples \[..., 4, 4\], the model's",
         ),
+        (
+            lambda: tdas.final_variances(plan_of("ddpm", 3), np.ones((4, 4)), np.ones((1, 4, 4))),
+            r"squared_gains has shape \(1, 4, 4\); need \(3, 4, 4\), of each draw of the plan and mode",
+        ),
+        (
+            lambda: tdas.final_variances(plan_of("ddpm", 3), np.ones((4, 4)), -np.ones((3, 4, 4))),
+            "squared_gains: holds inf, NaN or a negative number",
+        ),
         (lambda: GAINS.check_fits((1, 1, 4, 4), BY_ITSELF), "gains: the plan hands its operator no number of a draw"),
         (lambda: GAINS.check_fits((1, 1, 4, 4), DDIM), "gains of 3 draws, and the plan has 0; compute them for this"),
         (lambda: tdas.NoiseGains("dct", np.zeros((1, 4, 4))).normalised(), "bank: draw 0 is 0 at every frequency"),
