@@ -48,6 +48,9 @@ class NoiseGains:
         if not isinstance(self.about, Mapping):
             raise TypeError(f"about={shown(self.about)}: give a mapping that JSON can hold")
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return NoiseGains, (self.transform, self.bank, self.about)  # a copy's arrays are read-only, too
+
     @property
     def size(self) -> tuple[int, int]:
         """(H, W)."""
