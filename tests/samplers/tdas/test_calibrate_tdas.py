@@ -182,3 +182,19 @@ def test_the_command_line_writes_filter_numbers_and_picture(tmp_path: Path) -> N
     assert "attenuates high frequencies, lambda1 0." in result.output
     assert sorted(path.name for path in tmp_path.glob("tdas.*")) == ["tdas.json", "tdas.png", "tdas.safetensors"]
     assert tdas.FilterSpec.load(tmp_path / "tdas.json").size == (28, 28)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--count", "20"], "--count 20: give 50 samples of either kind or more, 200 as published"),
+        (["--q1", "0.96", "--q2", "0.8"], "--q1 0.96 --q2 0.8: need q1 <= q2 < 1"),
+        (["--q2", "1"], "--q1 0.8 --q2 1: need q1 <= q2 < 1"),
+    ],
+)
+def test_the_command_line_refuses_before_it_samples(options: list[str], message: str, tmp_path: Path) -> None:
+    arguments = ["calibrate", "tdas", "--full-nfe", "1", "--nfe", "1", "--count", "50", *options]
+    result = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "tdas.json")])
+    assert result.exit_code != 0
+    assert message in str(result.output or result.exception)
+    assert "samples of ddpm" not in result.output
