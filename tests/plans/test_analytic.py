@@ -124,6 +124,8 @@ def test_a_plan_without_statistics_says_so() -> None:
     assert "without measured ms_eps" in str(gs.make_plan("analytic_ddpm", TABLE, 12))  # beside how it was chosen
     measured = gs.make_plan("analytic_ddpm", TABLE, 12, grid="trailing", options=statistics(TABLE, 0.3))
     assert "without measured ms_eps" not in str(measured)
+    bound = gs.make_plan("analytic_ddpm", TABLE, 12, grid="trailing", options={"pixel_levels": 1.0})
+    assert "the steps of ddpm or ddim, but for pixel_levels" in str(bound)
 
 
 @pytest.mark.parametrize("ms_eps", [1.0, 1.02])

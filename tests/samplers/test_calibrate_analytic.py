@@ -118,6 +118,15 @@ def test_a_damaged_file_is_refused_with_the_fix(changes: dict[str, object], mess
     [
         (lambda: analytic(Exact(), VP, IMAGES[:9]), ValueError, "images: 9 of them; give 10 or more"),
         (lambda: analytic(Exact(), VP, IMAGES.long()), TypeError, "images: need a float tensor"),
+        (lambda: analytic(Exact(), VP, IMAGES, times=[]), ValueError, "times=..; give a list of different times"),
+        (lambda: analytic(Exact(), VP, IMAGES, times=[[0.5]]), ValueError, "times=.*; give a list of different times"),
+        (lambda: analytic(Exact(), VP, IMAGES, times=[0.5, 0.5]), ValueError, "times=.*; give a list of different"),
+        (
+            lambda: analytic(Exact(), VP, IMAGES, times=[0.0, 0.5]),
+            ValueError,
+            "times=.*; need times of noise, gamma > 0",
+        ),
+        (lambda: analytic(Exact(), VP, IMAGES, most=-1.0), ValueError, "most=-1.0; give a positive finite number"),
         (lambda: analytic(Exact(), VP, IMAGES, nodes=1), ValueError, "nodes=1: give 2 or more"),
         (
             lambda: analytic(lambda x, t: torch.zeros_like(x), VP, IMAGES, times=[0.5]),

@@ -121,6 +121,11 @@ def test_classes_are_compared_within() -> None:
     [
         (lambda: calibrate.temperature(Exact(), PLAN, data(10)), ValueError, "images: 10, count: 200; give 20 or more"),
         (lambda: calibrate.temperature(Exact(), PLAN, data(), count=5), ValueError, "images: 1000, count: 5; give 20"),
+        (
+            lambda: calibrate.temperature(Exact(), PLAN, torch.zeros_like(data())),
+            ValueError,
+            "data: no power at some frequencies, as of constant pictures",
+        ),
         (lambda: calibrate.temperature(Exact(), PLAN, data()[0]), TypeError, "images: need a float tensor"),
         (
             lambda: calibrate.temperature(Exact(), gs.make_plan("ddim", VP, 5), data()),

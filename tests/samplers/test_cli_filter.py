@@ -32,6 +32,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tdas.published("cifar10", iterations=50).save(folder / "large.json")
     plan = gs.make_plan("ddpm", VP, 3)
     tdas.gains_from_spectrum(plan, np.ones((8, 8))).save(folder / "gains.json")
+    tdas.NoiseGains("dct", np.linspace(0.5, 2.0, 3)[:, None, None] * np.ones((8, 8))).save(folder / "three.json")
+    langevin = gs.make_plan("predictor_corrector", VP, 4, options={"filter": "tdas"})
+    (folder / "langevin_plan.json").write_text(langevin.to_json())
     return folder
 
 
@@ -72,6 +75,13 @@ def test_a_langevin_solver_filters_by_itself(mode: str, home: Path, tmp_path: Pa
     assert pixels(home, tmp_path, *solver) == expected(home, plan, operators=operators)
 
 
+def test_a_langevin_solver_takes_the_gains_of_each_draw(home: Path, tmp_path: Path) -> None:
+    plan = filtered(gs.make_plan("predictor_corrector", VP, 4), "filter", by_draw=True)
+    operators = tdas.operators(tdas.NoiseGains.load(home / "three.json"))
+    found = pixels(home, tmp_path, "--solver", "predictor_corrector", "--nfe", 4, "--filter", home / "three.json")
+    assert found == expected(home, plan, operators=operators)
+
+
 def test_any_stochastic_plan_is_run_with_its_noise_filtered(home: Path, tmp_path: Path) -> None:
     plan = filtered(gs.make_plan("ddpm", VP, 3), "filter")
     operators = tdas.operators(tdas.FilterSpec.load(home / "zones.json"))
@@ -90,6 +100,11 @@ def test_any_stochastic_plan_is_run_with_its_noise_filtered(home: Path, tmp_path
         ("--solver ddpm --nfe 5 --filter gains.json", "draws, and the plan has"),
         ("--nfe 3 --solver ddpm --filter ones.json --filter-mode pds", "--filter-mode pds: of predictor_corrector and"),
         ("--nfe 3 --solver ddpm --filter-mode pds", "--filter-mode pds: of a filter; give --filter, too"),
+        (
+            "--solver predictor_corrector --nfe 4 --filter three.json --filter-mode pds",
+            "--filter-mode pds: of a filter, and three.json holds gains; leave it out",
+        ),
+        ("--plan langevin_plan.json --filter three.json", "gains: the plan hands its operator no number of a draw"),
         ("--plan ones.json --filter-mode pds", "--filter-mode with --plan: the plan decides it"),
     ],
 )

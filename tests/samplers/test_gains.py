@@ -281,6 +281,16 @@ def constant(sources: Sequence[Tensor], parameters: Sequence[float]) -> Tensor:
     return torch.tensor(parameters).expand(len(sources[0]), -1)
 
 
+def zeroed(number: int) -> Any:
+    """A reduction that spoils one of its sources."""
+
+    def reduction(sources: Sequence[Tensor], parameters: Sequence[float]) -> Tensor:
+        sources[number].zero_()
+        return constant(sources, parameters)
+
+    return reduction
+
+
 def test_a_gain_replaces_the_numbers_that_it_names() -> None:
     plain = scaled()
     row = dataclasses.replace(plain.rows[0], x=Combination(x=0.25, y=(-0.5,), draws=(0.5,)))
@@ -329,12 +339,22 @@ def test_gradients_go_through_a_gain() -> None:
         ({"mine": lambda sources, parameters: 1.0}, "gains['mine']: made float in row 0; need a float tensor (5, 2)"),
         ({"mine": lambda sources, parameters: torch.zeros(5)}, "gains['mine']: made torch.float32 (5,) in row 0"),
         ({"mine": lambda sources, parameters: torch.zeros(5, 2).long()}, "gains['mine']: made torch.int64 (5, 2)"),
+        ({"mine": lambda sources: None}, "gains['mine']: failed in row 0: "),
+        ({"mine": lambda sources, parameters: sources[3]}, "gains['mine']: failed in row 0: list index out of range"),
+        ({"mine": zeroed(0)}, "gains['mine']: wrote into its sources in row 0; work on a copy"),
+        ({"mine": zeroed(1)}, "gains['mine']: wrote into its sources in row 0; work on a copy"),
     ],
 )
 def test_bad_reductions_are_named(gains: Any, message: str) -> None:
     with pytest.raises((ValueError, TypeError)) as error:
         gs.sample(MODEL, scaled(MINE), shape=SHAPE, gains=gains)
     assert message in str(error.value)
+
+
+def test_a_reduction_of_the_library_with_too_few_parameters_is_named() -> None:
+    gain = Gain("langevin_snr", SOURCES[:2], ("x", "draw0"), (1.0,))
+    with pytest.raises(ValueError, match=r"gains\['langevin_snr'\]: failed in row 0: not enough values"):
+        gs.sample(MODEL, scaled(gain), shape=SHAPE)
 
 
 # --- other doors

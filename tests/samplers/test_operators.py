@@ -328,6 +328,16 @@ def test_an_operator_that_writes_into_what_it_is_given_is_refused() -> None:
     assert "operators['f']: wrote into value in row 0" in raised(ON_STATE, {"f": written_to})
 
 
+def rebound(value: Tensor, index: int, out: Tensor) -> None:
+    out = 0.5 * value  # noqa: F841  (a name of its own: nothing is written)
+
+
+@every_plan
+def test_an_operator_that_leaves_its_output_unwritten_is_noticed(plan: Plan) -> None:
+    with pytest.raises(gs.NonFiniteError, match=r"operators\['f'\]"):
+        run(plan, rebound)
+
+
 def test_a_bad_operator_on_the_start_is_named() -> None:
     assert "operators['f']: returned float on the initial noise" in raised(ON_START, {"f": lambda *given: 1.0})
 

@@ -28,6 +28,7 @@ Array = NDArray[np.float64]
 _FORMAT = {"format": "genie_samplers analytic statistics", "version": 1}
 _FIX = "write one with `genie-samplers calibrate analytic`"
 _FLOOR = 1e-3  # a network that errs by all the noise: its variance of x_0 is gamma^2, of which 0.1 % is left out
+_NODES = 20
 _LEAST = 10  # images: with d elements each, the statistic is off by about 1 / sqrt(N d)
 
 
@@ -74,7 +75,7 @@ def analytic(
     images: Tensor,
     *,
     times: ArrayLike | None = None,
-    nodes: int = 20,
+    nodes: int = _NODES,
     residual: bool = False,
     most: float | None = 1.0,
     seed: int = 1,
@@ -99,9 +100,10 @@ def analytic(
         raise TypeError("images: need a float tensor [N, ...] of clean data")
     if len(images) < _LEAST:
         raise ValueError(f"images: {len(images)} of them; give {_LEAST} or more, hundreds for a statistic to trust")
-    at = _default_times(schedule, nodes) if times is None else reals(times, "times")
-    if most is not None:
-        most = real(most, "most")
+    at = _default_times(schedule, nodes) if times is None else _checked_times(schedule, times)
+    most = None if most is None else real(most, "most")
+    if most is not None and not 0.0 < most < np.inf:
+        raise ValueError(f"most={most}; give a positive finite number, or None for no bound")
     residual = boolean(residual, "residual")
     measured = []
     for t in at.tolist():
@@ -131,6 +133,17 @@ def _default_times(schedule: Schedule, nodes: int) -> Array:
     if isinstance(schedule, AlphasCumprod):
         times = np.rint(times)
     return np.unique(times[schedule.gamma(times) > 0.0])
+
+
+def _checked_times(schedule: Schedule, times: ArrayLike) -> Array:
+    """Those that analytic_ddpm takes, refused before the network is asked."""
+    at = reals(times, "times")
+    if at.ndim != 1 or at.size == 0 or len(np.unique(at)) < at.size:
+        raise ValueError(f"times={times}; give a list of different times, or None for {_NODES}")
+    gamma = schedule.gamma(at)
+    if not (gamma > 0.0).all() or not np.isfinite(gamma).any():
+        raise ValueError(f"times={times}; need times of noise, gamma > 0, and one at least where gamma is finite")
+    return at
 
 
 def _epsilon_plan(schedule: Schedule, t: float, prediction: str) -> Plan:

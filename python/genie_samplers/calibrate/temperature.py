@@ -101,6 +101,9 @@ def spectral_divergence(made: Array, data: Array) -> float:
     weights = np.bincount(ring, minlength=_RINGS)
     sums = [np.bincount(ring, weights=p.mean(axis=0).ravel(), minlength=_RINGS) for p in (made, data)]
     held = weights > 0
+    for name, power in (("made", sums[0]), ("data", sums[1])):
+        if not power[held].min() > 0.0:
+            raise ValueError(f"{name}: no power at some frequencies, as of constant pictures; give natural ones")
     ratio = sums[0][held] / sums[1][held]
     return float(np.average(0.5 * (ratio - 1.0 - np.log(ratio)), weights=weights[held]))
 

@@ -12,7 +12,7 @@ from ..files import check_target, require
 from ..models import WrappedModel
 from ..run import sample
 from ..solvers.make import make_plan
-from ..tdas.calibrate import calibrate
+from ..tdas.calibrate import LEAST_SAMPLES, calibrate
 from ..tdas.picture import write_picture
 from .files import read_images
 from .network import Chosen, network_options
@@ -58,6 +58,7 @@ def tdas_command(
     check_device(chosen.device)
     require("the picture of calibrate tdas", "matplotlib", extra="cli")
     check_target(out, suffix=".json", name="--out")
+    _check(None if full_samples and fast_samples else count, q1, q2)
     model = None if full_samples and fast_samples else chosen.load()
     full, fast = (
         _samples(chosen, model, file, solver, steps, count, seed, batch_size)
@@ -73,6 +74,14 @@ def tdas_command(
     zones = ", ".join(f"{name} {about[name]:.3f}" for name in ("lambda1", "lambda2", "r1", "r2"))
     effect = "amplifies" if found.amplifies else "attenuates"
     click.echo(f"{out}: {effect} high frequencies, {zones}; noise energy {found.spec.noise_energy:.3f}")
+
+
+def _check(count: int | None, q1: float, q2: float) -> None:
+    """ValueError for what :func:`calibrate` would refuse after all the samples are made, ``count`` of them."""
+    if count is not None and count < LEAST_SAMPLES:
+        raise ValueError(f"--count {count}: give {LEAST_SAMPLES} samples of either kind or more, 200 as published")
+    if not q1 <= q2 < 1.0:
+        raise ValueError(f"--q1 {q1:g} --q2 {q2:g}: need q1 <= q2 < 1")
 
 
 def _samples(

@@ -19,7 +19,10 @@ _NAME = "filter"
 
 
 def filter_options(solver: str, path: Path | None, mode: str) -> dict[str, object]:
-    """Of make_plan, for a solver that filters by itself; ValueError for a mode that it lacks."""
+    """Of make_plan, for a solver that filters by itself; ValueError for a mode that it lacks.
+
+    Gains are of each draw, and no solver knows them: :func:`with_filter` brings them into the finished plan.
+    """
     knows = solver != AUTO_NAME and "filter" in option_names(find(solver))
     if path is None:
         if mode != "tdas":
@@ -27,7 +30,13 @@ def filter_options(solver: str, path: Path | None, mode: str) -> dict[str, objec
         return {}
     if mode != "tdas" and not knows:
         raise ValueError(f"--filter-mode {mode}: of predictor_corrector and annealed_langevin, not of {solver}")
-    return {"filter": mode} if knows else {}
+    if not knows:
+        return {}
+    if isinstance(read_filters(path), FilterSpec):
+        return {"filter": mode}
+    if mode != "tdas":
+        raise ValueError(f"--filter-mode {mode}: of a filter, and {path} holds gains; leave it out")
+    return {}
 
 
 def with_filter(plan: Plan, path: Path | None, chosen: Chosen) -> tuple[Plan, Mapping[str, Any]]:

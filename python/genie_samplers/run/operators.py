@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -130,7 +131,11 @@ def applied(readable: Readable, number: int, apply: Apply, draws: Sequence[Tenso
 
 
 def run_operator(program: Program, name: str, index: int, where: str, value: Tensor, out: Tensor) -> Tensor:
-    """``out``, [b, ...], written by the operator of this name from ``value``; ValueError naming it and ``where``."""
+    """``out``, [b, ...], written by the operator of this name from ``value``; ValueError naming it and ``where``.
+
+    What it leaves unwritten is NaN.
+    """
+    out.fill_(math.nan)  # else what lay there before would pass for noise
     before, shape = times_written(value), out.shape
     try:
         returned = program.operators[name](value, index, out)
@@ -151,10 +156,22 @@ def _write_gains(
     """numbers: of the row, [b, n]."""
     for gain in row.gains:
         sources = [readable.tensor(number, source, outputs, draws) for source in gain.sources]
-        made = readable.program.reductions[gain.reduction](sources, gain.parameters)
+        made = _reduced(readable.program, gain, number, sources)
         _check_made(gain, number, made, len(readable.x))
         for place, values in zip(_columns(readable.program, number, gain), made.unbind(1), strict=True):
             numbers[:, place] = values.to(numbers.dtype)
+
+
+def _reduced(program: Program, gain: Gain, number: int, sources: list[Tensor]) -> Any:
+    """What the reduction returns; ValueError naming it and the row where it fails, or writes into what it reads."""
+    before = [times_written(source) for source in sources]
+    try:
+        made = program.reductions[gain.reduction](sources, gain.parameters)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise ValueError(f"gains[{gain.reduction!r}]: failed in row {number}: {error}") from error
+    if [times_written(source) for source in sources] != before:
+        raise ValueError(f"gains[{gain.reduction!r}]: wrote into its sources in row {number}; work on a copy")
+    return made
 
 
 def _columns(program: Program, number: int, gain: Gain) -> list[int]:

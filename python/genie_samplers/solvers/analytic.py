@@ -71,7 +71,9 @@ def analytic(
     plan = multistep(
         "analytic_ddim", schedule, steps, updates, prediction=prediction, quantity="epsilon", options=options
     )
-    return plan if known is not None else replace(plan, note=_UNMEASURED)
+    if known is not None:
+        return plan
+    return replace(plan, note=_UNMEASURED + ("" if bounds["pixel_levels"] is None else ", but for pixel_levels"))
 
 
 def _update(schedule: Schedule, t: float, t_next: float, eta: float, variance: float, noise_at_zero: bool) -> Update:

@@ -97,12 +97,14 @@ def calibrate(
     shapes = [list(x.shape[1:]) for x in pictures]
     if shapes[0] != shapes[1]:
         raise ValueError(f"vanilla: samples {shapes[0]}, accelerated {shapes[1]}; make both with one model")
+    known = None if images is None else _checked_images(images, shapes[0])
     near, far = real(q1, "q1"), real(q2, "q2")
     if not 0.5 <= near <= far < 1.0:
         raise ValueError(f"q1={near}, q2={far}; need 0.5 <= q1 <= q2 < 1")
     powers = [log_power(x, transform=transform) for x in pictures]
-    if powers[0].min() <= 0.0:
-        raise ValueError("vanilla: a frequency has no power in any sample; give samples of a trained model")
+    for name, power in zip(("vanilla", "accelerated"), powers, strict=True):
+        if power.min() <= 0.0:
+            raise ValueError(f"{name}: a frequency has no power in any sample; give samples of a trained model")
     ratio = powers[1] / powers[0]
     rho = radius(ratio.shape[-2:], transform=transform)
     found = behaviour(ratio, transform=transform)
@@ -114,7 +116,7 @@ def calibrate(
             "radial filter undoes it; give more samples, fewer accelerated steps, or q2=q1"
         )
     frequency = radial_filter(rho.shape, transform=transform, lambda1=lambda1, lambda2=lambda2, r1=r1, r2=r2)
-    space = None if images is None else space_filter(_unit(reals(images, "images"), low, high), alpha=alpha)
+    space = None if known is None else space_filter(_unit(known, low, high), alpha=alpha)
     about = {
         "lambda1": lambda1, "lambda2": lambda2, "r1": r1, "r2": r2, "q1": near, "q2": far, "amplifies": amplifies,
         "samples": [len(x) for x in pictures], "alpha": None if images is None else alpha,
@@ -176,6 +178,14 @@ def _checked_samples(samples: ArrayLike, name: str) -> Array:
         raise ValueError(f"{name}: {len(values)} samples; give {LEAST_SAMPLES} or more, 200 as published")
     if not np.isfinite(values).all():
         raise ValueError(f"{name}: holds inf or NaN; leave those samples out")
+    return values
+
+
+def _checked_images(images: ArrayLike, shape: list[int]) -> Array:
+    """Of the samples' shape [C, H, W]: a filter of other channels would fit none of them."""
+    values = reals(images, "images")
+    if list(values.shape[1:]) != shape:
+        raise ValueError(f"images has shape {values.shape}; need {['N', *shape]}, as the samples")
     return values
 
 

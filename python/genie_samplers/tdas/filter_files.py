@@ -25,14 +25,21 @@ _KEYS = {"format", "version", "transform", "tensors", "about"}
 
 
 def write_filter(path: Path | str, kind: str, transform: str, arrays: Mapping[str, Array], about: Any) -> None:
-    """``kind``: what the file calls itself. ValueError for a name that does not end in .json."""
+    """``kind``: what the file calls itself. ValueError for a name that does not end in .json, and for what is no JSON.
+
+    Nothing is written then: neither file is to belong to another filter.
+    """
     import torch
 
     path = _json_path(path)
     numbers = path.with_suffix(".safetensors")
+    said = {"format": kind, "version": _VERSION, "transform": transform, "tensors": numbers.name, "about": dict(about)}
+    try:
+        text = json.dumps(said, indent=1, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"about: {error}; give a mapping that JSON can hold") from error
     write_tensors(numbers, {name: torch.from_numpy(array.copy()) for name, array in arrays.items()})
-    text = {"format": kind, "version": _VERSION, "transform": transform, "tensors": numbers.name, "about": dict(about)}
-    write_text(path, json.dumps(text, indent=1, allow_nan=False) + "\n")
+    write_text(path, text)
 
 
 def read_filter(path: Path | str, kind: str, needed: str, *optional: str) -> Contents:
@@ -42,8 +49,10 @@ def read_filter(path: Path | str, kind: str, needed: str, *optional: str) -> Con
     with unreadable(path, FIX):
         if found.get("format") != kind or found.get("version") != _VERSION:
             raise ValueError(f"format {shown(found.get('format'))}, version {shown(found.get('version'))}, not {kind}")
-        if set(found) != _KEYS or not isinstance(found["tensors"], str) or not isinstance(found["about"], dict):
+        if set(found) != _KEYS:
             raise ValueError(f"keys {sorted(found)}, not {sorted(_KEYS)}")
+        if not isinstance(found["tensors"], str) or not isinstance(found["about"], dict):
+            raise ValueError(f"tensors {shown(found['tensors'])}, about {shown(found['about'])}, not a name, an object")
         if Path(found["tensors"]).name != found["tensors"]:
             raise ValueError(f"tensors {shown(found['tensors'])} lie in another folder")
     numbers = path.with_name(found["tensors"])

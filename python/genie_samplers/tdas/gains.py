@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._arguments import choice, real, reals, shown
 from ..files import unreadable
-from ..plan import Plan
+from ..plan import Apply, Plan
 from .filter_files import FIX, read_filter, write_filter
 from .gaussian import response, target_variances
 from .transforms import TRANSFORMS
@@ -48,6 +48,9 @@ class NoiseGains:
         if not isinstance(self.about, Mapping):
             raise TypeError(f"about={shown(self.about)}: give a mapping that JSON can hold")
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return NoiseGains, (self.transform, self.bank, self.about)  # a copy's arrays are read-only, too
+
     @property
     def size(self) -> tuple[int, int]:
         """(H, W)."""
@@ -80,16 +83,28 @@ class NoiseGains:
         )
 
     def check_fits(self, shape: Sequence[int], plan: Plan | None = None) -> None:
-        """ValueError unless they belong to samples [B, C, H, W] = ``shape``, and to the draws of ``plan``."""
+        """ValueError unless they belong to samples [B, C, H, W] = ``shape``, and to the draws of ``plan``.
+
+        A plan that applies an operator must hand it the number of each draw, as ``plan.filtered(by_draw=True)`` does.
+        """
         given, own = tuple(shape), self.bank.shape[1:]
         if given[-len(own) :] != own:
             raise ValueError(
                 f"gains are for samples [..., {', '.join(map(str, own))}], the model's are {list(given)}; compute them "
                 "from a spectrum of this size"
             )
-        draws = None if plan is None else sum(len(row.draws) for row in plan.rows)
-        if draws not in (None, len(self.bank)):
+        if plan is None:
+            return
+        draws = sum(len(row.draws) for row in plan.rows)
+        if draws != len(self.bank):
             raise ValueError(f"gains of {len(self.bank)} draws, and the plan has {draws}; compute them for this plan")
+        applied = [row for row in plan.rows if isinstance(row, Apply) and row.operator is not None]
+        by_draw = all(row.source.of == "draw" and row.index == row.source.number for row in applied)
+        if plan.init.operator is not None or not by_draw:
+            raise ValueError(
+                "gains: the plan hands its operator no number of a draw, so that all noise would go through the gains "
+                "of the first; give one without operators to plan.filtered(by_draw=True)"
+            )
 
     def save(self, path: Path | str) -> None:
         """``path``, a .json that says what they are, and beside it the numbers in a .safetensors of the same name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -16,11 +17,15 @@ __all__ = ["Response", "checked_spectrum", "final_variances", "response", "targe
 
 Array = NDArray[np.float64]
 
+_UNIFORM = math.sqrt(1.0 / 12.0)  # the deviation of the uniform distribution on [0, 1)
 _MOST = 2**25  # numbers that are followed at once, a quarter of a GiB
 
 
 class Response(NamedTuple):
-    """The last state of each mode as a linear function: state [...] of a standard normal start, draws [..., D]."""
+    """The last state of each mode as a linear function: state [...] of a start of variance one, draws [..., D].
+
+    The start's own scale is in ``state``; of uniform noise, whose mean is not 0, it is that of its deviation.
+    """
 
     state: Array
     draws: Array
@@ -45,13 +50,24 @@ def response(plan: Plan, spectrum: ArrayLike) -> Response:
 def final_variances(plan: Plan, spectrum: ArrayLike, squared_gains: ArrayLike | None = None) -> Array:
     """The variance of each mode of what the plan makes, of the shape of ``spectrum``.
 
-    squared_gains: of each draw and mode, [D, ...], 1 by default.
+    squared_gains: of each draw and mode, [D, ...], 1 by default. ValueError for other shapes, inf, NaN and negative
+    numbers.
     """
     found = response(plan, spectrum)
     powers = found.draws**2
     if squared_gains is not None:
-        powers = powers * np.moveaxis(reals(squared_gains, "squared_gains"), 0, -1)
+        powers = powers * np.moveaxis(_checked_squares(squared_gains, found.draws.shape), 0, -1)
     return found.state**2 + powers.sum(axis=-1)
+
+
+def _checked_squares(squared_gains: ArrayLike, draws: tuple[int, ...]) -> Array:
+    """draws: shape of the response, [..., D]."""
+    squares, need = reals(squared_gains, "squared_gains"), (draws[-1], *draws[:-1])
+    if squares.shape != need:
+        raise ValueError(f"squared_gains has shape {squares.shape}; need {need}, of each draw of the plan and mode")
+    if not np.isfinite(squares).all() or squares.min(initial=0.0) < 0.0:
+        raise ValueError("squared_gains: holds inf, NaN or a negative number; give squares of gains, 1 for white noise")
+    return squares
 
 
 def target_variances(plan: Plan, spectrum: ArrayLike) -> Array:
@@ -78,7 +94,7 @@ def _followed(plan: Plan, variances: Array, draws: int) -> Array:
         return [prediction_of(plan.outputs[0], at, Answer(at.sigma * share, at.alpha * v * share))]
 
     start = np.zeros((len(variances), 1 + draws))
-    start[:, 0] = plan.init.scale
+    start[:, 0] = plan.init.scale * (1.0 if plan.init.distribution == "normal" else _UNIFORM)
     return follow(plan, start, ask, list(np.eye(1 + draws)[1:]))
 
 

@@ -51,6 +51,14 @@ class FilterSpec:
         if not isinstance(self.about, Mapping):
             raise TypeError(f"about={shown(self.about)}: give a mapping that JSON can hold")
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return FilterSpec, (
+            self.transform,
+            self.frequency,
+            self.space,
+            self.about,
+        )  # a copy's arrays are read-only, too
+
     @property
     def size(self) -> tuple[int, int]:
         """(H, W)."""

@@ -149,6 +149,11 @@ def test_a_calibration_is_drawn(images: Array | None, tmp_path: Path) -> None:
         (lambda: tdas.calibrate(white(0), white(1), q1=0.9, q2=0.8), "q1=0.9, q2=0.8; need 0.5 <= q1 <= q2 < 1"),
         (lambda: tdas.calibrate(white(0), white(1), low=1.0), "low=1.0, high=1.0; need the range of the data"),
         (lambda: tdas.calibrate(-np.ones((50, 1, 8, 8)), white(1)), "vanilla: a frequency has no power in any sample"),
+        (lambda: tdas.calibrate(white(0), -np.ones((50, 1, 8, 8))), "accelerated: a frequency has no power in any"),
+        (
+            lambda: tdas.calibrate(white(0), white(1), images=np.zeros((5, 3, 8, 8))),
+            r"images has shape \(5, 3, 8, 8\); need \['N', 1, 8, 8\], as the samples",
+        ),
         (
             lambda: tdas.calibrate(*pair(lambda rho: 1.0 + (rho < 0.1) + 0.1 * (rho > 0.3), 16, "dft"), amplify=False),
             "their ratio is not ordered by the radius .*; give more samples",
@@ -177,3 +182,19 @@ def test_the_command_line_writes_filter_numbers_and_picture(tmp_path: Path) -> N
     assert "attenuates high frequencies, lambda1 0." in result.output
     assert sorted(path.name for path in tmp_path.glob("tdas.*")) == ["tdas.json", "tdas.png", "tdas.safetensors"]
     assert tdas.FilterSpec.load(tmp_path / "tdas.json").size == (28, 28)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--count", "20"], "--count 20: give 50 samples of either kind or more, 200 as published"),
+        (["--q1", "0.96", "--q2", "0.8"], "--q1 0.96 --q2 0.8: need q1 <= q2 < 1"),
+        (["--q2", "1"], "--q1 0.8 --q2 1: need q1 <= q2 < 1"),
+    ],
+)
+def test_the_command_line_refuses_before_it_samples(options: list[str], message: str, tmp_path: Path) -> None:
+    arguments = ["calibrate", "tdas", "--full-nfe", "1", "--nfe", "1", "--count", "50", *options]
+    result = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "tdas.json")])
+    assert result.exit_code != 0
+    assert message in str(result.output or result.exception)
+    assert "samples of ddpm" not in result.output

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,6 +41,26 @@ def test_a_filter_without_a_space_filter_has_none_when_read(tmp_path: Path) -> N
     assert read.about["published"] == "cifar10"
 
 
+@pytest.mark.parametrize("about", [{"from": object()}, {"strength": float("nan")}])
+def test_a_filter_that_no_json_can_describe_leaves_the_files_as_they_were(about: dict, tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    before = [file.read_bytes() for file in sorted(tmp_path.iterdir())]
+    with pytest.raises(ValueError, match=r"about: .*; give a mapping that JSON can hold"):
+        tdas.FilterSpec("dct", np.ones((6, 4)), about=about).save(path)
+    assert [file.read_bytes() for file in sorted(tmp_path.iterdir())] == before
+
+
+COPIES = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda made: pickle.loads(pickle.dumps(made))}
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_the_numbers_of_a_copy_are_read_only_too(copied: Callable[[Any], Any]) -> None:
+    spec, gains = copied(SPEC), copied(tdas.NoiseGains("dct", np.ones((2, 4, 4)), {"from": "ones"}))
+    assert not (spec.frequency.flags.writeable or spec.space.flags.writeable or gains.bank.flags.writeable)
+    assert (spec.space == SPEC.space).all()
+    assert (spec.transform, spec.about, gains.about) == ("dft", SPEC.about, {"from": "ones"})
+
+
 def with_json(**changes: object) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         text = json.loads((folder / "filter.json").read_text())
@@ -66,6 +89,7 @@ def without_tensors(folder: Path) -> None:
             "format 'genie_samplers noise filter', version 2, not .*; write",
         ),
         (with_json(more=1), r"filter.json: cannot be read .keys \['about', 'format', 'more'"),
+        (with_json(about=[1]), "filter.json: cannot be read .tensors 'filter.safetensors', about .1., not a name"),
         (with_json(tensors="../filter.safetensors"), "filter.json: cannot be read .tensors .* lie in another folder"),
         (with_json(transform="fft"), "filter.json: cannot be read .transform='fft'; choose one of dct, dft"),
         (without_tensors, "filter.safetensors: cannot be read"),

@@ -149,6 +149,16 @@ def test_the_response_is_that_of_the_plan_run_on_basis_vectors(solver: str, pred
     assert np.abs(np.append(found.state[0, 1], found.draws[0, 1]) - expected).max() <= 1e-13
 
 
+def test_a_uniform_start_counts_with_its_own_variance() -> None:
+    ve = gs.schedules.ve()
+    uniform, normal = (
+        gs.solvers.annealed_langevin(ve, (1.0, 0.9), steps=1, step_size=1e-3, init=init)
+        for init in ("uniform", "normal")
+    )
+    found, of_normal = (tdas.response(plan, [[0.25]]).state.item() for plan in (uniform, normal))
+    assert found == pytest.approx(of_normal / normal.init.scale / 12**0.5, rel=1e-14)  # variance 1 / 12
+
+
 def test_a_spectrum_of_channels_has_gains_of_channels() -> None:
     plan = plan_of("ddpm", 5)
     gains = tdas.gains_from_spectrum(plan, np.stack([SPECTRUM, 2.0 * SPECTRUM]))
@@ -242,6 +252,7 @@ def test_a_filter_is_not_read_as_gains(tmp_path: Path) -> None:
 
 GAINS = tdas.NoiseGains("dct", np.ones((3, 4, 4)))
 DDIM = gs.make_plan("ddim", VP, 5)
+BY_ITSELF = gs.make_plan("predictor_corrector", VP, 4, options={"filter": "tdas"})
 
 
 @pytest.mark.parametrize(
@@ -255,6 +266,15 @@ DDIM = gs.make_plan("ddim", VP, 5)
             lambda: GAINS.check_fits((1, 1, 4, 5)),
             r"gains are for samples \[..., 4, 4\], the model's",
         ),
+        (
+            lambda: tdas.final_variances(plan_of("ddpm", 3), np.ones((4, 4)), np.ones((1, 4, 4))),
+            r"squared_gains has shape \(1, 4, 4\); need \(3, 4, 4\), of each draw of the plan and mode",
+        ),
+        (
+            lambda: tdas.final_variances(plan_of("ddpm", 3), np.ones((4, 4)), -np.ones((3, 4, 4))),
+            "squared_gains: holds inf, NaN or a negative number",
+        ),
+        (lambda: GAINS.check_fits((1, 1, 4, 4), BY_ITSELF), "gains: the plan hands its operator no number of a draw"),
         (lambda: GAINS.check_fits((1, 1, 4, 4), DDIM), "gains of 3 draws, and the plan has 0; compute them for this"),
         (lambda: tdas.NoiseGains("dct", np.zeros((1, 4, 4))).normalised(), "bank: draw 0 is 0 at every frequency"),
         (lambda: tdas.gains_from_spectrum(DDIM, np.ones((4, 4))), "plan: draws no noise; take a stochastic solver"),
