@@ -55,7 +55,8 @@ class Run:
     def hand_out(self, timesteps: Tensor) -> None:
         """The times as a tensor that is the pipeline's to keep and to write into."""
         self.timesteps = timesteps
-        self._address, self._width = timesteps.data_ptr(), timesteps.element_size()
+        step = timesteps.stride(0) if len(timesteps) > 1 else 1  # 0 where one number stands for all
+        self._address, self._width = timesteps.data_ptr(), timesteps.element_size() * max(1, step)
         self._count, self._dtype, self._device = len(self.labels), timesteps.dtype, timesteps.device
 
     def fresh(self) -> Run:
