@@ -62,7 +62,7 @@ CHANGES = {
     "at an odd address": lambda x: torch.cat([torch.zeros(1), (0.5 * x).flatten()])[1:].reshape(SHAPE),
     "of another dtype": lambda x: (x * 0.5).double(),
     "another storage": lambda x: x.set_(x * 0.5),
-    "transposed where it lies": lambda x: x.copy_(0.5 * x.transpose(1, 2).reshape(SHAPE)).as_strided_(SHAPE, (12, 1, 3)),
+    "transposed where it lies": lambda x: x.copy_((x * 0.5).mT.reshape(SHAPE)).as_strided_(SHAPE, (12, 1, 3)),
 }
 
 

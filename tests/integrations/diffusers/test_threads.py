@@ -57,6 +57,30 @@ def test_a_generation_goes_on_in_whichever_thread_makes_its_next_step(scheduler:
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(states, wanted, strict=True))
 
 
+TURNS = {
+    "two workers change places": [(0, 0), (1, 1), (0, 1), (1, 0), (0, 0), (1, 1)],
+    "a generation begins where another was taken away from": [(0, 0), (0, 1), (1, 0), (0, 1), (1, 0)],
+    "two by turns in one worker": [(0, 0), (1, 0), (0, 0), (1, 0), (0, 0), (1, 0)],
+    "one begins while another is ahead": [(0, 0), (0, 0), (0, 0), (1, 0), (0, 1), (1, 0), (1, 1)],
+}
+
+
+@pytest.mark.parametrize("turns", TURNS.values(), ids=TURNS)
+def test_generations_in_a_pool_keep_their_histories(scheduler: Any, turns: list[tuple[int, int]]) -> None:
+    """turns: which generation makes a step in which worker."""
+    network, states = exact_network(scheduler.schedule, kind(scheduler)), [noise(seed=1), noise(seed=2)]
+    alone, wanted = [copy.deepcopy(scheduler) for _ in states], list(states)
+    workers, times = [ThreadPoolExecutor(1) for _ in range(2)], [iter(scheduler.timesteps) for _ in states]
+    for place, worker in turns:
+        t, x = next(times[place]), states[place]
+        output = network(scheduler.scale_model_input(x, t), t)
+        states[place] = workers[worker].submit(scheduler.step, output, t, x, return_dict=False).result()[0]
+        wanted[place] = alone[place].step(output, t, wanted[place], return_dict=False)[0]
+    for worker in workers:
+        worker.shutdown()
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(states, wanted, strict=True))
+
+
 def test_another_thread_takes_a_generation_over_from_the_one_that_set_the_times() -> None:
     scheduler = KINDS["UniPC"]()
     network, x = exact_network(scheduler.schedule, "epsilon"), noise()

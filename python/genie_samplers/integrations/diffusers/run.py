@@ -96,6 +96,11 @@ class Run:
 
     # --- where it is
 
+    @property
+    def is_on_its_way(self) -> bool:
+        """Whether a step was made, and one is left."""
+        return self.index is not None and self.index < len(self.labels) and self.left is not None
+
     def place(self, timestep: int | float | Tensor) -> int | None:
         """The index of the step from this time; None for a time that is not in the list.
 
