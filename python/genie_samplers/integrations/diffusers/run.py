@@ -66,6 +66,7 @@ class Run:
         twin.levels = self._given_levels.clone()
         twin.hand_out(self._given.clone())
         twin.begin = twin.index = twin._stepper = twin.left = None
+        twin.thread = 0
         twin._now, twin._once_each, twin._predicting, twin.lent = self.built, False, None, False
         return twin
 
@@ -100,6 +101,11 @@ class Run:
     def is_on_its_way(self) -> bool:
         """Whether a step was made, and one is left."""
         return self.index is not None and self.index < len(self.labels) and self.left is not None
+
+    @property
+    def is_of_this_thread(self) -> bool:
+        """Whether no other thread made its last step."""
+        return self.thread in (0, get_ident())
 
     def place(self, timestep: int | float | Tensor) -> int | None:
         """The index of the step from this time; None for a time that is not in the list.

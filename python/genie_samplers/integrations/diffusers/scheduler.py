@@ -157,8 +157,8 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
     def _again(self, latest: Run) -> None:
         """The plan made last, from its beginning; in the memory of the thread's own last run of it."""
         before, run = self._threads.own(), latest.fresh()
-        self._threads.take(run)
-        if before is not None:
+        self._threads.begin(run)
+        if before is not None and before.is_of_this_thread:
             run.take_memory(before)
 
     def _times(

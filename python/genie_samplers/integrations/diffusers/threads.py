@@ -14,7 +14,7 @@ from .run import Run
 __all__ = ["Threads"]
 
 _NOTHING: tuple[Run | None, Run | None] = None, None
-_MOST_WAITING = 32  # generations that nobody goes on with are forgotten
+_MOST_WAITING = 8  # generations that nobody goes on with are forgotten
 
 
 class Threads:
@@ -33,29 +33,33 @@ class Threads:
     def begin(self, run: Run) -> None:
         """The run that set_timesteps made in this thread; it is what other threads go by from now on."""
         self.latest = run
-        with self._lock:
-            self._waiting.clear()
-        self.take(run)
+        self._hold(run, None)
 
-    def take(self, run: Run, lent_from: Run | None = None) -> None:
-        """This thread's run. lent_from: the latest run, of a thread that did not call set_timesteps itself."""
-        before = self.own()
+    def take(self, run: Run, lent_from: Run | None) -> None:
+        """This thread goes on with this run; its own, where that is on its way, waits for the sample that it made.
+
+        lent_from: the latest run, of a thread that did not call set_timesteps itself.
+        """
+        before, _ = self._taken
+        self._hold(run, lent_from)
+        with self._lock:
+            if run in self._waiting:
+                self._waiting.remove(run)
+            if before is not None and before is not run and before.is_on_its_way and before.is_of_this_thread:
+                self._waiting.append(before)
+
+    def _hold(self, run: Run, lent_from: Run | None) -> None:
         self._own.taken = run, lent_from
         with self._lock:
             self._runs.add(run)
-            if run in self._waiting:
-                self._waiting.remove(run)
-            if lent_from is not None and before is not None and before is not run and self._waits(before):
-                self._waiting.append(before)
 
-    @staticmethod
-    def _waits(run: Run) -> bool:
-        """Whether it is on its way, and no other thread took it over."""
-        return run.is_on_its_way and run.thread == threading.get_ident()
+    @property
+    def _taken(self) -> tuple[Run | None, Run | None]:
+        return getattr(self._own, "taken", _NOTHING)
 
     def own(self) -> Run | None:
         """This thread's run; None where it has none, and where it was lent one before set_timesteps was called anew."""
-        run, lent_from = getattr(self._own, "taken", _NOTHING)
+        run, lent_from = self._taken
         return run if lent_from is None or lent_from is self.latest else None
 
     def lend(self, latest: Run) -> Run:
@@ -73,24 +77,20 @@ class Threads:
         if other is not None and other is not run and other.index is not None and other.place(timestep) == other.index:
             self.take(other, lent_from=self.latest)
             return other
-        if self.latest is not None and self._begins_another(run, timestep):
-            return self.lend(self.latest)
-        return run
+        if not run.is_on_its_way or (place := run.place(timestep)) is None or place == run.index:
+            return run
+        if run.is_of_this_thread and place != (run.begin or 0):
+            return run
+        another = run.fresh()
+        another.begin, another.lent = run.begin, run.lent or not run.is_of_this_thread
+        self.take(another, lent_from=self._taken[1])
+        return another
 
     def _of_sample(self, sample: Tensor) -> Run | None:
         """The run whose last step made this tensor."""
         with self._lock:
             runs = list(self._runs)
         return next((run for run in runs if run.left is sample), None)
-
-    def _begins_another(self, run: Run, timestep: float | Tensor) -> bool:
-        """Where another thread took the run over and is elsewhere, and where a thread of a pool has a first step."""
-        taken_over = run.thread != threading.get_ident()
-        lent = getattr(self._own, "taken", _NOTHING)[1] is not None
-        if not run.is_on_its_way or not (taken_over or lent):
-            return False
-        place = run.place(timestep)
-        return place is not None and place != run.index and (taken_over or place == 0)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Threads:
         return self.copied()
