@@ -109,6 +109,21 @@ def test_of_half_precision_what_was_written_to_is_read_again(plan: gs.Plan, mode
     assert torch.equal(*made)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_after_rows_with_gradients_what_was_written_to_is_read_in_inference_mode(
+    plan: gs.Plan, dtype: torch.dtype
+) -> None:
+    """Whose tensors do not say that they were written to."""
+    made = []
+    for changed in (written, lambda x: x * 0.5):
+        stepper = Stepper(Program.of(plan, model_dtype=dtype), noise())
+        after = stepper.step(noise().requires_grad_(), (outputs()[0],)).detach()
+        with torch.inference_mode():
+            after = stepper.step(after, (outputs()[1],))
+            made.append(stepper.step(changed(after), (outputs()[2],)))
+    assert torch.equal(*made)
+
+
 def test_it_begins_again_in_the_same_memory(plan: gs.Plan) -> None:
     stepper = Stepper(Program.of(plan), noise(1))
     stepper.step(noise(1), (noise(2),))
