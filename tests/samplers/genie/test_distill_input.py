@@ -42,7 +42,8 @@ def changed(change: Callable[[Any], object]) -> gs.models.WrappedModel:
     ids=["exact", "with_head", "Distiller"],
 )
 def test_a_network_whose_input_is_scaled_beside_its_label_has_no_derivative(make: Callable[[Any], object]) -> None:
-    scaled = gs.models.wrap(model().network, SCHEDULE, input_scale=gs.models.INPUTS["unit_variance"](SCHEDULE))
+    network: Any = model().network
+    scaled = gs.models.wrap(network, SCHEDULE, input_scale=gs.models.INPUTS["unit_variance"](SCHEDULE))
     with pytest.raises(ValueError, match=r"model: its label is of shape \(1, 2\) for one time, .*call= that scales x"):
         make(scaled)
     with pytest.raises(ValueError, match=r"shape \(1, 2\) for 1 times.* in place of wrap's input_scale= give a call="):
