@@ -73,11 +73,13 @@ class TrainingRun(ABC):
 
     A checkpoint in ``folder`` is resumed: ``options.steps`` and ``save_every`` may differ from those it was made with,
     any other difference is a ValueError, and so is a loss that is not finite. Options named in ``inherited`` are the
-    checkpoint's where they are None. ``writes``: whether this process writes the files (one of several does).
+    checkpoint's where they are None; ``later`` are options that older checkpoints lack, with what these were made with.
+    ``writes``: whether this process writes the files (one of several does).
     """
 
     may_change: ClassVar[frozenset[str]] = frozenset({"steps", "save_every"})
     inherited: ClassVar[frozenset[str]] = frozenset()
+    later: ClassVar[Mapping[str, object]] = {}
 
     def __init__(
         self,
@@ -172,6 +174,7 @@ class TrainingRun(ABC):
             options, step = run.get("options"), run.get("step")
             if not isinstance(options, dict) or type(step) is not int or file.shapes.get(_LOSSES) != (step,):
                 raise ValueError(f"{self.checkpoint}: holds no step with its options and losses; {_FIX}")
+            options = {**self.later, **options}
             open_ones = {name for name in self.inherited if getattr(self.options, name) is None} & options.keys()
             self.options = replace(self.options, **{name: options[name] for name in open_ones})
             self._check_same_run({**options, "optimizer": run.get("optimizer")})

@@ -62,6 +62,7 @@ CHANGES = {
     "at an odd address": lambda x: torch.cat([torch.zeros(1), (0.5 * x).flatten()])[1:].reshape(SHAPE),
     "of another dtype": lambda x: (x * 0.5).double(),
     "another storage": lambda x: x.set_(x * 0.5),
+    "transposed where it lies": lambda x: x.copy_((x * 0.5).mT.reshape(SHAPE)).as_strided_(SHAPE, (12, 1, 3)),
 }
 
 
@@ -104,6 +105,21 @@ def test_of_half_precision_what_was_written_to_is_read_again(plan: gs.Plan, mode
         for changed in (written, lambda x: x * 0.5):
             stepper = Stepper(program, noise())
             after = stepper.step(stepper.step(noise(), (outputs()[0],)), (outputs()[1],))
+            made.append(stepper.step(changed(after), (outputs()[2],)))
+    assert torch.equal(*made)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_after_rows_with_gradients_what_was_written_to_is_read_in_inference_mode(
+    plan: gs.Plan, dtype: torch.dtype
+) -> None:
+    """Whose tensors do not say that they were written to."""
+    made = []
+    for changed in (written, lambda x: x * 0.5):
+        stepper = Stepper(Program.of(plan, model_dtype=dtype), noise())
+        after = stepper.step(noise().requires_grad_(), (outputs()[0],)).detach()
+        with torch.inference_mode():
+            after = stepper.step(after, (outputs()[1],))
             made.append(stepper.step(changed(after), (outputs()[2],)))
     assert torch.equal(*made)
 

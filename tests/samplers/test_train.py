@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from genie_samplers.predictions import to_epsilon
 from .command_line import write_idx
 
 pytest.importorskip("diffusers", reason="the embedded network is a diffusers UNet2DModel")
+safe_open = pytest.importorskip("safetensors").safe_open
+save_file = pytest.importorskip("safetensors.torch").save_file
 
 OPTIONS = TrainingOptions(steps=4, batch_size=8, warmup_steps=2, save_every=1, precision="float32")
 SHORT = replace(OPTIONS, batch_size=2)  # for real steps of the whole network
@@ -116,6 +119,19 @@ def test_a_resumed_run_keeps_its_precision_on_another_processor(tmp_path, images
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {}, raising=False)
     assert trainer(tmp_path / "new", images, for_device).options.precision == "float32"
     assert trainer(tmp_path, images, for_device).options.precision == "bfloat16"
+
+
+def test_a_run_from_before_there_were_other_inputs_is_resumed(tmp_path, images):
+    begun = trainer(tmp_path, images)
+    begun.run(until=1)
+    with safe_open(begun.checkpoint, "pt") as file:
+        kept, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    run = json.loads(metadata["run"])
+    del run["options"]["input"]
+    save_file(kept, begun.checkpoint, {**metadata, "run": json.dumps(run)})
+    assert trainer(tmp_path, images).step == 1
+    with pytest.raises(ValueError, match=r"input='unit_variance' \(checkpoint: 'x'\)"):
+        trainer(tmp_path, images, replace(SHORT, input="unit_variance"))
 
 
 def test_an_unknown_precision_is_refused():

@@ -184,6 +184,7 @@ class Trainer(TrainingRun):
     """
 
     inherited: ClassVar[frozenset[str]] = frozenset({"precision"})
+    later: ClassVar[Mapping[str, object]] = {"input": "x"}
     options: TrainingOptions
 
     def __init__(

@@ -64,7 +64,10 @@ def flow_coefficients(
 
     at = as_array(times)
     if at.shape != times.shape:
-        raise ValueError(f"model.label: gave shape {at.shape} for {times.size} times; need one label per time")
+        raise ValueError(
+            f"model.label: gave shape {at.shape} for {times.size} times; need one label per time: in place of wrap's "
+            "input_scale= give a call= that scales x by its label"
+        )
     a, a_slope = log_alpha_derivatives(schedule, times)
     sigma = schedule.sigma(times)
     first, second = predictions.epsilon_along_flow(prediction, schedule, times, a, a_slope)

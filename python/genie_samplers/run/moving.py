@@ -71,8 +71,10 @@ class MovingState(PlanState):
             super().restart(x)
 
     def is_made(self, x: Tensor) -> bool:
-        """Whether x is what the last row made, in the memory where it made it, whatever was written there since."""
-        return x is self._made and x.data_ptr() == self._place
+        """Whether x is what the last row made, as it lay there, whatever was written there since."""
+        return (
+            x is self._made and x.data_ptr() == self._place and x.shape == self._shape and x.is_contiguous()
+        )  # which transpose_, resize_ and their like change in place
 
     def _is_plain(self, tensor: Tensor) -> bool:
         """Whether nothing has to be looked at, copied or refused."""

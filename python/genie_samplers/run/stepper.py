@@ -33,7 +33,7 @@ class Stepper:
         """x: the state at the plan's first time, [b, ...]; copied."""
         kind = MovingState if program.plan.is_table else PlanState
         self._state = kind(program, x.to(program.dtype), in_place=not _tracked(x))
-        self._lent = x, times_written(x)
+        self._lend(x)
         self._shape, self._device = x.shape, x.device
 
     @property
@@ -65,7 +65,7 @@ class Stepper:
     def restart(self, x: Tensor) -> None:
         """From the first row again, with another state of the same shape, in the same memory."""
         self._state.restart(x.to(self.program.dtype))
-        self._lent = x, times_written(x)
+        self._lend(x)
 
     def seek(self, row: int) -> None:
         """Go on from this row. ValueError where it reads what earlier rows left."""
@@ -111,8 +111,12 @@ class Stepper:
                 made = state.move(None, outputs, draws)
         else:
             made = state.move(None, outputs, draws)
-        self._lent = made, times_written(made)
+        self._lend(made)
         return made
+
+    def _lend(self, x: Tensor) -> None:
+        """Remember the caller's tensor as it is now; one that does not count what is written is looked at anew."""
+        self._lent = x, -1 if x.is_inference() else times_written(x)
 
     def _is_lent(self, x: Tensor) -> bool:
         """Whether the caller hands back what it was given, as it was."""
@@ -123,7 +127,7 @@ class Stepper:
             state.replace(x, within_step=True)
         state.advance(outputs, draws)
         made = state.model_input.clone()
-        self._lent = made, times_written(made)
+        self._lend(made)
         return made
 
     def _differentiable(self, x: Tensor) -> PlanState:
@@ -131,7 +135,7 @@ class Stepper:
         state, rows = self._state, self.program.plan.rows
         read = {entry for row in rows[state.row :] for entry in row.reads if entry.row < state.row}
         now = state.x if state.x_in is not None and self._is_lent(x) else x.to(self.program.dtype)
-        self._lent = x, times_written(x)
+        self._lend(x)
         return PlanState(
             self.program, now, in_place=False, first_row=state.row,
             aux=state.aux if self.program.layout[state.row].reads_aux else None,

@@ -28,6 +28,14 @@ def test_times_in_the_dtype_of_the_network(dtype: torch.dtype) -> None:
     assert torch.equal(run(scheduler, sine, noise()), run(plain, sine, noise()))
 
 
+def test_times_that_lie_apart_in_memory() -> None:
+    """As a column of a table, or every other time of a longer list."""
+    scheduler = made()
+    scheduler.timesteps = torch.stack([scheduler.timesteps] * 2, dim=1)[:, 0]
+    network = exact_network(scheduler.schedule, "epsilon")
+    assert torch.equal(run(scheduler, network, noise()), run(made(), network, noise()))
+
+
 def sine(x: torch.Tensor, _: object) -> torch.Tensor:
     """A network that does not look at the time, which is rounded here."""
     return torch.sin(x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -55,6 +56,78 @@ def test_a_generation_goes_on_in_whichever_thread_makes_its_next_step(scheduler:
     for worker in workers:
         worker.shutdown()
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(states, wanted, strict=True))
+
+
+TURNS = {
+    "two workers change places": [(0, 0), (1, 1), (0, 1), (1, 0), (0, 0), (1, 1)],
+    "a generation begins where another was taken away from": [(0, 0), (0, 1), (1, 0), (0, 1), (1, 0)],
+    "two by turns in one worker": [(0, 0), (1, 0), (0, 0), (1, 0), (0, 0), (1, 0)],
+    "one begins while another is ahead": [(0, 0), (0, 0), (0, 0), (1, 0), (0, 1), (1, 0), (1, 1)],
+}
+
+
+@pytest.mark.parametrize("turns", TURNS.values(), ids=TURNS)
+def test_generations_in_a_pool_keep_their_histories(scheduler: Any, turns: list[tuple[int, int]]) -> None:
+    """turns: which generation makes a step in which worker."""
+    network, states = exact_network(scheduler.schedule, kind(scheduler)), [noise(seed=1), noise(seed=2)]
+    alone, wanted = [copy.deepcopy(scheduler) for _ in states], list(states)
+    workers, times = [ThreadPoolExecutor(1) for _ in range(2)], [iter(scheduler.timesteps) for _ in states]
+    for place, worker in turns:
+        t, x = next(times[place]), states[place]
+        output = network(scheduler.scale_model_input(x, t), t)
+        states[place] = workers[worker].submit(scheduler.step, output, t, x, return_dict=False).result()[0]
+        wanted[place] = alone[place].step(output, t, wanted[place], return_dict=False)[0]
+    for worker in workers:
+        worker.shutdown()
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(states, wanted, strict=True))
+
+
+def test_two_generations_by_turns_in_the_thread_that_set_the_times(scheduler: Any) -> None:
+    network, states = exact_network(scheduler.schedule, kind(scheduler)), [noise(seed=1), noise(seed=2)]
+    wanted = [expected(scheduler, x) for x in states]
+    for t in scheduler.timesteps:
+        outputs = [network(scheduler.scale_model_input(x, t), t) for x in states]
+        states = [scheduler.step(o, t, x, return_dict=False)[0] for o, x in zip(outputs, states, strict=True)]
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(states, wanted, strict=True))
+
+
+@pytest.mark.parametrize("steps", [6, 4], ids=["same", "other"])
+@pytest.mark.parametrize("first", ["here", "in a worker"])
+def test_a_generation_in_a_worker_goes_on_where_times_are_set_for_the_next(steps: int, first: str) -> None:
+    scheduler, made = KINDS["UniPC"](), noise()
+    scheduler.set_timesteps(6)
+    network, wanted = exact_network(scheduler.schedule, "epsilon"), expected(scheduler, made)
+    with ThreadPoolExecutor(1) as worker:
+        for number, t in enumerate(scheduler.timesteps):
+            args = network(made, t), t, made
+            here = number == 0 and first == "here"
+            made = (scheduler.step(*args) if here else worker.submit(scheduler.step, *args).result()).prev_sample
+            if number == 2:
+                scheduler.set_timesteps(steps)
+    assert torch.equal(made, wanted)
+
+
+def test_times_set_anew_end_what_a_worker_had_begun() -> None:
+    """The next generation begins midway, where that one was left."""
+    scheduler, x = KINDS["UniPC"](), noise()
+    network = exact_network(scheduler.schedule, "epsilon")
+    scheduler.set_timesteps(6)
+    with ThreadPoolExecutor(1) as worker, pytest.warns(UserWarning, match="a thread that did not call set_timesteps"):
+        worker.submit(lambda: [scheduler.step(network(x, t), t, x) for t in scheduler.timesteps[:2]]).result()
+        scheduler.set_timesteps(6)
+        args = noise(seed=3), scheduler.timesteps[2], noise(seed=2)
+        made = worker.submit(scheduler.step, *args).result().prev_sample
+    scheduler.set_begin_index(2)
+    assert torch.equal(made, scheduler.step(*args).prev_sample)
+
+
+def test_generations_that_nobody_goes_on_with_are_forgotten() -> None:
+    """Eight of them are kept, beside the first of these times and the one on its way."""
+    scheduler = KINDS["UniPC"]()
+    scheduler.set_timesteps(6)
+    t, output = scheduler.timesteps[0], noise(seed=1)
+    samples = [weakref.ref(scheduler.step(output, t, noise(seed=number)).prev_sample) for number in range(30)]
+    assert sum(sample() is not None for sample in samples) <= 10
 
 
 def test_another_thread_takes_a_generation_over_from_the_one_that_set_the_times() -> None:

@@ -33,6 +33,24 @@ def changed(change: Callable[[Any], object]) -> gs.models.WrappedModel:
 
 
 @pytest.mark.parametrize(
+    "make",
+    [
+        genie.exact,
+        lambda model: genie.with_head(model, head()),
+        lambda model: genie.Distiller(Path("never made"), model, data(), OPTIONS),
+    ],
+    ids=["exact", "with_head", "Distiller"],
+)
+def test_a_network_whose_input_is_scaled_beside_its_label_has_no_derivative(make: Callable[[Any], object]) -> None:
+    network: Any = model().network
+    scaled = gs.models.wrap(network, SCHEDULE, input_scale=gs.models.INPUTS["unit_variance"](SCHEDULE))
+    with pytest.raises(ValueError, match=r"model: its label is of shape \(1, 2\) for one time, .*call= that scales x"):
+        make(scaled)
+    with pytest.raises(ValueError, match=r"shape \(1, 2\) for 1 times.* in place of wrap's input_scale= give a call="):
+        genie.total_derivative(scaled, torch.zeros(1, 2, 8, 8), 0.5)
+
+
+@pytest.mark.parametrize(
     ("options", "error", "message"),
     [
         ({"chunk_size": 0}, ValueError, "chunk_size=0: give 1 or more"),

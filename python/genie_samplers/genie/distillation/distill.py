@@ -21,6 +21,7 @@ from ...models import WrappedModel
 from ...plan import Plan
 from ...solvers import genie_hermite
 from ...training import RunOptions, TrainingRun, own_generator
+from ..extended import check_label
 from ..heads.correction import CorrectionConfig
 from ..heads.files import Head, new_head
 from ..heads.head import HeadConfig
@@ -197,6 +198,7 @@ def fitting_config(model: WrappedModel, data: Data, options: DistillOptions) -> 
         raise ValueError("model: its network is in training mode, where dropout is noise; call network.eval()")
     if model.dtype != torch.float32:
         raise ValueError(f"model: its weights are {model.dtype}; load it in float32, the head may serve others then")
+    check_label(model)
     if options.target == "step":
         memory = max(_LEAST_MEMORY, max(options.values) - 1)
         config = CorrectionConfig.of(network, width=options.width, memory=memory)

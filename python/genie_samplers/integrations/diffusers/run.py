@@ -55,7 +55,8 @@ class Run:
     def hand_out(self, timesteps: Tensor) -> None:
         """The times as a tensor that is the pipeline's to keep and to write into."""
         self.timesteps = timesteps
-        self._address, self._width = timesteps.data_ptr(), timesteps.element_size()
+        step = timesteps.stride(0) if len(timesteps) > 1 else 1  # 0 where one number stands for all
+        self._address, self._width = timesteps.data_ptr(), timesteps.element_size() * max(1, step)
         self._count, self._dtype, self._device = len(self.labels), timesteps.dtype, timesteps.device
 
     def fresh(self) -> Run:
@@ -65,6 +66,7 @@ class Run:
         twin.levels = self._given_levels.clone()
         twin.hand_out(self._given.clone())
         twin.begin = twin.index = twin._stepper = twin.left = None
+        twin.thread = 0
         twin._now, twin._once_each, twin._predicting, twin.lent = self.built, False, None, False
         return twin
 
@@ -94,6 +96,16 @@ class Run:
         return 0 if self._stepper is None else self._stepper.nbytes
 
     # --- where it is
+
+    @property
+    def is_on_its_way(self) -> bool:
+        """Whether a step was made, and one is left."""
+        return self.index is not None and self.index < len(self.labels) and self.left is not None
+
+    @property
+    def is_of_this_thread(self) -> bool:
+        """Whether no other thread made its last step."""
+        return self.thread in (0, get_ident())
 
     def place(self, timestep: int | float | Tensor) -> int | None:
         """The index of the step from this time; None for a time that is not in the list.

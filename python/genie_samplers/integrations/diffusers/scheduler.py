@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from threading import get_ident
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -158,8 +157,8 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
     def _again(self, latest: Run) -> None:
         """The plan made last, from its beginning; in the memory of the thread's own last run of it."""
         before, run = self._threads.own(), latest.fresh()
-        self._threads.take(run)
-        if before is not None:
+        self._threads.begin(run)
+        if before is not None and before.is_of_this_thread:
             run.take_memory(before)
 
     def _times(
@@ -263,30 +262,21 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
             return run
         if threads.latest is None and self.begins_with_all:
             self.set_timesteps(len(self))
-        latest = threads.latest
-        if latest is None:
+        if threads.latest is None:
             raise ValueError(
                 "Number of inference steps is 'None', you need to run 'set_timesteps' after creating the scheduler"
             )
-        run = latest.fresh()
-        run.lent = True
-        threads.take(run, lent_from=latest)
-        return run
+        return threads.lend(threads.latest)
 
     def _run_of(self, sample: Tensor, timestep: float | Tensor) -> Run:
-        """The thread's run, or that of another thread whose last step made this sample, to go on with this time."""
+        """The run that a step from this sample at this time belongs to."""
         run = self._threads.own()
         if run is not None and sample is run.left:
             return run
         run = run or self._run
         if run.index is None and run.begin is not None:  # set on purpose
             return run
-        other = self._threads.of_sample(sample)
-        elsewhere = other is not None and other.thread != get_ident() and other.index is not None
-        if other is None or not elsewhere or other.place(timestep) != other.index:
-            return run
-        self._threads.take(other, lent_from=self._threads.latest)
-        return other
+        return self._threads.run_of(run, sample, timestep)
 
     # --- a step
 
