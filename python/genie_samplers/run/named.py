@@ -17,6 +17,7 @@ Operator = Callable[[Tensor, int, Tensor], Any]
 
 value, out: [b, ...] in the compute dtype, float64 for a state of float64, else float32, dense and apart; value is not
 to be written. index: that of the Apply, which of a bank. What it makes of a sample may not depend on the others.
+Where it has a method ``check_plan(plan, name)``, that is called before anything runs and may refuse the plan.
 """
 
 
@@ -26,6 +27,10 @@ def checked_operators(plan: Plan, operators: Mapping[str, Operator] | None) -> M
         return {}
     given = _callables("operators", operators, "a function of (value, index, out)")
     _check_names("operators", given, plan.operators, "applies", plan.operators)
+    for name, operator in given.items():
+        check = getattr(operator, "check_plan", None)
+        if callable(check):
+            check(plan, name)
     return given
 
 

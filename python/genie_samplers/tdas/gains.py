@@ -98,9 +98,18 @@ class NoiseGains:
         draws = sum(len(row.draws) for row in plan.rows)
         if draws != len(self.bank):
             raise ValueError(f"gains of {len(self.bank)} draws, and the plan has {draws}; compute them for this plan")
-        applied = [row for row in plan.rows if isinstance(row, Apply) and row.operator is not None]
+        for name in plan.operators:
+            self.check_applied(plan, name)
+
+    def check_applied(self, plan: Plan, name: str) -> None:
+        """ValueError unless the plan hands its operator ``name`` as many draws as there are gains, by their numbers."""
+        applied = [row for row in plan.rows if isinstance(row, Apply) and row.operator == name]
         by_draw = all(row.source.of == "draw" and row.index == row.source.number for row in applied)
-        if plan.init.operator is not None or not by_draw:
+        if by_draw and len(applied) != len(self.bank):
+            raise ValueError(
+                f"gains of {len(self.bank)} draws, and the plan filters {len(applied)}; compute them for this plan"
+            )
+        if plan.init.operator == name or not by_draw:
             raise ValueError(
                 "gains: the plan hands its operator no number of a draw, so that all noise would go through the gains "
                 "of the first; give one without operators to plan.filtered(by_draw=True)"

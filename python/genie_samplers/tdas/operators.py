@@ -12,6 +12,7 @@ from genie_ext import SpectralFilter
 
 from .._arguments import boolean
 from ..files import read_json
+from ..plan import Plan
 from .filter_files import FIX
 from .gains import NoiseGains
 from .spec import FilterSpec
@@ -32,6 +33,11 @@ class FilterOperator:
             raise TypeError(f"filters: {type(filters).__name__}; give a FilterSpec or NoiseGains")
         self.filters, self.adjoint = filters, boolean(adjoint, "adjoint")
         self._prepared: dict[tuple[torch.dtype, torch.device], SpectralFilter] = {}
+
+    def check_plan(self, plan: Plan, name: str) -> None:
+        """ValueError where the plan does not hand gains the numbers of their draws. name: of this operator there."""
+        if isinstance(self.filters, NoiseGains):
+            self.filters.check_applied(plan, name)
 
     def __call__(self, value: Tensor, index: int, out: Tensor) -> None:
         self.filters.check_fits(value.shape)

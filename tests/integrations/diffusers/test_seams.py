@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -85,15 +86,29 @@ def test_a_time_outside_the_list_in_the_middle_of_a_run() -> None:
     assert not torch.equal(a, b)
 
 
-def test_rounded_times_are_those_of_the_list() -> None:
-    scheduler = ours.DPMSolverMultistepScheduler(use_karras_sigmas=True)
+@pytest.mark.parametrize("whole", [round, int])
+@pytest.mark.parametrize("steps", [8, 9, 30])
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        ours.DPMSolverMultistepScheduler(use_karras_sigmas=True),
+        ours.HeunScheduler(timestep_spacing="linspace"),
+        ours.EulerScheduler(timestep_spacing="linspace"),
+    ],
+    ids=["dpmpp", "heun", "euler"],
+)
+def test_rounded_and_truncated_times_are_those_of_the_list(
+    scheduler: Any, steps: int, whole: Callable[[float], int]
+) -> None:
     network = exact_network(scheduler.schedule, "epsilon")
-    expected = sampled(scheduler, network, 8)
-    scheduler.set_timesteps(8)
-    x = noise()
-    for t in scheduler.timesteps:
-        x = scheduler.step(network(x, t), round(float(t)), x).prev_sample
-    assert torch.equal(x, expected)
+    results = []
+    for of in (float, whole):
+        scheduler.set_timesteps(steps)
+        x = noise() * scheduler.init_noise_sigma
+        for t in scheduler.timesteps:
+            x = scheduler.step(network(scheduler.scale_model_input(x, t), t), of(float(t)), x).prev_sample
+        results.append(x)
+    assert torch.equal(*results)
 
 
 def test_noise_of_times_outside_the_list() -> None:

@@ -82,6 +82,31 @@ def test_gains_by_draw_are_what_the_closed_form_says(solver: str, steps: int) ->
     assert np.abs(made - expected(plan, np.maximum(gains.bank, 1e-6))).max() <= 1e-11
 
 
+@pytest.mark.parametrize(
+    ("changed", "steps", "message"),
+    [
+        (lambda plan: filtered(plan, "filter", start=False), 10, "hands its operator no number of a draw"),
+        (
+            lambda plan: filtered(plan, "filter", by_draw=True, start=False),
+            9,
+            "gains of 10 draws, and the plan filters 9",
+        ),
+        (
+            lambda plan: gs.make_plan("predictor_corrector", VP, 10, options={"filter": "tdas"}),
+            10,
+            "hands its operator no number of a draw",
+        ),
+    ],
+    ids=["of one index", "of another plan", "of a Langevin solver"],
+)
+def test_gains_of_another_plan_are_refused_before_it_runs(
+    changed: Callable[[Plan], Plan], steps: int, message: str
+) -> None:
+    gains = tdas.gains_from_spectrum(plan_of("ddpm", 10), SPECTRUM)
+    with pytest.raises(ValueError, match=message):
+        run(changed(plan_of("ddpm", steps)), operators=tdas.operators(gains))
+
+
 def test_a_temperature_is_a_gain_that_all_frequencies_share() -> None:
     plan = plan_of("ddpm", 10)
     made = run(gs.solvers.tempered(plan, 1.3))

@@ -272,8 +272,8 @@ def mixed(weights: tuple[float, float], sample: Tensor, output: Tensor) -> Tenso
 
 
 def _same_label(value: float, timestep: float) -> bool:
-    """But for rounding to an integer or to bfloat16."""
-    return abs(value - timestep) <= max(0.5, abs(value) * 2.0**-8)
+    """But for rounding to an integer, up or down, or to bfloat16."""
+    return abs(value - timestep) <= max(0.5, abs(value) * 2.0**-8) or int(value) == timestep
 
 
 def _set_bound(program: Program, row: int, bound: Tensor) -> None:
