@@ -1,10 +1,10 @@
-"""python -m benchmarks.quality.noise [--nfe 20] [--langevin 50] [--count 500] [--data FOLDER] [--out docs/images]
+"""python -m benchmarks.quality.noise [--nfe 20] [--langevin 50] [--full 200] [--count 500] ...
 
 What temperatures, filters and gains do to samples of the embedded network: the Frechet distance of the classifier's
 features, and the power at low and at high frequencies over that of the training images. ``ddpm`` in --nfe evaluations,
 and ``predictor_corrector`` on ``ve`` in --langevin steps of two. It may be stopped and goes on where it was.
 
-Filters and the published gains are calibrated on 200 samples of another seed (200 steps against the same number as in
+Filters and the published gains are calibrated on 200 samples of another seed (--full steps against the number of
 the comparison), gains in closed form on the within-class spectrum of the training images: nothing is chosen by what the
 table shows.
 """
@@ -41,7 +41,7 @@ __all__ = ["COLUMNS", "Treatment", "main", "of_ddpm", "of_langevin", "row"]
 COLUMNS = ("solver", "evaluations", "noise", "samples", "frechet", "power_low", "power_high")
 _BATCH, _SHAPE = 40, (1, 28, 28)
 _SEED, _OTHER_SEED = 0, 5
-_FULL, _CALIBRATING = 200, 200  # steps, and samples
+_CALIBRATING = 200  # samples
 _LOW, _HIGH = 0.1, 0.6  # rho below and above which power is compared
 _SHRINKAGE = 0.12
 
@@ -65,14 +65,14 @@ class Treatment:
         ).numpy()  # fmt: skip
 
 
-def of_ddpm(nfe: int, images: LabelledImages, cache: Path) -> Iterator[Treatment]:
+def of_ddpm(nfe: int, full: int, images: LabelledImages, cache: Path) -> Iterator[Treatment]:
     """Ancestral sampling, uniform t."""
     model = gs.demo.embedded()
-    plan, full = (gs.make_plan("ddpm", model.schedule, n, grid="uniform_t") for n in (nfe, _FULL))
+    plan, whole = (gs.make_plan("ddpm", model.schedule, n, grid="uniform_t") for n in (nfe, full))
     yield Treatment("white", model, plan)
     for factor in (1.03, 1.06, 1.1):
         yield Treatment(f"temperature {factor}", model, gs.solvers.tempered(plan, factor))
-    spec = _calibrated(Treatment("full", model, full), Treatment("accelerated", model, plan), cache)
+    spec = _calibrated(Treatment("full", model, whole), Treatment("accelerated", model, plan), cache)
     yield Treatment("tdas", model, filtered(plan, "filter"), tdas.operators(spec))
     coloured = filtered(plan, "filter", start=False, by_draw=True)
     progress = partial(
@@ -87,7 +87,7 @@ def of_ddpm(nfe: int, images: LabelledImages, cache: Path) -> Iterator[Treatment
     yield Treatment(f"gains from the spectrum, shrunk to {_SHRINKAGE}", model, coloured, shrunk)
 
 
-def of_langevin(steps: int, cache: Path) -> Iterator[Treatment]:
+def of_langevin(steps: int, full: int, cache: Path) -> Iterator[Treatment]:
     """Reverse diffusion and one Langevin correction in each step, sigma from 50 to 0.01."""
     model = gs.demo.embedded(schedule=gs.schedules.ve())
 
@@ -99,7 +99,7 @@ def of_langevin(steps: int, cache: Path) -> Iterator[Treatment]:
     for factor in (0.95, 0.98):
         scalar = tdas.FilterSpec("dct", np.full(_SHAPE[1:], factor))
         yield made(f"temperature {factor}", mode="tdas", spec=scalar)
-    spec = _calibrated(made("full", _FULL), made("accelerated"), cache)
+    spec = _calibrated(made("full", full), made("accelerated"), cache)
     yield made("tdas", mode="tdas", spec=spec)
     yield made("pds", mode="pds", spec=spec)
 
@@ -132,6 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.noise", description=__doc__)
     parser.add_argument("--nfe", type=integers, default=[20], help="of ddpm, comma-separated")
     parser.add_argument("--langevin", type=integers, default=[50], help="steps of predictor_corrector")
+    parser.add_argument("--full", type=int, default=200, help="steps that filters are calibrated against")
     parser.add_argument("--count", type=int, default=500, help="samples of each line")
     parser.add_argument("--data", type=Path, default=DEFAULT_ROOT, help="folder of Fashion-MNIST's files")
     parser.add_argument("--out", type=Path, default=Path("docs/images"), help="folder of noise.csv and the pictures")
@@ -141,8 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     images = fashion_mnist("train", given.data)
     distance = FrechetDistance(PixelFeatures(fashion_classifier()), mirrored(images))
     data = tdas.power_spectrum(images.images)
-    runs = [(f"ddpm-{n}", of_ddpm(n, images, given.cache)) for n in given.nfe]
-    runs += [(f"langevin-{n}", of_langevin(n, given.cache)) for n in given.langevin]
+    runs = [(f"ddpm-{n}", of_ddpm(n, given.full, images, given.cache)) for n in given.nfe]
+    runs += [(f"langevin-{n}", of_langevin(n, given.full, given.cache)) for n in given.langevin]
     found: list[tuple[Any, ...]] = []
     for name, treatments in runs:
         pages: list[Images] = []

@@ -16,8 +16,8 @@ def names(text: str) -> list[str]:
 
 
 def integers(text: str) -> list[int]:
-    """The integers in ``5,10``."""
-    return [int(part) for part in text.split(",")]
+    """The integers in ``5,10``; none in an empty text."""
+    return [int(part) for part in text.split(",") if part]
 
 
 def add_cache(parser: argparse.ArgumentParser) -> None:

@@ -25,12 +25,11 @@ def images() -> LabelledImages:
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(noise, "_FULL", 3)
     monkeypatch.setattr(noise, "_CALIBRATING", 50)
 
 
 def test_every_noise_of_ancestral_sampling_runs(images: LabelledImages, tmp_path: Path) -> None:
-    found = list(noise.of_ddpm(2, images, tmp_path))
+    found = list(noise.of_ddpm(2, 3, images, tmp_path))
     assert [treatment.noise.split()[0] for treatment in found] == [
         "white",
         *["temperature"] * 3,
@@ -42,13 +41,13 @@ def test_every_noise_of_ancestral_sampling_runs(images: LabelledImages, tmp_path
     assert all(np.isfinite(x).all() for x in made)
     assert len({x.tobytes() for x in made}) == len(made)
     calibrated = sorted(tmp_path.iterdir())
-    again = list(noise.of_ddpm(2, images, tmp_path))
+    again = list(noise.of_ddpm(2, 3, images, tmp_path))
     assert [a.plan for a in again] == [f.plan for f in found]
     assert sorted(tmp_path.iterdir()) == calibrated
 
 
 def test_every_noise_of_langevin_sampling_runs(tmp_path: Path) -> None:
-    found = list(noise.of_langevin(2, tmp_path))
+    found = list(noise.of_langevin(2, 3, tmp_path))
     assert [treatment.noise.split()[0] for treatment in found] == ["white", "temperature", "temperature", "tdas", "pds"]
     assert {treatment.plan.nfe for treatment in found} == {4}
     made = [treatment.samples(1) for treatment in found]
@@ -60,7 +59,7 @@ def test_a_line_compares_powers_with_those_of_the_data(images: LabelledImages, t
         def to(self, pixels: object) -> float:
             return 1.5
 
-    treatment = next(noise.of_ddpm(2, images, tmp_path))
+    treatment = next(noise.of_ddpm(2, 3, images, tmp_path))
     twice = (2.0 * images.images).astype(np.float32)
     line = noise.row(treatment, twice, Distance(), tdas.power_spectrum(images.images))  # type: ignore[arg-type]
     assert line == ("ddpm", 2, "white", 40, "1.5", "4", "4")
