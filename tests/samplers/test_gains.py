@@ -381,3 +381,13 @@ def test_they_are_no_choice_of_auto() -> None:
     from genie_samplers.solvers.choosing import AUTO, FURTHER
 
     assert not {"predictor_corrector", "annealed_langevin"} & {candidate.solver for candidate in (*AUTO, *FURTHER)}
+
+
+@pytest.mark.filterwarnings("error")
+def test_steps_by_the_norms_of_few_elements_are_warned_of() -> None:
+    """In two dimensions |z|^2 / |s|^2 has no mean: the results would be too wide, without a message."""
+    few, many = torch.ones(3, 2), torch.ones(3, 64)
+    with pytest.warns(UserWarning, match="samples of 2 elements.*take corrector='ald', or norm='batch'"):
+        REDUCTIONS["langevin_snr"]((few, few), (1.0, 0.16, 1.0))
+    REDUCTIONS["langevin_snr"]((many, many), (1.0, 0.16, 1.0))
+    REDUCTIONS["langevin_snr_coupled"]((few, few), (1.0, 0.16, 1.0))
