@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import files
+from ..files.pixels import Pixels, grid, to_image, to_pixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,28 +28,10 @@ __all__ = [
     "zoom_of",
 ]
 
-Pixels = NDArray[np.uint8]
 _MARGIN = 6
 _FONT_SIZE, _NAME_SIZE = 13, 10
 _LINE = _FONT_SIZE + 2 * _MARGIN
 _SMALL = 64
-
-
-def to_pixels(images: NDArray[np.floating]) -> Pixels:
-    """[B, 1 or 3, H, W] in [-1, 1] to uint8 [B, H, W, 1 or 3]; values outside are clipped, NaN is black."""
-    scaled = np.nan_to_num((images.astype(np.float32) + 1.0) * 127.5, nan=0.0)
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
-
-
-def grid(pixels: Pixels, columns: int, *, gap: int = 1) -> Pixels:
-    """Tile uint8 [B, H, W, C] row by row into one image [H', W', C], white where the last row is short."""
-    count, height, width, channels = pixels.shape
-    rows = -(-count // columns)
-    page = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, np.uint8)
-    for i, image in enumerate(pixels):
-        top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
-        page[top : top + height, left : left + width] = image
-    return page
 
 
 def captioned(pixels: Pixels, columns: int, line: str, names: Sequence[str] = ()) -> Image:
@@ -61,7 +43,7 @@ def captioned(pixels: Pixels, columns: int, line: str, names: Sequence[str] = ()
 
     font, small = ImageFont.load_default(_FONT_SIZE), ImageFont.load_default(_NAME_SIZE)
     zoom = zoom_of(pixels.shape[1])
-    tiles = _to_image(grid(pixels, columns), zoom)
+    tiles = to_image(grid(pixels, columns), zoom)
     top, step = header_height(names), (pixels.shape[2] + 1) * zoom
     width = max(tiles.width, math.ceil(font.getlength(line)) + 2 * _MARGIN)
     page = Image.new(tiles.mode, (width, top + tiles.height + _LINE), "white")
@@ -109,7 +91,7 @@ def labelled_table(
         draw.text((_MARGIN, tops[row]), label, "black", font)
         for column, cell in enumerate(cells[row]):
             if cell is not None:
-                page.paste(_to_image(cell, zoom), (left + column * width, tops[row]))
+                page.paste(to_image(cell, zoom), (left + column * width, tops[row]))
     for (row, column), text in captions.items():
         draw.text((left + column * width, tops[row] + height - _MARGIN + 2), text, "black", font)
     return page
@@ -128,13 +110,6 @@ def save_png(image: Pixels | Image, path: Path, metadata: Mapping[str, object]) 
     info = PngImagePlugin.PngInfo()
     for key, value in metadata.items():
         info.add_text(key, str(value))
-    page = _to_image(image, 1) if isinstance(image, np.ndarray) else image
+    page = to_image(image) if isinstance(image, np.ndarray) else image
     with files.replacing(path) as partial:
         page.save(partial, pnginfo=info)
-
-
-def _to_image(pixels: Pixels, zoom: int) -> Image:
-    from PIL import Image
-
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    return image.resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .extras import require
+from .pixels import Pixels
 from .reading import unreadable
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK")
 _MOST_PIXELS = 2**27
 _COLOURS = {1: "L", 3: "RGB"}
-
-Pixels = NDArray[np.uint8]
 
 
 @contextmanager
