@@ -107,6 +107,13 @@ def test_a_wheel_holds_the_folder_for_comfyui(pure_wheel):
     assert {name for name in zipfile.ZipFile(pure_wheel).namelist() if "/comfyui/" in name} == expected
 
 
+def test_a_wheel_holds_the_templates_of_pages(pure_wheel):
+    folder = ROOT / "python" / "genie_samplers" / "pages" / "templates"
+    expected = {f"genie_samplers/pages/templates/{p.name}" for p in folder.iterdir() if p.is_file()}
+    found = {name for name in zipfile.ZipFile(pure_wheel).namelist() if "/templates/" in name}
+    assert found == expected and "genie_samplers/pages/templates/page.html" in found
+
+
 def test_the_native_core_builds_and_loads_without_torch(native_wheel, tmp_path):
     with zipfile.ZipFile(native_wheel) as opened:
         (core,) = [name for name in opened.namelist() if name.endswith(".so")]

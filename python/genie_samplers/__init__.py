@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from . import calibrate, demo, doctor, genie, grids, models, predictions, run, schedules, solvers, tdas
+    from . import calibrate, demo, doctor, genie, grids, models, pages, predictions, run, schedules, solvers, tdas
     from .adaptive import AdaptiveResult, rk45
     from .models import guidance
     from .plan import Plan
@@ -40,6 +40,7 @@ __all__ = [
     "interpolate",
     "make_plan",
     "models",
+    "pages",
     "predictions",
     "reconstruct",
     "rk45",

@@ -11,9 +11,9 @@ import torch
 import genie_samplers as gs
 from genie_samplers.cli import compare as compare_file
 from genie_samplers.cli import images
-from genie_samplers.cli.compare import amplification
 from genie_samplers.cli.network import Chosen
 from genie_samplers.demo.data import CLASS_NAMES
+from genie_samplers.pages import amplification
 from genie_samplers.uses.compare import Cell, Comparison, compare
 
 from .command_line import run

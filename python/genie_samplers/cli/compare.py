@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import pages
 from ..files import check_target, write_rows
 from ..uses.compare import Cell, Comparison, compare
 from . import images
@@ -23,19 +24,19 @@ from .options import (
     grid_option,
     nfes_option,
     out_option,
+    page_option,
     seed_option,
     solvers_option,
 )
+from .typed import typed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["amplification", "compare_command"]
+__all__ = ["compare_command"]
 
 _COMPARED = ("auto", "ddim", "dpmpp", "unipc", "deis_tab", "deis_log_ab", "ipndm")
 _SHOWN = 4
-_FACTORS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-_FULL = 2.0  # a difference from black to white, of images in [-1, 1]
 
 
 @click.command("compare")
@@ -48,15 +49,20 @@ _FULL = 2.0  # a difference from black to white, of images in [-1, 1]
 @count_option(20, f"Latents; the first {_SHOWN} are shown in each cell.")
 @fine_option
 @out_option("compare.png", "The page; the errors go into a .csv of the same name.")
+@page_option(
+    "Write one self-contained HTML page, too: a slider over the evaluations, differences, the curve of errors."
+)
 def compare_command(
     chosen: Chosen, solvers: tuple[str, ...], nfes: tuple[int, ...], grid: str | None, clip: float | None, seed: int,
-    count: int, fine: int, out: Path,
+    count: int, fine: int, out: Path, page: Path | None,
 ) -> None:  # fmt: skip
     """Solvers (rows) against evaluations (columns) from the same latents: PNG, and RMSE to a fine solution as CSV."""
     check_device(chosen.device)
     table = out.with_suffix(".csv")
     images.check_target(out)
     check_target(table, suffix=".csv", name="--out")
+    if page is not None:
+        pages.check_target(page, name="--page")
     shape = chosen.picture_shape(count)
     network = chosen.with_head(chosen.load())
     result = compare(
@@ -69,11 +75,14 @@ def compare_command(
     images.save_png(_page(result, solvers, nfes, fine), out, told)
     write_rows(table, [("solver", "nfe", "rmse"), *((c.solver, c.nfe, f"{c.rmse:.6f}") for c in result.cells)])
     click.echo(f"{out} and {table}: RMSE to {fine} steps over {count} latents")
+    if page is not None:
+        pages.comparison_page(page, result, title=f"{chosen.name}: solvers over evaluations", command=typed())
+        click.echo(f"{page}: the same with a slider, for a browser")
 
 
 def _page(result: Comparison, solvers: Sequence[str], nfes: Sequence[int], fine: int) -> Image:
     """Of each solver a row of samples with their errors, and a row of how far they are from the fine solution."""
-    factors = [amplification([_difference(cell) for cell in result.cells if cell.nfe == nfe]) for nfe in nfes]
+    factors = [pages.amplification([_difference(cell) for cell in result.cells if cell.nfe == nfe]) for nfe in nfes]
     rows: list[list[images.Pixels | None]] = []
     captions: dict[tuple[int, int], str] = {}
     labels: list[str] = []
@@ -88,16 +97,6 @@ def _page(result: Comparison, solvers: Sequence[str], nfes: Sequence[int], fine:
         labels += [name, "difference"]
     columns = [*(f"{n} evaluations" for n in nfes), f"fine ({fine})"]
     return images.labelled_table(rows, labels, columns, captions=captions, zoom=images.zoom_of(result.fine.shape[2]))
-
-
-def amplification(differences: Sequence[np.ndarray]) -> int:
-    """By how much the differences of one column are shown larger.
-
-    So much that of its median cell the largest hundredth is white: the solvers can be compared, and the good ones seen.
-    """
-    largest = [float(np.quantile(difference, 0.99)) for difference in differences]
-    room = _FULL / max(float(np.median(largest)), _FULL / _FACTORS[-1]) if largest else 1.0
-    return max(factor for factor in _FACTORS if factor <= max(room, 1.0))
 
 
 def _difference(cell: Cell) -> np.ndarray:

@@ -32,6 +32,7 @@ __all__ = [
     "nfe_option",
     "nfes_option",
     "out_option",
+    "page_option",
     "run_option",
     "schedule_option",
     "seed_option",
@@ -133,6 +134,10 @@ def count_option(default: int, text: str) -> Callable[[Any], Any]:
 
 def out_option(name: str, text: str) -> Callable[[Any], Any]:
     return click.option("--out", type=click.Path(path_type=Path), default=Path(name), show_default=True, help=text)
+
+
+def page_option(text: str) -> Callable[[Any], Any]:
+    return click.option("--page", type=click.Path(path_type=Path), help=text)
 
 
 def export_option(text: str) -> Callable[[Any], Any]:
