@@ -29,8 +29,9 @@ def compared(folder: Path, result: Comparison, **words: str) -> Page:
 
 
 def calibrated(folder: Path, result: Comparison, **words: str) -> Page:
-    plans = {"learned": gs.make_plan("ipndm2", SCHEDULE, 4), "start": gs.make_plan("ddim", SCHEDULE, 4)}
-    calibration_page(folder / "page.html", result, **plans, curve=CURVE, **{"title": "a title", **words})
+    learned, start = (gs.make_plan(name, SCHEDULE, 4) for name in ("ipndm2", "ddim"))
+    said = {"title": "a title", **words}
+    calibration_page(folder / "page.html", result, learned=learned, start=start, curve=CURVE, **said)
     return Page.of(folder / "page.html")
 
 
