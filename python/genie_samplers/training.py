@@ -136,7 +136,7 @@ class TrainingRun(ABC):
                 self.step += 1
                 bar.update()
                 if self.step % 10 == 0:
-                    bar.set_postfix(self.shown())
+                    bar.set_postfix(**self.shown())
                 if self.step % self.options.save_every == 0:
                     self.save()
         self.save()

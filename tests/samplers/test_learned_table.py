@@ -7,68 +7,24 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import genie_samplers as gs
 from genie_samplers.calibrate.descent import Descent, DescentOptions
 from genie_samplers.calibrate.learned import LearnedTable
 from genie_samplers.calibrate.start import start_of
 from genie_samplers.calibrate.targets import Targets
-from genie_samplers.models import guidance
 
-SCHEDULES = {
-    "vp_linear": (gs.schedules.vp_linear(), "epsilon"),
-    "cosine": (gs.schedules.vp_cosine(), "v"),
-    "flow": (gs.schedules.flow(shift=3.0), "flow"),
-    "edm": (gs.schedules.edm(), "x0"),
-    "ve": (gs.schedules.ve(), "epsilon"),
-    "zero_snr": (
-        gs.schedules.from_betas(gs.schedules.scaled_linear_betas(1000), zero_terminal_snr=True),
-        "v",
-    ),
-}
+from .mixtures import SCHEDULES, SHAPE, guided_pair, model_of
+
 ROUNDING = 1e-9  # 2.2e-16 times the ratio of the largest gamma to the least, 4e4 on edm, and a hundred operations
 MULTISTEP = ("ddim", "deis_tab3", "deis_log_ab2", "ipndm", "unipc2", "dpmpp_3m", "flow_ab2", "dpm_solver_2s")
-SHAPE = (1, 2, 2)
 
 
 def table_of(solver: str, where: str, nfe: int = 6, **options: object) -> LearnedTable:
     schedule, prediction = SCHEDULES[where]
     start = start_of(gs.make_plan(solver, schedule, nfe, prediction=prediction))
     return LearnedTable(start, **{"history": nfe, **options})  # type: ignore[arg-type]
-
-
-class Mixture(nn.Module):
-    """The exact prediction for two Gaussians at +-1 in every element: as curved a flow as a network's, in float64."""
-
-    def __init__(self, schedule: gs.schedules.Schedule, prediction: str, shift: float = 0.0) -> None:
-        super().__init__()
-        self.schedule, self.prediction = schedule, prediction
-        self.centre = nn.Parameter(torch.tensor(1.0 + shift, dtype=torch.float64))
-
-    def forward(self, x: Tensor, share: Tensor) -> Tensor:
-        s = share.double().reshape(-1, *(1,) * (x.ndim - 1))  # sigma / (alpha + sigma)
-        z, width = x.double(), 0.3
-        scale = self._scale(s)
-        z = z / scale  # (1 - s) x_0 + s eps
-        variance = ((1.0 - s) * width) ** 2 + s**2
-        side = torch.tanh((1.0 - s) * self.centre * z / variance)
-        mean = self.centre * side
-        x0 = mean + (1.0 - s) * width**2 / variance * (z - (1.0 - s) * mean)
-        epsilon = (z - (1.0 - s) * x0) / s
-        alpha, sigma = (1.0 - s) * scale, s * scale
-        return {"epsilon": epsilon, "x0": x0, "v": alpha * epsilon - sigma * x0, "flow": epsilon - x0}[self.prediction]
-
-    def _scale(self, s: Tensor) -> Tensor:
-        """alpha + sigma."""
-        kinds = {"flow": lambda: torch.ones_like(s), "ve": lambda: 1.0 / (1.0 - s), "edm": lambda: 1.0 / (1.0 - s)}
-        return kinds.get(self.schedule.name, lambda: 1.0 / (s**2 + (1.0 - s) ** 2).sqrt())()
-
-
-def model_of(where: str, shift: float = 0.0) -> gs.models.WrappedModel:
-    schedule, prediction = SCHEDULES[where]
-    network = Mixture(schedule, prediction, shift).requires_grad_(False)
-    return gs.models.wrap(network, schedule, prediction=prediction, label=schedule.noise_share)
 
 
 @pytest.mark.filterwarnings("ignore::genie_samplers.solvers.fitness.UnfitWarning")
@@ -130,28 +86,6 @@ def test_gradients_are_those_of_the_samples(where: str, name: str, place: tuple[
     gradient = float(getattr(table, name).grad[place])
     assert abs(gradient) > 1e-9
     assert gradient == pytest.approx((above - below) / (2 * step), rel=2e-3)
-
-
-def guided_pair(where: str) -> gs.models.Model:
-    """A model of both outputs: two mixtures."""
-    schedule, prediction = SCHEDULES[where]
-    halves = [Mixture(schedule, prediction, shift).requires_grad_(False) for shift in (0.0, 0.3)]
-
-    class Pair(gs.models.Model):
-        outputs = (prediction, f"uncond.{prediction}")
-        network = halves[0]
-
-        def labels(self, plan: gs.Plan) -> np.ndarray:
-            return schedule.noise_share(np.asarray(plan.times))
-
-        @property
-        def dtype(self) -> torch.dtype:
-            return torch.float64
-
-        def __call__(self, x: Tensor, t: Tensor, **cond: object) -> tuple[Tensor, Tensor]:
-            return halves[0](x, t), halves[1](x, t)
-
-    return Pair()
 
 
 def test_a_weight_of_zero_has_a_gradient() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from .._arguments import integer
 from ..models import Model, as_model
 from ..models.batches import map_batches, pick
+from ..models.fingerprint import network_fingerprint, question_fingerprint
 from ..plan import Plan
 from ..run import AnyModel, NonFiniteError, sample
 from ..schedules import Schedule, check_schedule
@@ -20,7 +21,6 @@ from ..solvers.choosing import AUTO, FURTHER, Candidate, Choice, Options, fittin
 from ..solvers.fitting import fitted
 from ..solvers.registry import find
 from ..uses.compare import fine_plan, rmse
-from .fingerprint import network_fingerprint, question_fingerprint
 
 __all__ = ["Chosen", "Measured", "choose"]
 

@@ -79,7 +79,7 @@ class Descent(TrainingRun):
         super().__init__(folder, options, table, torch.optim.Adam(free, lr=options.learning_rate))
         self.show = show
         if not self.checks:
-            self._check(math.nan)
+            self._check(None)
 
     # --- a step
 
@@ -133,7 +133,7 @@ class Descent(TrainingRun):
 
     # --- what is kept
 
-    def _check(self, recent: float) -> None:
+    def _check(self, recent: float | None) -> None:
         """Of the averaged parameters, run as the ordinary plan that they make."""
         try:
             error = self.held_out.rmse(self.model, self.averaged().plan())
@@ -141,7 +141,8 @@ class Descent(TrainingRun):
             error = math.inf
         if not self.checks or error < min(held for _, _, held in self.checks):
             self.best = {name: value.clone() for name, value in self.average.items()}
-        self.checks.append((len(self.losses) + bool(self.checks), recent, error))
+        step = len(self.losses) + bool(self.checks)  # that of the last one is not in the list yet
+        self.checks.append((step, error if recent is None else recent, error))
 
     def averaged(self, values: Mapping[str, Tensor] | None = None) -> LearnedTable:
         """The table with its averaged parameters, or with these."""

@@ -12,12 +12,12 @@ import torch
 from .._arguments import integer, real
 from ..models import Model, as_model
 from ..models.batches import map_batches, pick
+from ..models.fingerprint import network_fingerprint, question_fingerprint
 from ..plan import Plan
 from ..run import AnyModel
 from ..schedules import Schedule, check_schedule
 from ..solvers.make import make_plan
 from .descent import Descent, DescentOptions, Distance
-from .fingerprint import network_fingerprint, question_fingerprint
 from .learned import FREE, LearnedTable
 from .memory import Fit, fit, frozen, graph_bytes
 from .start import Start, start_of

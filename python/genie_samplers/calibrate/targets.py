@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ..files import open_tensors, write_tensors
 from ..models.batches import map_batches, pick
+from ..models.fingerprint import question_fingerprint
 from ..plan import Combination, Plan, Row
 from ..run import AnyModel, sample
 from ..uses.compare import fine_plan, rmse
-from .fingerprint import question_fingerprint
 
 __all__ = ["Guidance", "Targets", "guided_by", "starting_states"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..models import Model
+from .contract import Model
 
 __all__ = ["network_fingerprint", "question_fingerprint"]
 
