@@ -22,6 +22,8 @@ from .targets import Targets
 
 __all__ = ["Descent", "DescentOptions", "Distance"]
 
+_PROBED = 6  # batches by which the units are measured
+
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Samples and the fine ones, [b, ...] each, to one number: what is made small."""
 
@@ -80,6 +82,31 @@ class Descent(TrainingRun):
         self.show = show
         if not self.checks:
             self._check(None)
+            self._measure_units(self.checks[0][2])
+
+    # --- units
+
+    def _measure_units(self, error: float) -> None:
+        """A unit of every number is what moves the samples by the start's error, so that steps are of like size in all.
+
+        The mean square response of an element to a number is that of the gradients of the samples' products with random
+        signs (Hutchinson's estimate), here over six batches.
+        """
+        generator = torch.Generator().manual_seed(self.options.seed)
+        named = {name: p for name, p in self.table.named_parameters() if p.requires_grad}
+        squares = {name: torch.zeros_like(p) for name, p in named.items()}
+        template, elements = self.table.template(), 0
+        for batch in range(_PROBED):
+            ids = self._batch(batch)
+            for first in range(0, len(ids), self.options.chunk_size):
+                x = self._samples(template, ids[first : first + self.options.chunk_size])
+                signs = 2.0 * torch.randint(0, 2, x.shape, generator=generator).double() - 1.0
+                found = torch.autograd.grad((x * signs.to(x.device)).sum(), list(named.values()))
+                for square, gradient in zip(squares.values(), found, strict=True):
+                    square += gradient.square()
+                elements += x.numel()
+        unit = self.table.weights_unit[0, 0, 0].item()  # what all are counted in so far
+        self.table.measure_in({name: error * unit / (s / elements).sqrt() for name, s in squares.items()})
 
     # --- a step
 
@@ -108,6 +135,11 @@ class Descent(TrainingRun):
 
     def _loss(self, template: Plan, ids: Sequence[int]) -> Tensor:
         """The distance of these, times their number."""
+        fine = self.targets.samples[torch.tensor(ids, device=self.targets.samples.device)]
+        return self.distance(self._samples(template, ids), fine.double()) * len(ids)
+
+    def _samples(self, template: Plan, ids: Sequence[int]) -> Tensor:
+        """Those of the table, [b, ...] in float64, with gradients to its parameters."""
         targets, model = self.targets, self.model
         device = targets.latents.device
         guided = targets.guided(template, ids)
@@ -116,12 +148,12 @@ class Descent(TrainingRun):
         labels = self.table.labels(model, template).to(device)
         labels = labels.unsqueeze(1).expand(len(labels), len(ids), *labels.shape[1:])
         cond = targets.cond_of(ids)
-        index = torch.tensor(ids, device=device)
+        latents = targets.latents[torch.tensor(ids, device=device)]
         asked = _Recomputed(model) if self.options.recompute else model
-        state = PlanState(program, targets.latents[index].double(), in_place=False)
+        state = PlanState(program, latents.double(), in_place=False)
         with torch.enable_grad():
             run_rows(state, lambda call, at: ask(asked, call, at, labels[call.row], cond))
-        return self.distance(state.x, targets.samples[index].double()) * len(ids)
+        return state.x
 
     def _refuse_nonfinite_gradients(self) -> None:
         for name, parameter in self.table.named_parameters():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +22,7 @@ __all__ = ["FREE", "LearnedTable"]
 Array = NDArray[np.float64]
 
 FREE = ("times", "labels", "weights", "sums")
+_LARGEST_UNIT = 0.3  # of a logarithm of a gap, of a step, of a weight
 _ALIVE = 2.0**-1000  # in place of 0, whose term the kernel leaves out and with it the gradient of the weight
 
 
@@ -31,7 +32,8 @@ class LearnedTable(nn.Module):
     free: of ``FREE``, what may change. times: those between the ends, by the gaps' shares of the whole way in log gamma
     (of the share of noise where that is infinite), which keeps them in order. labels: what the network is told, in
     parts of the step. weights: of all outputs that a row reads. sums: those of a row's weights of y too; without, they
-    stay 1, which is exact on data of one point. history: how many earlier outputs a row reads.
+    stay 1, which is exact on data of one point. history: how many earlier outputs a row reads. Parameters are how far
+    each number has moved, in units of its own (:meth:`measure_in`).
     """
 
     def __init__(self, start: Start, *, history: int, free: Collection[str] = FREE) -> None:
@@ -46,24 +48,37 @@ class LearnedTable(nn.Module):
         if np.any(start.weights[~read]):
             raise ValueError(f"history={history}: {start.recipe.solver} reads more of its earlier outputs; give more")
         at = self.coordinate.of_time(start.times)
-        self.gaps = nn.Parameter(torch.from_numpy(np.log(at[:-1] - at[1:])), requires_grad="times" in free)
-        self.shifts = nn.Parameter(torch.zeros(count, dtype=torch.float64), requires_grad="labels" in free)
-        self.weights = nn.Parameter(torch.from_numpy(start.weights.copy()), requires_grad="weights" in free)
+        begun = {"gaps": np.log(at[:-1] - at[1:]), "shifts": np.zeros(count), "weights": start.weights}
+        for (name, values), part in zip(begun.items(), ("times", "labels", "weights"), strict=True):
+            self.register_buffer(f"{name}_begun", torch.from_numpy(values.copy()), persistent=False)
+            self.register_buffer(f"{name}_unit", torch.full(values.shape, _LARGEST_UNIT, dtype=torch.float64))
+            moved = nn.Parameter(torch.zeros(values.shape, dtype=torch.float64), requires_grad=part in free)
+            self.register_parameter(f"{name}_moved", moved)
         self.register_buffer("read", torch.from_numpy(read), persistent=False)
+
+    def measure_in(self, units: Mapping[str, Tensor]) -> None:
+        """Count how far a number has moved in these units, by the parameters' names; at most 0.3 of its own."""
+        for name, unit in units.items():
+            self.get_buffer(name.replace("_moved", "_unit")).copy_(unit.nan_to_num(_LARGEST_UNIT).clamp(max=_LARGEST_UNIT))
+
+    def _value(self, name: str) -> Tensor:
+        buffers = (self.get_buffer(f"{name}_{what}") for what in ("begun", "unit"))
+        begun, unit = buffers
+        return begun + unit * self.get_parameter(f"{name}_moved")
 
     # --- the numbers
 
     def coordinates(self) -> tuple[Tensor, Tensor]:
         """Of the nodes, [N + 1], and of what the network is told, [N]."""
         first, last = self.coordinate.ends
-        inner = first - (first - last) * torch.softmax(self.gaps, 0).cumsum(0)[:-1]
+        inner = first - (first - last) * torch.softmax(self._value("gaps"), 0).cumsum(0)[:-1]
         nodes = torch.cat([inner.new_tensor([first]), inner, inner.new_tensor([last])])
         steps = nodes[:-1] - nodes[1:]
-        return nodes, (nodes[:-1] - steps * self.shifts).clamp(last, first)
+        return nodes, (nodes[:-1] - steps * self._value("shifts")).clamp(last, first)
 
     def row_weights(self) -> Tensor:
         """[N, N, kinds], 0 where a row does not read."""
-        weights = self.weights * self.read[..., None]
+        weights = self._value("weights") * self.read[..., None]
         if "sums" in self.free:
             return weights
         missing = (1.0 - weights[..., 0].sum(1)) / self.read.sum(1)
@@ -114,7 +129,7 @@ class LearnedTable(nn.Module):
 
     def _entries(self, row: int) -> tuple[HistoryEntry, ...]:
         """What a row reads: its own values, then earlier ones, newest first."""
-        kinds = self.weights.shape[2]
+        kinds = self.start.weights.shape[2]
         return tuple(HistoryEntry(j, h) for j in range(row, max(-1, row - self.history - 1), -1) for h in range(kinds))
 
     # --- gradients

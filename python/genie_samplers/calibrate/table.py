@@ -76,7 +76,7 @@ def plan(
     history: int | None = None,
     steps: int = 100,
     batch_size: int = 8,
-    learning_rate: float = 0.05,
+    learning_rate: float = 0.1,
     distance: Distance | None = None,
     fine_steps: int = 60,
     memory: int = 2 << 30,
