@@ -81,11 +81,11 @@ def test_gradients_are_those_of_the_samples(where: str, name: str, place: tuple[
         return descent._loss(of.template(), range(4)) / 4
 
     loss(table).backward()
-    step = 3e-3  # of units of 0.3; a label is rounded to float32: its part of a difference to 3e-5
+    step = 1e-2  # of units of 0.3: labels are float32, so smaller differences see their rounding
     above, below = (float(loss(moved(table, name, place, by)).detach()) for by in (step, -step))
     gradient = float(getattr(table, name).grad[place])
     assert abs(gradient) > 1e-9
-    assert gradient == pytest.approx((above - below) / (2 * step), rel=2e-3)
+    assert gradient == pytest.approx((above - below) / (2 * step), rel=5e-3)
 
 
 def test_a_weight_of_zero_has_a_gradient() -> None:

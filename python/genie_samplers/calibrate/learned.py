@@ -85,8 +85,10 @@ class LearnedTable(nn.Module):
         return torch.cat([weights[..., :1] + (missing[:, None] * self.read)[..., None], weights[..., 1:]], dim=2)
 
     def _times(self) -> tuple[Array, Array]:
-        nodes, asked = self.coordinates()
-        return self.coordinate.time(nodes.detach().numpy()), self.coordinate.time(asked.detach().numpy())
+        """Of the nodes and of the labels; the start's own where nothing has moved."""
+        nodes, asked = (self.coordinate.time(c.detach().numpy()) for c in self.coordinates())
+        times = nodes if self.get_parameter("gaps_moved").any() else self.start.times
+        return times, np.where(self._value("shifts").detach().numpy() == 0.0, times[:-1], asked)
 
     # --- the plan
 

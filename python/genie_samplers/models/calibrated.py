@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from ..files import read_text
+from ..files import read_text, unreadable
 from ..plan import Plan
 from ..schedules import Schedule
 from ..solvers.registry import UnreachableNFE
@@ -32,11 +32,16 @@ class CalibratedPlans:
     def path(self, nfe: int) -> Path:
         return self.folder / f"nfe-{nfe}.json"
 
+    def _read(self, nfe: int) -> Plan:
+        text = read_text(self.path(nfe), _FIX)
+        with unreadable(self.path(nfe), _FIX):
+            return Plan.from_json(text)
+
     def find(self, schedule: Schedule, nfe: int, guidance: float | None = None) -> Plan | None:
         """The plan that was fitted for just this use, None where there is none; ValueError for a file that is no plan."""
         if not self.path(nfe).is_file():
             return None
-        plan = Plan.from_json(read_text(self.path(nfe), _FIX))
+        plan = self._read(nfe)
         served = None if plan.calibration is None else plan.calibration.get("guidance")
         low, high = served if isinstance(served, tuple) else (served, served)
         if guidance is None or low is None or high is None:
@@ -57,7 +62,7 @@ class CalibratedPlans:
                 f"nfe={nfe}: no plan {self.path(nfe).name} was fitted to this network ({there}); take one of them, or make "
                 "it with `genie-samplers calibrate plan`"
             )
-        plan = Plan.from_json(read_text(self.path(nfe), _FIX))
+        plan = self._read(nfe)
         if plan.schedule != schedule:
             raise ValueError(f"{self.path(nfe)}: fitted on {plan.schedule}, not on {schedule}; calibrate it there")
         warn_of_another_network(plan, self.model)
