@@ -130,7 +130,9 @@ class TrainingRun(ABC):
     def run(self, *, until: int | None = None) -> None:
         """Train to step ``until`` (``options.steps`` by default), saving now and then; a bar shows the recent loss."""
         end = self.options.steps if until is None else min(until, self.options.steps)
-        with progress_bar(self.options.steps, show=self.show if self.writes else False, unit="step", done=self.step, leave=True) as bar:
+        with progress_bar(
+            self.options.steps, show=self.show if self.writes else False, unit="step", done=self.step, leave=True
+        ) as bar:
             while self.step < end and not self.finished:
                 self.losses.append(self._checked(self.take_step()))
                 self.step += 1
@@ -154,14 +156,14 @@ class TrainingRun(ABC):
         """What the run remembers beside network, average and optimiser, by name; kept in the checkpoint."""
         return {}
 
-    def take_further(self, tensors: Mapping[str, Tensor]) -> None:
+    def take_further(self, tensors: Mapping[str, Tensor]) -> None:  # noqa: B027  there may be nothing further
         """Read :meth:`further` of the checkpoint."""
 
     def _checked(self, loss: float) -> float:
         if not math.isfinite(loss):
             raise ValueError(
-                f"{self.folder or 'run'}: the loss of step {self.step} is {loss}; nothing of it was saved, train with a smaller "
-                "learning_rate in another folder, or on other data"
+                f"{self.folder or 'run'}: the loss of step {self.step} is {loss}; nothing of it was saved, train with a "
+                "smaller learning_rate in another folder, or on other data"
             )
         return loss
 

@@ -28,7 +28,13 @@ def calibrated(where: str = "vp_linear", nfe: int = 4, **given: object) -> Calib
 def error(where: str, plan: gs.Plan, model: object = None, guidance: float | None = None) -> float:
     """Root mean square error on latents that chose nothing."""
     targets = Targets.record(
-        model or model_of(where), plan, count=32, shape=SHAPE, seed=99, guidance=guidance, steps=80  # type: ignore[arg-type]
+        model or model_of(where),
+        plan,
+        count=32,
+        shape=SHAPE,
+        seed=99,
+        guidance=guidance,
+        steps=80,  # type: ignore[arg-type]
     )
     return targets.rmse(model or model_of(where), plan)  # type: ignore[arg-type]
 
@@ -55,10 +61,10 @@ def test_the_result_is_an_ordinary_plan_with_a_record() -> None:
 
 def test_no_other_start_is_made_of_it() -> None:
     plan = calibrated(steps=2).plan
-    with pytest.raises(ValueError, match="calibrated from .* as a whole"):
+    with pytest.raises(ValueError, match=r"calibrated from .* as a whole"):
         gs.starting_at(plan, 1)
     image = torch.zeros(2, *SHAPE)
-    with pytest.raises(ValueError, match="calibrated from .* as a whole"):
+    with pytest.raises(ValueError, match=r"calibrated from .* as a whole"):
         gs.sample(model_of("vp_linear"), plan, image=image, start=1)
 
 
@@ -168,5 +174,5 @@ def test_gradients_that_are_not_finite_are_named() -> None:
             return super().forward(x, share) + 0.0 * (x - x).square().sum(1, keepdim=True).sqrt()
 
     model = gs.models.wrap(Kinked(VP, "epsilon"), VP, prediction="epsilon", label=VP.noise_share)
-    with pytest.raises(ValueError, match="gradient: not finite with respect to the .* in step 0"):
+    with pytest.raises(ValueError, match=r"gradient: not finite with respect to the .* in step 0"):
         calibrated(model=model)

@@ -82,7 +82,7 @@ def test_make_plan_finds_it(network: Path) -> None:
         warnings.simplefilter("error")
         plan = gs.make_plan("calibrated", VP, 3, model=model)
     assert plan.calibration is not None and plan.nfe == 3
-    with pytest.raises(ValueError, match="fitted on .*VPLinear.*, not on .*calibrate it there"):
+    with pytest.raises(ValueError, match=r"fitted on .*VPLinear.*, not on .*calibrate it there"):
         gs.make_plan("calibrated", gs.schedules.vp_cosine(), 3, model=model)
     with pytest.raises(ValueError, match="give nothing but schedule, nfe and model"):
         gs.make_plan("calibrated", VP, 3, model=model, grid="karras")

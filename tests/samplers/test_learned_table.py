@@ -58,7 +58,9 @@ def moved(table: LearnedTable, name: str, place: tuple[int, ...], by: float) -> 
 
 
 @pytest.mark.parametrize("guided", [False, True], ids=["plain", "guided"])
-@pytest.mark.parametrize(("name", "place"), [("gaps_moved", (1,)), ("shifts_moved", (2,)), ("weights_moved", (3, 1, 0))])
+@pytest.mark.parametrize(
+    ("name", "place"), [("gaps_moved", (1,)), ("shifts_moved", (2,)), ("weights_moved", (3, 1, 0))]
+)
 @pytest.mark.parametrize("where", ["vp_linear", "cosine", "flow", "edm"])
 def test_gradients_are_those_of_the_samples(where: str, name: str, place: tuple[int, ...], guided: bool) -> None:
     model: gs.models.Model = model_of(where)
@@ -116,7 +118,9 @@ def test_with_fixed_sums_a_point_mass_stays_exact() -> None:
     model = gs.models.wrap(network, schedule, prediction="epsilon", label=lambda t: t)
     made = gs.sample(model, plan, state=x * schedule.sigma(schedule.t_max), dtype=torch.float64, progress=False)
     end = plan.recipe.grid[-1] if plan.recipe else 0.0
-    begun = (x * schedule.sigma(schedule.t_max) - schedule.alpha(schedule.t_max) * point) / schedule.sigma(schedule.t_max)
+    begun = (x * schedule.sigma(schedule.t_max) - schedule.alpha(schedule.t_max) * point) / schedule.sigma(
+        schedule.t_max
+    )
     torch.testing.assert_close(made, schedule.alpha(end) * point + schedule.sigma(end) * begun, rtol=1e-4, atol=1e-4)
 
 
@@ -140,5 +144,5 @@ def test_what_they_cannot_say_is_refused_with_the_reason(what: str) -> None:
 def test_a_short_history_and_an_unknown_part_are_refused() -> None:
     with pytest.raises(ValueError, match="history=1: deis_tab3 reads more"):
         table_of("deis_tab3", "vp_linear", history=1)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="free=.*'label'.*times, labels"):
+    with pytest.raises(ValueError, match=r"free=.*'label'.*times, labels"):
         table_of("ddim", "vp_linear", free=("label",))

@@ -52,7 +52,9 @@ class Coordinate:
             self.schedule.time_of_noise_share(inside) if self.by_share else self.schedule.time_of_half_log_snr(-inside)
         )
         close = 1e-14 * max(abs(first), abs(last))
-        return np.where(inside >= first - close, start, np.where(inside <= last + close, end, np.clip(found, end, start)))
+        return np.where(
+            inside >= first - close, start, np.where(inside <= last + close, end, np.clip(found, end, start))
+        )
 
     def around(self, value: float, gap: float) -> tuple[float, float]:
         """Two values on both sides, within the ends."""

@@ -20,20 +20,21 @@ from ..training import RunOptions, TrainingRun
 from .learned import LearnedTable
 from .targets import Targets
 
-__all__ = ["Descent", "DescentOptions", "Distance"]
+__all__ = ["Descent", "DescentOptions", "Distance", "mean_error"]
 
+_TINY = 1e-16  # so that the root has a derivative at 0
 _PROBED = 6  # batches by which the units are measured
 
 Distance = Callable[[Tensor, Tensor], Tensor]
-"""Samples and the fine ones, [b, ...] each, to one number: what is made small."""
+"""Samples and the fine ones, [b, ...] each, to one number, the mean over samples of what is made small."""
 
 
 @dataclass(frozen=True)
 class DescentOptions(RunOptions):
     """batch_size: latents of a step. check_every: steps between two looks at the held-out latents. patience: checks
     without a better one after which the run ends. chunk_size: latents whose graphs are in memory at once.
-    recompute: whether the network's activations are computed again in place of being kept. question: what is calibrated,
-    as one text: a checkpoint that answers another one is refused.
+    recompute: whether the network's activations are computed again in place of being kept. question: what is
+    calibrated, as one text: a checkpoint that answers another one is refused.
     """
 
     batch_size: int = 8
@@ -53,7 +54,7 @@ class Descent(TrainingRun):
     """A run on the parameters of ``table``; see :class:`TrainingRun` for ``folder`` and resuming.
 
     The average of the parameters is what is checked on the ``held_out`` targets and, at its best, kept (:attr:`best`).
-    checks: (step, error on the calibration latents since the last check, held-out error).
+    checks: (step, distance of the calibration latents since the last check, that of the held-out ones).
     """
 
     options: DescentOptions
@@ -72,7 +73,7 @@ class Descent(TrainingRun):
         show: bool | None = None,
     ) -> None:
         self.model, self.table, self.targets, self.held_out = model, table, targets, held_out
-        self.distance = distance or _mean_square
+        self.distance = distance or mean_error
         self.checks: list[tuple[int, float, float]] = []
         self.best = {name: value.detach().clone() for name, value in table.state_dict().items()}
         free = [p for p in table.parameters() if p.requires_grad]
@@ -122,15 +123,16 @@ class Descent(TrainingRun):
         self._refuse_nonfinite_gradients()
         self.descend(options.rate(self.step))
         if (self.step + 1) % options.check_every == 0:
-            recent = [*self.losses, total][-options.check_every :]
-            self._check(math.sqrt(max(0.0, float(np.mean(recent)))))
+            self._check(float(np.mean([*self.losses, total][-options.check_every :])))
         return total
 
     def _batch(self, step: int) -> list[int]:
         """Every latent once per round, in an order of its own each round."""
         size, count = self.options.batch_size, len(self.targets)
         places = range(step * size, (step + 1) * size)
-        orders = {r: np.random.default_rng((self.options.seed, r)).permutation(count) for r in {p // count for p in places}}
+        orders = {
+            r: np.random.default_rng((self.options.seed, r)).permutation(count) for r in {p // count for p in places}
+        }
         return [int(orders[p // count][p % count]) for p in places]
 
     def _loss(self, template: Plan, ids: Sequence[int]) -> Tensor:
@@ -168,7 +170,8 @@ class Descent(TrainingRun):
     def _check(self, recent: float | None) -> None:
         """Of the averaged parameters, run as the ordinary plan that they make."""
         try:
-            error = self.held_out.rmse(self.model, self.averaged().plan())
+            made = self.held_out.run(self.model, self.averaged().plan())
+            error = float(self.distance(made.double(), self.held_out.samples.double()))
         except NonFiniteError:
             error = math.inf
         if not self.checks or error < min(held for _, _, held in self.checks):
@@ -183,11 +186,6 @@ class Descent(TrainingRun):
         return table
 
     @property
-    def held_out_error(self) -> float:
-        """Of the best so far."""
-        return min(held for _, _, held in self.checks)
-
-    @property
     def finished(self) -> bool:
         """Whether no check of the last ``patience`` ones was the best."""
         held = [error for _, _, error in self.checks]
@@ -198,15 +196,19 @@ class Descent(TrainingRun):
         return {"train": f"{recent:.4f}", "held-out": f"{held:.4f}"}
 
     def further(self) -> dict[str, Tensor]:
-        return {"checks": torch.tensor(self.checks, dtype=torch.float64), **{f"best.{k}": v for k, v in self.best.items()}}
+        return {
+            "checks": torch.tensor(self.checks, dtype=torch.float64),
+            **{f"best.{k}": v for k, v in self.best.items()},
+        }
 
     def take_further(self, tensors: Mapping[str, Tensor]) -> None:
         self.checks = [(int(step), recent, held) for step, recent, held in tensors["checks"].tolist()]
         self.best = {name.removeprefix("best."): v for name, v in tensors.items() if name.startswith("best.")}
 
 
-def _mean_square(made: Tensor, fine: Tensor) -> Tensor:
-    return (made - fine).square().mean()
+def mean_error(made: Tensor, fine: Tensor) -> Tensor:
+    """The mean over samples of their root mean square errors: of squares, few samples would decide."""
+    return ((made - fine).square().flatten(1).mean(1) + _TINY).sqrt().mean()
 
 
 class _Recomputed(Model):

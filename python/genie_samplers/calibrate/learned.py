@@ -59,7 +59,9 @@ class LearnedTable(nn.Module):
     def measure_in(self, units: Mapping[str, Tensor]) -> None:
         """Count how far a number has moved in these units, by the parameters' names; at most 0.3 of its own."""
         for name, unit in units.items():
-            self.get_buffer(name.replace("_moved", "_unit")).copy_(unit.nan_to_num(_LARGEST_UNIT).clamp(max=_LARGEST_UNIT))
+            self.get_buffer(name.replace("_moved", "_unit")).copy_(
+                unit.nan_to_num(_LARGEST_UNIT).clamp(max=_LARGEST_UNIT)
+            )
 
     def _value(self, name: str) -> Tensor:
         buffers = (self.get_buffer(f"{name}_{what}") for what in ("begun", "unit"))
@@ -137,7 +139,7 @@ class LearnedTable(nn.Module):
     # --- gradients
 
     def table(self, template: Plan) -> Tensor:
-        """The template's own table, guided as it is, float64 [rows, n] or [rows, B, n], with gradients to all of this."""
+        """The template's own table, guided as it is, float64 [rows, n] or [rows, B, n], with gradients."""
         carried = self._carried(template)
         values = torch.from_numpy(template.table.copy())
         return values + (carried - carried.detach()).reshape(values.shape)

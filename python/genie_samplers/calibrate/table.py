@@ -27,6 +27,7 @@ __all__ = ["CalibratedPlan", "plan"]
 
 Report = Callable[[str], None]
 
+_FILES = ("targets", "held_out")
 _LEAST = 4  # latents to fit, and to check with
 _CONVERGED = 0.2  # of the start's error
 _HISTORY = 5
@@ -37,8 +38,8 @@ class CalibratedPlan:
     """plan: at its best on the held-out latents, with a ``calibration`` record; start: what it began as.
 
     rmse, start_rmse: theirs from the fine solution, on the held-out latents. train_rmse: of the plan on those that it
-    was fitted to. convergence: of the fine solution, see :class:`Targets`. checks: (step, error on the latents of the
-    steps before, held-out error).
+    was fitted to. convergence: of the fine solution, see :class:`Targets`. checks: (step, distance of the latents of
+    the steps before, that of the held-out ones).
     """
 
     plan: Plan
@@ -52,8 +53,8 @@ class CalibratedPlan:
     def __str__(self) -> str:
         gain = self.start_rmse / self.rmse if self.rmse else math.inf
         return (
-            f"RMSE {self.rmse:.4g} on held-out latents, {gain:.2f} times better than its start ({self.start_rmse:.4g}); "
-            f"{self.train_rmse:.4g} on those it was fitted to, fine solution within {self.convergence:.1g}"
+            f"RMSE {self.rmse:.4g} on held-out latents, {gain:.2f} times better than its start "
+            f"({self.start_rmse:.4g}); {self.train_rmse:.4g} on those it was fitted to, fine solution within {self.convergence:.1g}"
         )
 
 
@@ -76,7 +77,7 @@ def plan(
     history: int | None = None,
     steps: int = 100,
     batch_size: int = 8,
-    learning_rate: float = 0.1,
+    learning_rate: float = 0.15,
     distance: Distance | None = None,
     fine_steps: int = 60,
     memory: int = 2 << 30,
@@ -93,9 +94,10 @@ def plan(
     shape: of one sample, (C, H, W). start: a solver's name, "auto", or a plan: deterministic, one evaluation at a time.
     grid: the start's. cond: as for ``sample``, of ``count + held_out`` samples, the held-out ones last. guidance: a
     scale, or a range (low, high) over which the plan is to serve, for a model with both outputs. history: how many
-    earlier outputs a row reads, 5 or what the start reads by default. distance: of samples and fine ones [b, ...] to one
-    number, in place of the mean square: in a feature space, or a mixture. fine_steps: of the fine solution. memory:
-    bytes that graphs may take; what does not fit is computed again. folder: keeps the fine solutions and a checkpoint
+    earlier outputs a row reads, 5 or what the start reads by default. distance: of samples and fine ones [b, ...] to
+    one number, in place of the mean of their root mean square errors: in a feature space, or a mixture. fine_steps: of
+    the fine solution. memory: bytes that graphs may take; what does not fit is computed again. folder: keeps the fine
+    solutions and a checkpoint
     every few steps; with the same arguments a run goes on there, to the same plan. report: told of each stage.
 
     ValueError or TypeError naming the argument: also for a fine solution that has not converged to a fifth of the
@@ -113,7 +115,7 @@ def plan(
                 steps=fine_steps, progress=progress, known_as=known,
                 cache=None if folder is None else Path(folder) / f"{name}.safetensors",
             )
-            for place, (name, n, part) in enumerate(zip(("targets", "held_out"), sizes, _parts(cond, *sizes), strict=True))
+            for place, (name, n, part) in enumerate(zip(_FILES, sizes, _parts(cond, *sizes), strict=True))
         )  # fmt: skip
         convergence = max(targets.convergence, checked.convergence)
         report(f"fine solution of {count} + {held_out} latents: {fine_steps} steps, within {convergence:.2g}")
@@ -132,19 +134,19 @@ def plan(
             None if folder is None else Path(folder), net, table, targets, checked, options, distance=distance,
             show=progress,
         )  # fmt: skip
-        start_rmse = descent.checks[0][2]
+        start_rmse = checked.rmse(net, begun.plan)
         _refuse_unconverged(convergence, start_rmse, fine_steps)
         report(f"start {begun.recipe.solver}: {start_rmse:.4f} on the held-out latents")
         descent.run()
         found = descent.averaged(descent.best).plan()
-        train_rmse = targets.rmse(net, found)
+        train_rmse, held_rmse = targets.rmse(net, found), checked.rmse(net, found)
     record = {
         "network": known, "start": begun.recipe.solver, "nfe": nfe, "latents": count, "seed": seed,
         "guidance": list(guidance) if isinstance(guidance, tuple) else guidance, "steps": descent.step,
-        "start_rmse": start_rmse, "rmse": descent.held_out_error,
+        "start_rmse": start_rmse, "rmse": held_rmse,
     }  # fmt: skip
     return CalibratedPlan(
-        replace(found, calibration=record), begun.plan, descent.held_out_error, start_rmse, train_rmse, convergence,
+        replace(found, calibration=record), begun.plan, held_rmse, start_rmse, train_rmse, convergence,
         tuple(descent.checks),
     )  # fmt: skip
 
@@ -195,6 +197,6 @@ def _best_fit(model: Model, start: Start, targets: Targets, batch_size: int, mem
 def _refuse_unconverged(convergence: float, start_rmse: float, fine_steps: int) -> None:
     if not convergence <= _CONVERGED * start_rmse:
         raise ValueError(
-            f"fine_steps={fine_steps}: the fine solution changes by {convergence:.3g} from two thirds of its steps, where "
-            f"the start is {start_rmse:.3g} from it: it has not converged; give more fine_steps, or more evaluations"
+            f"fine_steps={fine_steps}: the fine solution changes by {convergence:.3g} from two thirds of its steps, "
+            f"where the start is {start_rmse:.3g} from it: it has not converged; give more fine_steps, or more evaluations"
         )

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..files import open_tensors, write_tensors
@@ -30,8 +29,8 @@ _BATCH = 32
 @dataclass(frozen=True, eq=False)
 class Targets:
     """latents, samples: [n, ...], the states at the plan's first time and the fine solution from them; cond as for
-    ``sample``. scales: the guidance of each, or None. convergence: root mean square difference of the fine solution from
-    one of two thirds of its steps, of the first 16.
+    ``sample``. scales: the guidance of each, or None. convergence: root mean square difference of the fine solution
+    from one of two thirds of its steps, of the first 16.
     """
 
     latents: Tensor
@@ -58,17 +57,17 @@ class Targets:
         cache: Path | None = None,
         known_as: str | None = None,
     ) -> Targets:
-        """Solve from ``count`` latents of ``seed``, over the same way as ``plan``, by ``fine_plan`` with ``steps`` steps.
+        """Solve from ``count`` latents of ``seed``, over the same way as ``plan``, by ``fine_plan`` of so many steps.
 
         cache: a safetensors file, read where it answers the same question of the network ``known_as`` (its
         fingerprint), else written. Raises what ``sample`` raises.
         """
         cond, shared = dict(cond or {}), dict(shared or {})
         scales = guided_by(guidance, count, seed)
+        ends = plan.recipe and (plan.recipe.grid[0], plan.recipe.grid[-1])
         question = question_fingerprint(
-            known_as, plan.schedule, plan.outputs[0], plan.recipe and (plan.recipe.grid[0], plan.recipe.grid[-1]), count,
-            list(shape), seed, cond, shared, scales, steps,
-        )  # fmt: skip
+            known_as, plan.schedule, plan.outputs[0], ends, count, list(shape), seed, cond, shared, scales, steps
+        )
         if cache is not None and known_as is not None and (kept := _read(cache, question)) is not None:
             latents, samples, convergence = kept
             return cls(latents, samples, convergence, scales, cond, shared)
@@ -78,8 +77,12 @@ class Targets:
         denoise = plan.recipe is not None and plan.recipe.grid[-1] == plan.schedule.t_zero
         prediction = plan.outputs[0]
         fine, coarser = (
-            targets.run(model, _between(plan, fine_plan(plan.schedule, n, prediction=prediction, denoise=denoise)), last,
-                        progress=progress)
+            targets.run(
+                model,
+                _between(plan, fine_plan(plan.schedule, n, prediction=prediction, denoise=denoise)),
+                last,
+                progress=progress,
+            )
             for n, last in ((steps, count), (max(1, 2 * steps // 3), min(count, _CHECKED)))
         )
         convergence = rmse(coarser, fine[: len(coarser)])
@@ -128,11 +131,18 @@ def guided_by(guidance: Guidance, count: int, seed: int) -> tuple[float, ...] | 
 
 
 def starting_states(
-    model: AnyModel, plan: Plan, shape: Sequence[int], seed: int, cond: Mapping[str, object], shared: Mapping[str, object]
+    model: AnyModel,
+    plan: Plan,
+    shape: Sequence[int],
+    seed: int,
+    cond: Mapping[str, object],
+    shared: Mapping[str, object],
 ) -> Tensor:
     """The states [B, ...] in which ``sample(model, plan, shape=shape, seed=seed)`` starts."""
     nothing = Row(plan.times[0], Combination(x=1.0), calls=0)
-    return sample(model, replace(plan, rows=(nothing,)), shape=shape, seed=seed, cond=cond, shared=shared, progress=False)
+    return sample(
+        model, replace(plan, rows=(nothing,)), shape=shape, seed=seed, cond=cond, shared=shared, progress=False
+    )
 
 
 def _between(plan: Plan, fine: Plan) -> Plan:

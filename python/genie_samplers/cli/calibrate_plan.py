@@ -41,7 +41,13 @@ _MEBIBYTE = 1 << 20
 @click.option("--history", type=STEPS, help="Earlier outputs that a row reads; 5, or as many as the start, by default.")
 @click.option("--steps", type=STEPS, default=100, show_default=True, help="Of the descent.")
 @click.option("--batch-size", type=COUNT, default=8, show_default=True, help="Latents of a step.")
-@click.option("--learning-rate", type=POSITIVE, default=0.1, show_default=True, help="Of Adam, warmed up and decayed, in parts of the start's error.")
+@click.option(
+    "--learning-rate",
+    type=POSITIVE,
+    default=0.15,
+    show_default=True,
+    help="Of Adam, warmed up and decayed, in parts of the start's error.",
+)
 @click.option("--fine", "fine_steps", type=COUNT, default=60, show_default=True, help="Steps of the fine solution.")
 @click.option(
     "--memory", type=COUNT, default=2048, show_default=True,

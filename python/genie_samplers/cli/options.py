@@ -100,7 +100,8 @@ run_option = click.option(
 
 
 def solver_option(
-    default: str = "auto", text: str = "auto, the best by its score for schedule and --nfe, or a name of `plan --list`.",
+    default: str = "auto",
+    text: str = "auto, the best by its score for schedule and --nfe, or a name of `plan --list`.",
     further: tuple[str, ...] = (),
 ) -> Callable[[Any], Any]:  # fmt: skip
     return click.option("--solver", type=Solver(*further), default=default, show_default=True, help=text)
@@ -109,7 +110,8 @@ def solver_option(
 def solvers_option(flag: str, default: str, text: str) -> Callable[[Any], Any]:
     """Given to the command as ``solvers``."""
     return click.option(
-        flag, "solvers", type=Names((AUTO_NAME, CALIBRATED_NAME, *SOLVERS, *SPELLINGS), "solver"), default=default, show_default=True,
+        flag, "solvers", type=Names((AUTO_NAME, CALIBRATED_NAME, *SOLVERS, *SPELLINGS), "solver"), default=default,
+        show_default=True,
         help=f"auto, calibrated, or names that `plan --list` prints, separated by commas. {text}".rstrip(),
     )  # fmt: skip
 

@@ -41,7 +41,14 @@ from .types import FILE, Out, OutType, Real
 
 __all__ = ["sample_command"]
 
-_DECIDE = ("grid", "denoise", "clip", "derivative", "statistics_file", "filter_mode")  # of a plan, beside solver and nfe
+_DECIDE = (
+    "grid",
+    "denoise",
+    "clip",
+    "derivative",
+    "statistics_file",
+    "filter_mode",
+)  # of a plan, beside solver and nfe
 
 
 @click.command("sample")

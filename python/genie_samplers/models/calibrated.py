@@ -38,7 +38,7 @@ class CalibratedPlans:
             return Plan.from_json(text)
 
     def find(self, schedule: Schedule, nfe: int, guidance: float | None = None) -> Plan | None:
-        """The plan that was fitted for just this use, None where there is none; ValueError for a file that is no plan."""
+        """The plan that was fitted for just this use, None where there is none; ValueError where it cannot be read."""
         if not self.path(nfe).is_file():
             return None
         plan = self._read(nfe)
@@ -51,7 +51,7 @@ class CalibratedPlans:
         return plan if fits and plan.schedule == schedule else None
 
     def __call__(self, schedule: Schedule, nfe: int) -> Plan:
-        """The plan of this many evaluations. UnreachableNFE where there is none, ValueError for one of another schedule.
+        """The plan of this many evaluations. UnreachableNFE where there is none, ValueError for another schedule.
 
         Warns where the plan was fitted to other weights.
         """
@@ -59,8 +59,8 @@ class CalibratedPlans:
         if nfe not in known:
             there = f"there are plans for {', '.join(map(str, known))}" if known else "there are none"
             raise UnreachableNFE(
-                f"nfe={nfe}: no plan {self.path(nfe).name} was fitted to this network ({there}); take one of them, or make "
-                "it with `genie-samplers calibrate plan`"
+                f"nfe={nfe}: no plan {self.path(nfe).name} was fitted to this network ({there}); take one of them, or "
+                "make it with `genie-samplers calibrate plan`"
             )
         plan = self._read(nfe)
         if plan.schedule != schedule:
@@ -77,7 +77,7 @@ def warn_of_another_network(plan: Plan, model: Model) -> None:
     if own is None or fitted != own:
         shown = ["unknown" if f is None else str(f)[:12] for f in (fitted, own)]
         warnings.warn(
-            f"plan: fitted to the network {shown[0]}, and this one is {shown[1]}; it may be no better here than a plan of a "
-            "solver: calibrate it anew",
+            f"plan: fitted to the network {shown[0]}, and this one is {shown[1]}; it may be no better here than a plan "
+            "of a solver: calibrate it anew",
             stacklevel=3,
         )

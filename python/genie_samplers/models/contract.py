@@ -47,7 +47,7 @@ class Model(ABC):
     network: object = None
     """The network itself, to look at."""
     calibrated: Callable[[Schedule, int], Plan] | Any = None
-    """Of a schedule and a number of evaluations, the plan that was fitted to this network: ``make_plan("calibrated")``."""
+    """Of a schedule and a number of evaluations, the plan that was fitted to this network."""
 
     @abstractmethod
     def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> Any: ...

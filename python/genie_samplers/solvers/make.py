@@ -56,7 +56,8 @@ def make_plan(
     (:mod:`.scoring`, docs/auto.md). ``print(plan)`` says what was chosen, its score and the runner-up.
 
     name: of the registry, "auto", "calibrated", the plan that was fitted to ``model`` and lies beside it
-    (docs/calibrate.md; nothing else may be given then), or a spelling of other libraries such as "dpm++_2m", "euler", "heun". grid: a name of
+    (docs/calibrate.md; nothing else may be given then), or a spelling of other libraries such as "dpm++_2m", "euler",
+    "heun". grid: a name of
     ``grids.GRIDS`` or, for a checkpoint's table, of ``grids.DISCRETE_GRIDS``. times: the times themselves, 2 or more
     that fall (or rise, to encode); ``nfe`` may be left out then. sigmas: the same as noise levels, of a flow schedule
     its t, else gamma, which k-diffusion and diffusers call sigma; a last 0 is added where it is missing. shift: of the
@@ -145,11 +146,13 @@ def _calibrated(model: object, schedule: Schedule, nfe: int | None, others: tupl
     find_plan = getattr(model, "calibrated", None)
     if not callable(find_plan):
         raise ValueError(
-            "solver='calibrated': model has no plans fitted to it; pass model= as models.load makes it, of a folder into "
-            "which `genie-samplers calibrate plan` wrote them"
+            "solver='calibrated': model has no plans fitted to it; pass model= as models.load makes it, of a folder "
+            "into which `genie-samplers calibrate plan` wrote them"
         )
     if any(other is not None for other in others):
-        raise ValueError("solver='calibrated': its times and weights are fitted; give nothing but schedule, nfe and model")
+        raise ValueError(
+            "solver='calibrated': its times and weights are fitted; give nothing but schedule, nfe and model"
+        )
     return find_plan(schedule, integer(nfe, "nfe", least=1))
 
 
