@@ -34,6 +34,7 @@ __all__ = ["LOSS_WINDOW", "RunOptions", "TrainingRun", "loss_curve", "own_genera
 LOSS_WINDOW = 100
 _FIX = "restore it, or remove it to begin anew"
 _NETWORK, _AVERAGE, _OPTIMIZER, _LOSSES, _RUN = "network.", "average.", "optimizer.", "losses", "run"
+_FURTHER = "further."
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class TrainingRun(ABC):
     A checkpoint in ``folder`` is resumed: ``options.steps`` and ``save_every`` may differ from those it was made with,
     any other difference is a ValueError, and so is a loss that is not finite. Options named in ``inherited`` are the
     checkpoint's where they are None; ``later`` are options that older checkpoints lack, with what these were made with.
-    ``writes``: whether this process writes the files (one of several does).
+    folder: None keeps nothing. ``writes``: whether this process writes the files (one of several does).
     """
 
     may_change: ClassVar[frozenset[str]] = frozenset({"steps", "save_every"})
@@ -83,7 +84,7 @@ class TrainingRun(ABC):
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | None,
         options: RunOptions,
         network: nn.Module,
         optimizer: torch.optim.Optimizer,
@@ -95,6 +96,9 @@ class TrainingRun(ABC):
         self.step = 0
         self.losses: list[float] = []
         self.writes = writes
+        self.show: bool | None = None  # the bar; None: on a terminal only
+        if folder is None:
+            return
         folder.mkdir(parents=True, exist_ok=True)
         if writes:
             clear_partials(self.checkpoint)
@@ -104,11 +108,16 @@ class TrainingRun(ABC):
 
     @property
     def checkpoint(self) -> Path:
-        return self.folder / "checkpoint.safetensors"
+        return self._in_folder("checkpoint.safetensors")
 
     @property
     def loss_table(self) -> Path:
-        return self.folder / "loss.csv"
+        return self._in_folder("loss.csv")
+
+    def _in_folder(self, name: str) -> Path:
+        if self.folder is None:
+            raise ValueError("folder: None, so this run keeps no files; give one")
+        return self.folder / name
 
     @property
     def device(self) -> torch.device:
@@ -121,23 +130,40 @@ class TrainingRun(ABC):
     def run(self, *, until: int | None = None) -> None:
         """Train to step ``until`` (``options.steps`` by default), saving now and then; a bar shows the recent loss."""
         end = self.options.steps if until is None else min(until, self.options.steps)
-        show = None if self.writes else False  # None: on a terminal only
-        with progress_bar(self.options.steps, show=show, unit="step", done=self.step, leave=True) as bar:
-            while self.step < end:
+        with progress_bar(
+            self.options.steps, show=self.show if self.writes else False, unit="step", done=self.step, leave=True
+        ) as bar:
+            while self.step < end and not self.finished:
                 self.losses.append(self._checked(self.take_step()))
                 self.step += 1
                 bar.update()
                 if self.step % 10 == 0:
-                    bar.set_postfix(loss=f"{np.mean(self.losses[-LOSS_WINDOW:]):.4f}")
+                    bar.set_postfix(**self.shown())
                 if self.step % self.options.save_every == 0:
                     self.save()
         self.save()
 
+    @property
+    def finished(self) -> bool:
+        """Whether no further step would be of use."""
+        return False
+
+    def shown(self) -> dict[str, str]:
+        """What the bar says."""
+        return {"loss": f"{np.mean(self.losses[-LOSS_WINDOW:]):.4f}"}
+
+    def further(self) -> dict[str, Tensor]:
+        """What the run remembers beside network, average and optimiser, by name; kept in the checkpoint."""
+        return {}
+
+    def take_further(self, tensors: Mapping[str, Tensor]) -> None:  # noqa: B027  there may be nothing further
+        """Read :meth:`further` of the checkpoint."""
+
     def _checked(self, loss: float) -> float:
         if not math.isfinite(loss):
             raise ValueError(
-                f"{self.folder}: the loss of step {self.step} is {loss}; nothing of it was saved, train with a smaller "
-                "learning_rate in another folder, or on other data"
+                f"{self.folder or 'run'}: the loss of step {self.step} is {loss}; nothing of it was saved, train with a "
+                "smaller learning_rate in another folder, or on other data"
             )
         return loss
 
@@ -158,12 +184,13 @@ class TrainingRun(ABC):
 
     def save(self) -> None:
         """Write the checkpoint, and the loss curve beside it, each whole or not at all. Needs safetensors."""
-        if not self.writes:
+        if not self.writes or self.folder is None:
             return
         tensors = {_LOSSES: torch.tensor(self.losses, dtype=torch.float64)}
         for prefix, values in ((_NETWORK, self.network.state_dict()), (_AVERAGE, self.average)):
             tensors |= {prefix + name: value for name, value in values.items()}
         tensors |= {_OPTIMIZER + name: value for name, value in _optimizer_tensors(self.optimizer)}
+        tensors |= {_FURTHER + name: value for name, value in self.further().items()}
         run = {"step": self.step, "options": asdict(self.options), "optimizer": _optimizer_settings(self.optimizer)}
         write_tensors(self.checkpoint, tensors, {_RUN: run})
         write_rows(self.loss_table, [("step", "loss"), *((n, f"{m:.5f}") for n, m in loss_curve(self.losses))])
@@ -182,15 +209,17 @@ class TrainingRun(ABC):
             for prefix in (_NETWORK, _AVERAGE):
                 file.check(expected, prefix)
             state = _optimizer_state(file, self.optimizer)
-            known = (_LOSSES, _NETWORK, _AVERAGE, _OPTIMIZER)
+            known = (_LOSSES, _NETWORK, _AVERAGE, _OPTIMIZER, *(_FURTHER + name for name in self.further()))
             if foreign := [name for name in file.shapes if not name.startswith(known)]:
                 raise ValueError(f"{self.checkpoint}: {foreign[0]} is unexpected; {_FIX}")
             network, average = (_part(file, prefix, self.average) for prefix in (_NETWORK, _AVERAGE))
             losses = file.read([_LOSSES])[_LOSSES].tolist()
+            further = {name: file.read([_FURTHER + name])[_FURTHER + name] for name in self.further()}
         self.network.load_state_dict(network)
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
         self.average = {name: value.to(self.device) for name, value in average.items()}
         self.step, self.losses = step, losses
+        self.take_further(further)
 
     def _check_same_run(self, saved: Mapping[str, object]) -> None:
         """ValueError where the checkpoint's options, or its optimiser, are not ours."""

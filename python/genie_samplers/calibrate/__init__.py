@@ -5,11 +5,13 @@ from .choose import Chosen, Measured, choose
 from .frechet import frechet_distance
 from .reference import Reference
 from .search import Calibrated, grid, search
+from .table import CalibratedPlan, plan
 from .temperature import CalibratedTemperature, spectral_divergence, temperature
 
 __all__ = [
     "AnalyticStatistics",
     "Calibrated",
+    "CalibratedPlan",
     "CalibratedTemperature",
     "Chosen",
     "Measured",
@@ -18,6 +20,7 @@ __all__ = [
     "choose",
     "frechet_distance",
     "grid",
+    "plan",
     "search",
     "spectral_divergence",
     "temperature",

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._arguments import integer
 from ..models import Model, as_model
 from ..models.batches import map_batches, pick
+from ..models.fingerprint import network_fingerprint, question_fingerprint
 from ..plan import Plan
 from ..run import AnyModel, NonFiniteError, sample
 from ..schedules import Schedule, check_schedule
@@ -120,7 +118,9 @@ def choose(
         plan = replace(plans[best.choice], note=f"measured: {best.choice}, RMSE {best.rmse:.3g}")
         return Chosen(plan, (best, *others), cells[0].rmse, convergence)
 
-    question = _fingerprint(net, schedule, size, seed, cond, shared, prediction, denoise)
+    weights = network_fingerprint(net)
+    rest = question_fingerprint(schedule, size, seed, cond, shared, prediction, denoise)
+    question = None if weights is None else f"{weights} {rest}"
     kept = {} if question is None else _KEPT.setdefault(model, {})
     return _remembered(kept, None if question is None else f"{question} {nfe}", measure)
 
@@ -191,32 +191,3 @@ def _with_derivatives(model: Model) -> list[Candidate]:
         for kind in kinds
         for values in (2, 3)
     ]
-
-
-def _fingerprint(model: Model, *question: object) -> str | None:
-    """Of the network's weights and the question; None where there are no weights to look at."""
-    network = model.network
-    if not isinstance(network, nn.Module):
-        return None
-    digest = hashlib.sha256()
-    for name, tensor in network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(_bytes(tensor))
-    for part in question:
-        digest.update(_text(part).encode())
-    return digest.hexdigest()
-
-
-def _bytes(tensor: Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-
-
-def _text(part: object) -> str:
-    """In words that differ where the values do."""
-    if isinstance(part, Mapping):
-        return str({key: _text(value) for key, value in part.items()})
-    if isinstance(part, list | tuple):
-        return str([_text(value) for value in part])
-    if isinstance(part, Tensor):
-        return f"{part.dtype} {tuple(part.shape)} {hashlib.sha256(_bytes(part)).hexdigest()}"
-    return str(np.asarray(part).tolist()) if isinstance(part, np.ndarray) else repr(part)

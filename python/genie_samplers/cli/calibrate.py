@@ -15,6 +15,7 @@ from ..schedules import Schedule
 from ..solvers.make import make_plan
 from ..solvers.registry import UnreachableNFE
 from .calibrate_analytic import analytic_command
+from .calibrate_plan import plan_command
 from .calibrate_tdas import tdas_command
 from .calibrate_temperature import temperature_command
 from .network import Chosen, network_options
@@ -30,6 +31,7 @@ def calibrate_command() -> None:
 
 
 calibrate_command.add_command(analytic_command)
+calibrate_command.add_command(plan_command)
 calibrate_command.add_command(tdas_command)
 calibrate_command.add_command(temperature_command)
 

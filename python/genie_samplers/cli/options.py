@@ -10,7 +10,7 @@ import click
 
 from .. import grids, schedules
 from ..schedules import Schedule
-from ..solvers.make import AUTO_NAME
+from ..solvers.make import AUTO_NAME, CALIBRATED_NAME
 from ..solvers.registry import SOLVERS, SPELLINGS
 from .types import COUNT, POSITIVE, SEED, Integers, Names, Solver
 
@@ -101,16 +101,19 @@ run_option = click.option(
 
 
 def solver_option(
-    default: str = "auto", text: str = "auto, the best by its score for schedule and --nfe, or a name of `plan --list`."
-) -> Callable[[Any], Any]:
-    return click.option("--solver", type=Solver(), default=default, show_default=True, help=text)
+    default: str = "auto",
+    text: str = "auto, the best by its score for schedule and --nfe, or a name of `plan --list`.",
+    further: tuple[str, ...] = (),
+) -> Callable[[Any], Any]:  # fmt: skip
+    return click.option("--solver", type=Solver(*further), default=default, show_default=True, help=text)
 
 
 def solvers_option(flag: str, default: str, text: str) -> Callable[[Any], Any]:
     """Given to the command as ``solvers``."""
     return click.option(
-        flag, "solvers", type=Names((AUTO_NAME, *SOLVERS, *SPELLINGS), "solver"), default=default, show_default=True,
-        help=f"auto, or names that `plan --list` prints, separated by commas. {text}".rstrip(),
+        flag, "solvers", type=Names((AUTO_NAME, CALIBRATED_NAME, *SOLVERS, *SPELLINGS), "solver"), default=default,
+        show_default=True,
+        help=f"auto, calibrated, or names that `plan --list` prints, separated by commas. {text}".rstrip(),
     )  # fmt: skip
 
 

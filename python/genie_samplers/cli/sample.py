@@ -13,8 +13,9 @@ from click.core import ParameterSource
 from .. import genie
 from ..calibrate import AnalyticStatistics
 from ..models import Model, WrappedModel, guidance
+from ..models.calibrated import warn_of_another_network
 from ..plan import Plan
-from ..solvers.make import make_plan
+from ..solvers.make import CALIBRATED_NAME, make_plan
 from . import images
 from .batches import Batches
 from .files import read_plan
@@ -40,10 +41,23 @@ from .types import FILE, Out, OutType, Real
 
 __all__ = ["sample_command"]
 
+_DECIDE = (
+    "grid",
+    "denoise",
+    "clip",
+    "derivative",
+    "statistics_file",
+    "filter_mode",
+)  # of a plan, beside solver and nfe
+
 
 @click.command("sample")
 @network_options
-@solver_option()
+@solver_option(
+    text="auto, the best by its score for schedule and --nfe, calibrated, the plan that was fitted to the network, or a"
+    " name of `plan --list`. By default the calibrated one where there is one, else auto.",
+    further=(CALIBRATED_NAME,),
+)
 @nfe_option
 @grid_option
 @denoise_option
@@ -91,18 +105,18 @@ def sample_command(
     check_device(chosen.device)
     sink = SampleFolder.checked(out.path, form, chosen) if out.is_folder else _Page.checked(out.path, form, chosen)
     number = None if class_name is None else chosen.class_number(class_name)
-    if plan_file is None:
+    if scale is not None:
+        chosen.null()  # rather fail now than after the network is loaded
+    network, plan = (None, read_plan(plan_file)) if plan_file else _calibrated(chosen, solver, nfe, scale)
+    if plan is None:
         plan = make_plan(
             solver, chosen.schedule, nfe, grid=grid, prediction=chosen.prediction, denoise=denoise,
             options=_options(solver, derivative, statistics_file, chosen)
             | filter_options(solver, filter_file, filter_mode), clip=clip,
         )  # fmt: skip
-    else:
-        plan = read_plan(plan_file)
     plan, named = with_filter(plan, filter_file, chosen)
-    if scale is not None:
-        chosen.null()  # rather fail now than after the network is loaded
-    network, watch = chosen.load(), Stopwatch()
+    network, watch = network or chosen.load(), Stopwatch()
+    warn_of_another_network(plan, network)
     model, plan = _guided(chosen, network, plan, scale)
     batches = Batches(Timed(model, watch), plan, chosen, count, number, seed, batch_size, backend, named)
     name = plan.recipe.solver if plan.recipe else str(plan_file)
@@ -181,9 +195,34 @@ def _forward_seconds(model: WrappedModel, shape: tuple[int, ...]) -> float:
     return min(times)
 
 
-def _check_plan_decides() -> None:
+def _calibrated(
+    chosen: Chosen, solver: str, nfe: int, scale: float | None
+) -> tuple[WrappedModel | None, Plan | None]:  # fmt: skip
+    """The network and the plan that was fitted to it, where it is asked for, or is there and nothing else is."""
+    given = _given(*_DECIDE, "filter_file")
+    if solver == CALIBRATED_NAME and given:
+        raise click.UsageError(f"--{_option(given[0])} with --solver calibrated: the plan decides it; leave one out")
+    if given or (solver != CALIBRATED_NAME and _given("solver")):
+        return None, None
+    network = chosen.load()
+    if solver == CALIBRATED_NAME:
+        return network, make_plan(solver, chosen.schedule, nfe, model=network)
+    plan = network.calibrated.find(chosen.schedule, nfe, scale)
+    if plan is not None:
+        click.echo(f"a plan calibrated to this network for {nfe} evaluations; --solver auto takes one by its score")
+    return network, plan
+
+
+def _option(name: str) -> str:
+    return name.removesuffix("_file").replace("_", "-")
+
+
+def _given(*names: str) -> list[str]:
+    """Those of the command's options that were given."""
     context = click.get_current_context()
-    for name in ("solver", "nfe", "grid", "denoise", "clip", "derivative", "statistics_file", "filter_mode"):
-        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            option = name.removesuffix("_file").replace("_", "-")
-            raise click.UsageError(f"--{option} with --plan: the plan decides it; leave one of the two out")
+    return [name for name in names if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+
+
+def _check_plan_decides() -> None:
+    for name in _given("solver", "nfe", *_DECIDE):
+        raise click.UsageError(f"--{_option(name)} with --plan: the plan decides it; leave one of the two out")

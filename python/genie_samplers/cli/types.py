@@ -94,14 +94,17 @@ class OutType(click.ParamType):
 
 
 class Solver(click.ParamType):
-    """ "auto", or the name of a registered solver, also by the spellings of other libraries."""
+    """ "auto", or the name of a registered solver, also by the spellings of other libraries. further: other names."""
 
     name = "solver"
 
+    def __init__(self, *further: str) -> None:
+        self.known = (AUTO_NAME, *further, *SOLVERS, *SPELLINGS)
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value == AUTO_NAME or value in SOLVERS or value in SPELLINGS:
+        if value in self.known:
             return value
-        self.fail(f"{value!r} is no solver; {_closest(value, (AUTO_NAME, *SOLVERS, *SPELLINGS))}", param, ctx)
+        self.fail(f"{value!r} is no solver; {_closest(value, self.known)}", param, ctx)
 
 
 COUNT = click.IntRange(1, 2**31 - 1)

@@ -1,7 +1,9 @@
 """Networks as the sampler sees them."""
 
 from . import guidance
+from .calibrated import PLANS_FOLDER, CalibratedPlans
 from .contract import Label, Model, as_model
+from .fingerprint import network_fingerprint
 from .folder import NetworkFolder, read_folder, write_description
 from .foreign import edm, flow_matching, from_diffusers, torchcfm
 from .load import class_count, load
@@ -11,8 +13,10 @@ from .wrap import INPUTS, LABELS, WrappedModel, wrap
 __all__ = [
     "INPUTS",
     "LABELS",
+    "PLANS_FOLDER",
     "TRANSFORMERS",
     "Adapter",
+    "CalibratedPlans",
     "Label",
     "Model",
     "NetworkFolder",
@@ -24,6 +28,7 @@ __all__ = [
     "from_diffusers",
     "guidance",
     "load",
+    "network_fingerprint",
     "pack",
     "read_folder",
     "torchcfm",

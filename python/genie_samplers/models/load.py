@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..files import Shapes, check_same, open_tensors, read_json, require, shapes_of_module, unreadable
 from ..schedules import Schedule
+from .calibrated import PLANS_FOLDER, CalibratedPlans
 from .contract import Label
 from .folder import NetworkFolder, read_folder
 from .wrap import INPUTS, LABELS, WrappedModel, wrap
@@ -55,10 +56,12 @@ def load(
     defaults = {} if count is None else {"class_labels": count - 1}
     call = _first_channels if type(network).__name__ == "DiTTransformer2DModel" else None
     prediction = prediction or found.prediction or "epsilon"
-    return wrap(
+    model = wrap(
         network, schedule, prediction=prediction, label=label, call=call, defaults=defaults,
         input_scale=INPUTS[found.input](schedule),
     )  # fmt: skip
+    model.calibrated = CalibratedPlans(found.home / PLANS_FOLDER, model)
+    return model
 
 
 def class_count(config: Mapping[str, Any]) -> int | None:

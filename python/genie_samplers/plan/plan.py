@@ -12,7 +12,7 @@ Between rows an :class:`Apply` makes such a value by a named operator.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -24,6 +24,7 @@ from .apply import Apply
 from .calls import Call, calls_of
 from .check import check
 from .format import dumps, loads
+from .frozen import frozen
 from .layout import RowLayout, lay_out, packed
 from .recipe import Recipe, schedule_of
 from .rows import Init, Row
@@ -43,7 +44,8 @@ class Plan:
     outputs: names of the network's outputs in order. quantity: what y is, "epsilon", "x0" or "flow" (epsilon - x0);
     a row may make an x0 of its own output beside it (:attr:`Row.x0`). guidance: None, one scale,
     or one per sample; set by :meth:`guided`, which doubles the outputs. note: printed with the plan, no
-    part of its JSON: how it was chosen.
+    part of its JSON: how it was chosen. calibration: of a plan whose numbers were fitted to a network, the record of it
+    (docs/calibrate.md); its recipe then says the solver it began as, and the fitted times.
     """
 
     init: Init
@@ -53,8 +55,11 @@ class Plan:
     recipe: Recipe | None = None
     guidance: tuple[float, ...] | None = None
     note: str = field(default="", metadata={"written": False})
+    calibration: Mapping[str, object] | None = field(default=None, metadata={"optional": True})
 
     def __post_init__(self) -> None:
+        if self.calibration is not None:
+            object.__setattr__(self, "calibration", frozen(self.calibration, "calibration"))
         check(self)
 
     # --- what a run costs and needs

@@ -21,11 +21,12 @@ from .fitness import UnfitWarning, misfit
 from .fitting import GRID_NAMES, fitted
 from .registry import Solver, find, rebuild
 
-__all__ = ["AUTO_NAME", "KEPT", "kept_plan", "make_plan"]
+__all__ = ["AUTO_NAME", "CALIBRATED_NAME", "KEPT", "kept_plan", "make_plan"]
 
 Array = NDArray[np.float64]
 
 AUTO_NAME = "auto"
+CALIBRATED_NAME = "calibrated"
 KEPT = 128  # plans
 
 
@@ -54,7 +55,9 @@ def make_plan(
     (``Solver.choices``) and, for "auto", the solver are those with the least error against exact flows on this schedule
     (:mod:`.scoring`, docs/auto.md). ``print(plan)`` says what was chosen, its score and the runner-up.
 
-    name: of the registry, "auto", or a spelling of other libraries such as "dpm++_2m", "euler", "heun". grid: a name of
+    name: of the registry, "auto", "calibrated", the plan that was fitted to ``model`` and lies beside it
+    (docs/calibrate.md; nothing else may be given then), or a spelling of other libraries such as "dpm++_2m", "euler",
+    "heun". grid: a name of
     ``grids.GRIDS`` or, for a checkpoint's table, of ``grids.DISCRETE_GRIDS``. times: the times themselves, 2 or more
     that fall (or rise, to encode); ``nfe`` may be left out then. sigmas: the same as noise levels, of a flow schedule
     its t, else gamma, which k-diffusion and diffusers call sigma; a last 0 is added where it is missing. shift: of the
@@ -74,6 +77,9 @@ def make_plan(
     """
     check_schedule(schedule)
     prediction = _prediction(model, prediction)
+    if name == CALIBRATED_NAME:
+        given = (grid, times, sigmas, shift, mu, shift_terminal, end, clip, denoise, options)
+        return _calibrated(model, schedule, nfe, given if direction == "sample" else (direction,))
     arguments = (
         name, schedule, nfe, grid, _hashable(times, "times"), _hashable(sigmas, "sigmas"), shift, mu, shift_terminal,
         end, prediction, clip, direction, denoise, Options(options) if isinstance(options, Mapping) else options,
@@ -134,6 +140,20 @@ def _made(
 
 
 kept_plan = lru_cache(KEPT, typed=True)(_made)
+
+
+def _calibrated(model: object, schedule: Schedule, nfe: int | None, others: tuple[object, ...]) -> Plan:
+    find_plan = getattr(model, "calibrated", None)
+    if not callable(find_plan):
+        raise ValueError(
+            "solver='calibrated': model has no plans fitted to it; pass model= as models.load makes it, of a folder "
+            "into which `genie-samplers calibrate plan` wrote them"
+        )
+    if any(other is not None for other in others):
+        raise ValueError(
+            "solver='calibrated': its times and weights are fitted; give nothing but schedule, nfe and model"
+        )
+    return find_plan(schedule, integer(nfe, "nfe", least=1))
 
 
 def _judged(plan: Plan, schedule: Schedule) -> tuple[Plan, str]:

@@ -150,6 +150,11 @@ def recipe_of(plan: Plan) -> Recipe:
     recipe = plan.recipe
     if recipe is None:
         raise ValueError("plan: has no recipe to rebuild it from; make it with make_plan or a solver function")
+    if plan.calibration is not None:
+        raise ValueError(
+            f"plan: calibrated from {recipe.solver} as a whole, its first rows too, so no other start can be made of "
+            "it; run it from its first time, or take a plan of a solver"
+        )
     rebuilt = rebuild(recipe.solver, plan.schedule, recipe.grid, recipe.options)
     rebuilt = rebuilt if plan.guidance is None else rebuilt.guided(plan.guidance)
     if rebuilt != plan and not is_older_form(plan, rebuilt):

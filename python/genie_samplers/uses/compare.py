@@ -17,7 +17,7 @@ from ..plan import Plan
 from ..run import AnyModel, NonFiniteError, sample
 from ..schedules import Schedule
 from ..solvers import deis_tab
-from ..solvers.make import make_plan
+from ..solvers.make import CALIBRATED_NAME, make_plan
 from ..solvers.registry import UnreachableNFE
 
 __all__ = ["Cell", "Comparison", "compare", "fine_plan", "rmse"]
@@ -76,7 +76,7 @@ def compare(
         return sample(model, plan, shape=shape, seed=seed, cond=cond, shared=shared, progress=False)
 
     prediction = as_model(model).prediction or "epsilon"
-    plans, skipped = _plans(schedule, solvers, nfes, grid, prediction, clip, options)
+    plans, skipped = _plans(model, schedule, solvers, nfes, grid, prediction, clip, options)
     fine = run(fine_plan(schedule, fine_steps, prediction=prediction))
     fine_at_zero: Tensor | None = None
     result = Comparison(fine, skipped=skipped)
@@ -98,6 +98,7 @@ def compare(
 
 
 def _plans(
+    model: AnyModel,
     schedule: Schedule,
     solvers: Sequence[str],
     nfes: Sequence[int],
@@ -115,8 +116,12 @@ def _plans(
     skipped: dict[tuple[str, int], str] = {}
     for name, nfe in itertools.product(solvers, nfes):
         try:
-            plan = make_plan(
-                name, schedule, nfe, grid=grid, prediction=prediction, clip=clip, options=options.get(name)
+            plan = (
+                make_plan(name, schedule, nfe, model=model)
+                if name == CALIBRATED_NAME
+                else make_plan(
+                    name, schedule, nfe, grid=grid, prediction=prediction, clip=clip, options=options.get(name)
+                )
             )
         except UnreachableNFE as error:
             skipped[name, nfe] = str(error)
