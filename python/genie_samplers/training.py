@@ -162,8 +162,8 @@ class TrainingRun(ABC):
     def _checked(self, loss: float) -> float:
         if not math.isfinite(loss):
             raise ValueError(
-                f"{self.folder or 'run'}: the loss of step {self.step} is {loss}; nothing of it was saved, train with a "
-                "smaller learning_rate in another folder, or on other data"
+                f"{self.folder or 'run'}: the loss of step {self.step} is {loss}; nothing of it was saved, train with "
+                "a smaller learning_rate in another folder, or on other data"
             )
         return loss
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,12 @@ from genie_samplers.calibrate.targets import Targets, guided_by
 from .mixtures import SCHEDULES, SHAPE, Mixture, guided_pair, model_of
 
 VP = SCHEDULES["vp_linear"][0]
+
+
+@functools.cache
+def once(where: str = "vp_linear", steps: int = 40) -> CalibratedPlan:
+    """One that several tests look at."""
+    return calibrated(where, steps=steps)
 
 
 def calibrated(where: str = "vp_linear", nfe: int = 4, **given: object) -> CalibratedPlan:
@@ -41,7 +48,7 @@ def error(where: str, plan: gs.Plan, model: object = None, guidance: float | Non
 
 @pytest.mark.parametrize("where", ["vp_linear", "cosine", "flow", "edm"])
 def test_it_at_least_halves_the_error_on_latents_that_chose_nothing(where: str) -> None:
-    found = calibrated(where, steps=100)
+    found = once(where, 60 if where != "flow" else 100)
     assert error(where, found.plan) < 0.5 * error(where, found.start)
     assert found.rmse < 0.5 * found.start_rmse
     assert found.plan.nfe == found.start.nfe == 4
@@ -49,7 +56,7 @@ def test_it_at_least_halves_the_error_on_latents_that_chose_nothing(where: str) 
 
 
 def test_the_result_is_an_ordinary_plan_with_a_record() -> None:
-    found = calibrated()
+    found = once(steps=60)
     plan = found.plan
     assert gs.Plan.from_json(plan.to_json()) == plan
     assert plan.is_table and plan.schedule == VP and plan.recipe is not None
@@ -60,7 +67,7 @@ def test_the_result_is_an_ordinary_plan_with_a_record() -> None:
 
 
 def test_no_other_start_is_made_of_it() -> None:
-    plan = calibrated(steps=2).plan
+    plan = once(steps=60).plan
     with pytest.raises(ValueError, match=r"calibrated from .* as a whole"):
         gs.starting_at(plan, 1)
     image = torch.zeros(2, *SHAPE)

@@ -35,12 +35,14 @@ def sampled(network: Path, tmp_path: Path, *arguments: object) -> str:
 def test_it_says_what_was_fitted_and_how_good_it_is(tmp_path: Path) -> None:
     folder = save_unet(tmp_path / "network")
     said = run("calibrate", "plan", "--network", folder, *OPTIONS, "--nfe", 4, "--solver", "ddim", "--free", "weights",
-               "--run", tmp_path / "run", "--out", tmp_path / "plan.json")  # fmt: skip
+               "--run", tmp_path / "run", "--page", tmp_path / "page.html", "--out", tmp_path / "plan.json")  # fmt: skip
     assert "fine solution of 4 + 4 latents: 40 steps, within" in said
     assert "start ddim:" in said and "on held-out latents" in said
     plan = gs.Plan.from_json((tmp_path / "plan.json").read_text())
     assert plan.recipe is not None and plan.recipe.grid == gs.make_plan("ddim", VP, 4).recipe.grid  # type: ignore[union-attr]
     assert plan.calibration is not None and plan.calibration["latents"] == 4
+    page = (tmp_path / "page.html").read_text()
+    assert "start, ddim" in page and "calibrate plan --network" in page
     assert {"checkpoint.safetensors", "targets.safetensors", "held_out.safetensors"} <= {
         path.name for path in (tmp_path / "run").iterdir()
     }

@@ -39,7 +39,7 @@ class CalibratedPlan:
 
     rmse, start_rmse: theirs from the fine solution, on the held-out latents. train_rmse: of the plan on those that it
     was fitted to. convergence: of the fine solution, see :class:`Targets`. checks: (step, distance of the latents of
-    the steps before, that of the held-out ones).
+    the steps before, that of the held-out ones). held_out: those latents, with their fine solutions.
     """
 
     plan: Plan
@@ -49,12 +49,19 @@ class CalibratedPlan:
     train_rmse: float
     convergence: float
     checks: tuple[tuple[int, float, float], ...]
+    held_out: Targets
+
+    @property
+    def start_name(self) -> str:
+        """Of its solver."""
+        return self.start.recipe.solver if self.start.recipe else "plan"
 
     def __str__(self) -> str:
         gain = self.start_rmse / self.rmse if self.rmse else math.inf
         return (
             f"RMSE {self.rmse:.4g} on held-out latents, {gain:.2f} times better than its start "
-            f"({self.start_rmse:.4g}); {self.train_rmse:.4g} on those it was fitted to, fine solution within {self.convergence:.1g}"
+            f"({self.start_rmse:.4g}); {self.train_rmse:.4g} on those it was fitted to, fine solution within "
+            f"{self.convergence:.1g}"
         )
 
 
@@ -147,7 +154,7 @@ def plan(
     }  # fmt: skip
     return CalibratedPlan(
         replace(found, calibration=record), begun.plan, held_rmse, start_rmse, train_rmse, convergence,
-        tuple(descent.checks),
+        tuple(descent.checks), checked,
     )  # fmt: skip
 
 
@@ -198,5 +205,6 @@ def _refuse_unconverged(convergence: float, start_rmse: float, fine_steps: int) 
     if not convergence <= _CONVERGED * start_rmse:
         raise ValueError(
             f"fine_steps={fine_steps}: the fine solution changes by {convergence:.3g} from two thirds of its steps, "
-            f"where the start is {start_rmse:.3g} from it: it has not converged; give more fine_steps, or more evaluations"
+            f"where the start is {start_rmse:.3g} from it: it has not converged; give more fine_steps, or more "
+            "evaluations"
         )

@@ -7,13 +7,25 @@ from typing import Any
 
 import click
 
+from .. import pages
 from ..calibrate import CalibratedPlan
 from ..calibrate import plan as calibrate_plan
 from ..calibrate.learned import FREE
 from ..files import check_target, write_text
 from ..models import Model, guidance
+from ..uses.compare import Cell, Comparison, rmse
 from .network import Chosen, network_options
-from .options import check_device, class_option, grid_option, nfe_option, out_option, seed_option, solver_option
+from .options import (
+    check_device,
+    class_option,
+    grid_option,
+    nfe_option,
+    out_option,
+    page_option,
+    seed_option,
+    solver_option,
+)
+from .typed import typed
 from .types import COUNT, POSITIVE, STEPS, Names, Real
 
 __all__ = ["plan_command"]
@@ -58,15 +70,19 @@ _MEBIBYTE = 1 << 20
     "--run", "run_folder", type=click.Path(path_type=Path),
     help="Folder of the fine solutions and of the checkpoint; what was stopped goes on there.",
 )  # fmt: skip
+@page_option("Write one self-contained HTML page, too: start and plan on the held-out latents, the fit, both tables.")
 @out_option("plan.json", "The plan; as NETWORK/genie_plans/nfe-10.json it is what `sample` takes by default.")
 def plan_command(
     chosen: Chosen, solver: str, nfe: int, grid: str | None, count: int, held_out: int, class_name: str | None,
     scale: float | None, scale_to: float | None, free: tuple[str, ...], history: int | None, steps: int,
-    batch_size: int, learning_rate: float, fine_steps: int, memory: int, seed: int, run_folder: Path | None, out: Path,
+    batch_size: int, learning_rate: float, fine_steps: int, memory: int, seed: int, run_folder: Path | None,
+    page: Path | None, out: Path,
 ) -> None:  # fmt: skip
     """Fit times, labels and weights of a plan to a network's own fine solution; it runs with `sample --plan`."""
     check_device(chosen.device)
     check_target(out, suffix=".json", name="--out")
+    if page is not None:
+        pages.check_target(page, name="--page")
     number = None if class_name is None else chosen.class_number(class_name)
     served = _served(scale, scale_to)
     null = None if served is None else chosen.null()
@@ -83,6 +99,21 @@ def plan_command(
     write_text(out, found.plan.to_json(indent=1) + "\n")
     click.echo(f"{out}: {nfe} evaluations, gamma {_gammas(found)}")
     click.echo(str(found))
+    if page is not None:
+        _write_page(page, found, model, f"{chosen.name}: a plan calibrated for {nfe} evaluations")
+        click.echo(f"{page}: for a browser")
+
+
+def _write_page(page: Path, found: CalibratedPlan, model: Model, title: str) -> None:
+    held_out = found.held_out
+    cells = []
+    for name, plan in (("calibrated", found.plan), (f"start, {found.start_name}", found.start)):
+        samples = held_out.run(model, plan)
+        cells.append(Cell(name, plan.nfe, samples, rmse(samples, held_out.samples), held_out.samples))
+    pages.calibration_page(
+        page, Comparison(held_out.samples, cells), learned=found.plan, start=found.start, curve=found.checks,
+        title=title, command=typed(),
+    )  # fmt: skip
 
 
 def _served(scale: float | None, scale_to: float | None) -> Any:
