@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from genie_samplers.genie.distillation.report import derivative_errors
 from genie_samplers.genie.distillation.targets import Targets
 from genie_samplers.schedules import Schedule
 
+from ...forked import ForkServer
 from .heads import SCHEDULE, SCHEDULES, data, model
 
 pytest.importorskip("diffusers", reason="the network is a diffusers UNet2DModel")
@@ -178,21 +177,22 @@ def test_chunks_only_change_the_rounding_of_the_gradient(tmp_path: Path) -> None
 
 WORKER = """
 import sys, torch
-sys.path.insert(0, {tests!r})
+rank, options, folder, tests = sys.argv[1:]
+sys.path.insert(0, tests)
 torch.set_num_threads(1)
 import torch.distributed as dist
 from pathlib import Path
-from tests.samplers.genie.test_distill import OPTIONS, STEP, distiller, weights
-dist.init_process_group("gloo")
-run = distiller(Path({folder!r}), {options})
+from tests.samplers.genie import test_distill
+dist.init_process_group("gloo", init_method=f"file://{folder}.store", rank=int(rank), world_size=2)
+run = test_distill.distiller(Path(folder), getattr(test_distill, options))
 run.run()
-torch.save((weights(run), run.losses), Path({folder!r}) / f"rank{{dist.get_rank()}}.pt")
+torch.save((test_distill.weights(run), run.losses), Path(folder) / f"rank{rank}.pt")
 dist.destroy_process_group()
 """
 
 
 @pytest.mark.parametrize("options", [pytest.param("OPTIONS", marks=pytest.mark.product), "STEP"])
-def test_two_processes_take_the_steps_of_one_to_the_bit(tmp_path: Path, options: str) -> None:
+def test_two_processes_take_the_steps_of_one_to_the_bit(tmp_path: Path, options: str, programs: ForkServer) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -201,11 +201,9 @@ def test_two_processes_take_the_steps_of_one_to_the_bit(tmp_path: Path, options:
     finally:
         torch.set_num_threads(threads)
     folder = tmp_path / "both"
-    script = tmp_path / "worker.py"
-    script.write_text(WORKER.format(tests=str(Path(__file__).parents[3]), folder=str(folder), options=options))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    tests = str(Path(__file__).parents[3])
+    done = programs.together([(WORKER, rank, options, str(folder), tests) for rank in "01"])
+    assert [worker.stderr for worker in done if worker.returncode] == []
     first, second = (torch.load(folder / f"rank{rank}.pt") for rank in (0, 1))
     assert torch.equal(first[0], weights(alone)) and torch.equal(second[0], weights(alone))
     assert first[1] == alone.losses == second[1]
