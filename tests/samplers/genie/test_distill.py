@@ -114,6 +114,7 @@ def test_some_samples_have_no_class() -> None:
 
 
 @pytest.mark.parametrize("options", [OPTIONS, STEP], ids=["pointwise", "step"])
+@pytest.mark.usefixtures("coarse_trajectories")
 def test_a_head_learns_its_targets(tmp_path: Path, options: genie.DistillOptions) -> None:
     many = replace(options, steps=60, learning_rate=5e-3, warmup_steps=5, save_every=100)
     run = distiller(tmp_path, many)
@@ -125,6 +126,7 @@ def test_a_head_learns_its_targets(tmp_path: Path, options: genie.DistillOptions
 
 @pytest.mark.parametrize("options", [OPTIONS, STEP], ids=["pointwise", "step"])
 @pytest.mark.parametrize("name", ["edm", "ve", "flow", "table"])
+@pytest.mark.usefixtures("coarse_trajectories")
 def test_a_head_is_distilled_on_every_kind_of_schedule(
     tmp_path: Path, options: genie.DistillOptions, name: str
 ) -> None:
@@ -136,6 +138,7 @@ def test_a_head_is_distilled_on_every_kind_of_schedule(
 
 
 @pytest.mark.parametrize("options", [OPTIONS, STEP], ids=["pointwise", "step"])
+@pytest.mark.usefixtures("coarse_trajectories")
 def test_resumed_run_has_the_weights_of_an_uninterrupted_one(tmp_path: Path, options: genie.DistillOptions) -> None:
     whole = distiller(tmp_path / "whole", options)
     whole.run()
@@ -242,6 +245,7 @@ def test_the_error_of_a_head_is_that_of_what_the_plan_mixes() -> None:
     ],
     ids=["pointwise", "step"],
 )
+@pytest.mark.usefixtures("coarse_trajectories")
 def test_the_command_distills_reports_and_exports(tmp_path: Path, chosen: list[str]) -> None:
     network = tmp_path / "network"
     model().network.save_pretrained(network)  # type: ignore[union-attr]
