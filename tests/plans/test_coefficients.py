@@ -64,7 +64,6 @@ NAMES = {name: name for name in TABLES}
 
 
 @pairs_first({"name": NAMES, "schedule": SCHEDULES, "grid": {**GRIDS, **INDICES}}, valid=belongs)
-@pytest.mark.each_value("schedule", "grid")
 def test_states_are_the_textbooks(name: str, schedule: Schedule, grid: GridOf) -> None:
     assert worst_error(name, schedule, grid(schedule, STEPS)) <= 1e-12
 
