@@ -25,7 +25,7 @@ def images() -> LabelledImages:
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(noise, "_CALIBRATING", 20)
+    monkeypatch.setattr(noise, "_CALIBRATING", 50)  # the fewest
     monkeypatch.setattr(noise, "_BATCH", 5)  # to which a batch is filled up
 
 
