@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Generator, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -22,10 +25,30 @@ os.environ["GENIE_EXT_CHECK"] = "1"
 
 import genie_ext
 
+from .covering import mark_products
+from .forked import ForkServer
 
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long files first, so that none of them is left to run alone."""
+    """The long files first, so that none of them is left to run alone; products marked before marks are looked at."""
+    mark_products(items)
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """The tests are made to stay: no search for garbage looks at them, then or later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -59,3 +82,11 @@ def device(backend: str) -> str:
 def obeys_flush_denormal(backend: str, device: str) -> bool:
     """Whether torch.set_flush_denormal reaches its arithmetic: numpy's, under the interpreter."""
     return backend == "triton" and device == "cpu"
+
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[ForkServer]:
+    """Runs programs in processes of their own that need not import torch and diffusers."""
+    server = ForkServer(*(["diffusers.models.unets.unet_2d"] if find_spec("diffusers") else []))
+    yield server
+    server.close()

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .forked import ForkServer
+
 __all__ = ["ROOT", "blocks", "is_there", "links", "place", "repository_paths", "run_python"]
 
 ROOT = Path(__file__).parents[1]
@@ -57,11 +59,14 @@ def _prose(page: Path) -> str:
     return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
-def run_python(code: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+def run_python(code: Sequence[str], folder: Path, server: ForkServer) -> subprocess.CompletedProcess[str]:
     """Run a page's blocks as one script in ``folder``; blocks that are files go into a copy of genie_ext there."""
-    if any(block.startswith("# genie_ext/") for block in code):
-        shutil.copytree(ROOT / "genie_ext", folder / "genie_ext", ignore=shutil.ignore_patterns("__pycache__"))
     script = folder / "page.py"
     script.write_text(place(code, folder))
+    if not any(block.startswith("# genie_ext/") for block in code):
+        return server.run(f"import runpy\nrunpy.run_path({str(script)!r}, run_name='__main__')", cwd=folder)
+    shutil.copytree(
+        ROOT / "genie_ext", folder / "genie_ext", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
+    )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), *filter(None, sys.path)])}
     return subprocess.run([sys.executable, str(script)], cwd=folder, env=environment, capture_output=True, text=True)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from .documents import ROOT, blocks, is_there, links, place, repository_paths, run_python
+from .forked import ForkServer
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 pytestmark = pytest.mark.long
@@ -36,8 +37,8 @@ def test_links_point_at_files(page: Path, link: str) -> None:
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if blocks(p, "python") and p.stem != "encoding"], ids=lambda page: page.stem
 )
-def test_python_code_runs(page: Path, tmp_path: Path) -> None:
-    done = run_python(blocks(page, "python"), tmp_path)
+def test_python_code_runs(page: Path, tmp_path: Path, programs: ForkServer) -> None:
+    done = run_python(blocks(page, "python"), tmp_path, programs)
     assert done.returncode == 0, done.stderr
 
 

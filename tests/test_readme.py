@@ -17,9 +17,9 @@ PAGE = ROOT / "README.md"
 README = PAGE.read_text()
 
 
-def test_python_code_runs_and_prints_the_shown_output(tmp_path):
+def test_python_code_runs_and_prints_the_shown_output(tmp_path, programs):
     pytest.importorskip("diffusers", reason="the first example samples from the embedded network")
-    result = run_python(blocks(PAGE, "python"), tmp_path)
+    result = run_python(blocks(PAGE, "python"), tmp_path, programs)
     assert result.returncode == 0, result.stderr
     assert result.stdout == "".join(blocks(PAGE, "text"))
 

@@ -25,7 +25,8 @@ def images() -> LabelledImages:
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(noise, "_CALIBRATING", 50)
+    monkeypatch.setattr(noise, "_CALIBRATING", 50)  # the fewest
+    monkeypatch.setattr(noise, "_BATCH", 5)  # to which a batch is filled up
 
 
 def test_every_noise_of_ancestral_sampling_runs(images: LabelledImages, tmp_path: Path) -> None:

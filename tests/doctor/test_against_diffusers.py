@@ -64,6 +64,7 @@ def extra(config: dict[str, Any]) -> dict[str, float]:
 
 @pytest.mark.parametrize("config", [*CASES, *(pytest.param(each, id=str(each)) for each in STOCHASTIC)])
 @pytest.mark.parametrize("steps", [2, 8, 13])
+@pytest.mark.each_value
 def test_times_and_noise_levels(config: dict[str, Any], steps: int) -> None:
     made, real = modelled(config, steps), real_scheduler(config, steps, **extra(config))
     asked = real.timesteps.double().numpy()
@@ -82,6 +83,7 @@ def test_times_and_noise_levels(config: dict[str, Any], steps: int) -> None:
 
 @pytest.mark.parametrize("config", CASES)
 @pytest.mark.parametrize("steps", [3, 5, 8, 16])
+@pytest.mark.each_value
 def test_results(config: dict[str, Any], steps: int) -> None:
     settings = settings_of(config)
     mu = extra(config).get("mu")

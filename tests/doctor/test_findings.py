@@ -111,6 +111,7 @@ def test_nothing_is_made_up(config: dict[str, Any], steps: int) -> None:
 
 @pytest.mark.parametrize("name", doctor.READ)
 @pytest.mark.parametrize("steps", [1, 2, 5, 50])
+@pytest.mark.each_value
 def test_every_class_has_a_report_at_any_number_of_steps(name: str, steps: int) -> None:
     report = examine(config_of(name), steps)
     assert len(report.sigmas) == len(report.asked) + 1 == len(report.times) + 1

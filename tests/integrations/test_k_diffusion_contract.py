@@ -46,6 +46,7 @@ def reported(name: str, sigmas: Tensor, *, flow: bool) -> list[dict[str, Any]]:
     ("sigmas", "flow"), [(SIGMAS, False), (SIGMAS[2:5], False), (FLOW_SIGMAS[1:], True)], ids=["sigma", "part", "flow"]
 )
 @pytest.mark.parametrize("name", [*OF_PREDICTIONS, *K.METHODS, "auto"])
+@pytest.mark.each_value
 def test_every_solver_reports_each_step_once(name: str, sigmas: Tensor, flow: bool) -> None:
     seen = reported(name, sigmas, flow=flow)
     assert [each["i"] for each in seen] == list(range(len(sigmas) - 1))

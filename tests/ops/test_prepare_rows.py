@@ -114,6 +114,7 @@ def run_checked(prepared: PreparedRows, number: int, outputs: list[Tensor], draw
 @pytest.mark.usefixtures("checks")
 @pytest.mark.parametrize("run", [lambda rows, *given: rows(*given), run_checked], ids=["call", "run_checked"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.each_value("case", "backend")
 def test_rows_have_the_bits_of_the_op_one_by_one(case: Case, run: Any, backend: str, device: str) -> None:
     expected, rows = case.rows(device), case.rows(device)
     run_one_by_one(expected, case, device)

@@ -246,6 +246,7 @@ def test_white_noise_knows_no_order_of_pixels_and_filtered_noise_does(transform)
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("size", [(32, 32), (64, 61), (200, 130)], ids=str)
 @pytest.mark.parametrize("batch", [1, 2, 3, 7])
+@pytest.mark.each_value("transform", "shape", "method", "size")
 def test_an_image_has_the_same_bits_in_any_batch_and_with_any_threads(transform, shape, method, size, batch, threads):
     frequency = SHAPES[shape](*size, transform)
     filter_ = SpectralFilter(frequency, scattered(3, *size), transform=transform, method=method)

@@ -1,4 +1,4 @@
-"""Cases of a product: those that show every pair of values together run always, the rest with ``pytest -m product``."""
+"""Cases of a product: those that show every pair of values together, the rest with ``pytest -m product``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ def pairs_first(
     axes: Mapping[str, Mapping[str, Any]],
     *,
     valid: Callable[..., bool] = lambda *names: True,
-    always: Callable[..., bool] = lambda *names: False,
 ) -> pytest.MarkDecorator:
     """Parametrizes by the product of ``axes`` (argument -> name -> value), of the ``valid`` combinations of names.
 
-    A combination runs by default if it is the first of two values on two axes, or ``always`` says so; others carry the
-    mark ``product``.
+    A combination runs by default if it is the first of two values on two axes; others carry the mark ``product``. With
+    the mark ``each_value`` beside it the former are thinned further.
     """
     names = [list(values) for values in axes.values()]
     chosen = [places for places in product(*map(range, map(len, names))) if valid(*_named(names, places))]
@@ -31,13 +30,13 @@ def pairs_first(
         if not pairs <= seen:
             needed.add(places)
             seen |= pairs
-    params = [_param(axes, _named(names, places), places in needed, always) for places in chosen]
+    params = [_param(axes, _named(names, places), places in needed) for places in chosen]
     return pytest.mark.parametrize(tuple(axes), params)
 
 
-def _param(axes: Mapping[str, Mapping[str, Any]], names: list[str], needed: bool, always: Callable[..., bool]) -> Any:
+def _param(axes: Mapping[str, Mapping[str, Any]], names: list[str], needed: bool) -> Any:
     values = [values[name] for values, name in zip(axes.values(), names, strict=True)]
-    marks = () if needed or always(*names) else (pytest.mark.product,)
+    marks = () if needed else (pytest.mark.product,)
     return pytest.param(*values, id="-".join(names), marks=marks)
 
 

@@ -60,6 +60,7 @@ def rounding(plan: Plan, schedule: Schedule, variance: float) -> float:
 @pytest.mark.parametrize("steps", [1, 2, 10, 50])
 @pytest.mark.parametrize("variance", [0.05, 0.3, 1.5])
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.each_value
 def test_gaussian_data_are_made_exactly_at_any_number_of_steps(
     schedule: Schedule, variance: float, steps: int, name: str
 ) -> None:

@@ -82,6 +82,7 @@ def test_one_evaluation_more_is_no_cliff(name: str) -> None:
 
 @pytest.mark.parametrize("family", ["deis_tab", "deis_log_ab", "ipndm", "unipc", "dpmpp", "dpmpp_2m"])
 @pytest.mark.parametrize("name", ["squaredcos_1000", "flow"])
+@pytest.mark.each_value
 def test_no_family_has_a_cliff_where_measured_defaults_had(name: str, family: str) -> None:
     """On a cosine table deis_tab had errors of 34 and 9 at 12 and 15; on flow dpmpp_2m .15 at 10, dpmpp_3m .81."""
     schedule = SCHEDULES[name]

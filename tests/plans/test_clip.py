@@ -66,6 +66,7 @@ def test_a_clipped_plan_is_the_plan_of_a_network_whose_x0_is_clamped(name: str) 
 
 @pytest.mark.parametrize("name", ["ddpm", "deis_tab3", "dpm_solver_3s", "unipc2"])
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES.keys())
+@pytest.mark.each_value
 def test_it_is_so_on_every_schedule(name: str, schedule: Schedule) -> None:
     assert error(made(name, schedule), made(name, schedule, clip=None)) <= bound(schedule)
 
@@ -153,6 +154,7 @@ def test_states_are_those_of_a_loop_written_by_hand(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["ddim", "ddpm", "dpmpp_1m", "deis_rho_heun", "edm_heun", "gddim"])
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES.keys())
+@pytest.mark.each_value
 def test_a_last_step_of_order_1_to_gamma_0_ends_in_the_clamped_prediction(name: str, schedule: Schedule) -> None:
     last = made(name, schedule).rows[-1]
     assert last.x.x == 0.0
@@ -186,6 +188,7 @@ def test_the_clamp_is_of_the_guided_prediction() -> None:
 
 
 @every_clippable
+@pytest.mark.each_value
 def test_a_clip_survives_json_and_a_later_start(name: str) -> None:
     plan = made(name)
     assert recipe_of(plan).options["clip"] == CLIP

@@ -60,15 +60,10 @@ def belongs(name: str, schedule: str, grid: str) -> bool:
     return grid in grids_of(name, SCHEDULES[schedule])
 
 
-def represents(name: str, *_: str) -> bool:
-    """Whether the solver's whole product is always run: one of each of the textbook's families."""
-    return name in ("ddpm", "deis_tab3", "dpmpp_3m", "unipc3", "dpm_solver_3s", "genie_hermite4")
-
-
 NAMES = {name: name for name in TABLES}
 
 
-@pairs_first({"name": NAMES, "schedule": SCHEDULES, "grid": {**GRIDS, **INDICES}}, valid=belongs, always=represents)
+@pairs_first({"name": NAMES, "schedule": SCHEDULES, "grid": {**GRIDS, **INDICES}}, valid=belongs)
 def test_states_are_the_textbooks(name: str, schedule: Schedule, grid: GridOf) -> None:
     assert worst_error(name, schedule, grid(schedule, STEPS)) <= 1e-12
 
@@ -80,6 +75,7 @@ def test_states_are_the_textbooks(name: str, schedule: Schedule, grid: GridOf) -
         "prediction": {name: name for name in predictions.PREDICTIONS},
     }
 )
+@pytest.mark.each_value("schedule", "prediction")
 def test_states_are_the_textbooks_for_every_prediction(name: str, schedule: str, prediction: str) -> None:
     # of moderate gamma: between a network that predicts x0 and an epsilon form gamma of the digits cancel
     times = GRIDS["to_zero"](SCHEDULES[schedule], STEPS)
@@ -130,6 +126,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         "grid": {name: name for name in ("quadratic_t", "to_zero")},
     }
 )
+@pytest.mark.each_value
 def test_states_are_the_textbooks_with_options(case: tuple[str, dict[str, Any]], schedule: str, grid: str) -> None:
     name, options = case
     times = GRIDS[grid](SCHEDULES[schedule], STEPS)
@@ -139,6 +136,7 @@ def test_states_are_the_textbooks_with_options(case: tuple[str, dict[str, Any]],
 @pytest.mark.parametrize("steps", [1, 2, 9, 10, 11])
 @pytest.mark.parametrize("lower_order_final", [None, True, False])
 @pytest.mark.parametrize("name", ["dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde"])
+@pytest.mark.each_value
 def test_orders_fall_at_the_end_of_short_grids(name: str, lower_order_final: bool | None, steps: int) -> None:
     schedule = SCHEDULES["vp_linear"]
     times = grids.uniform_half_log_snr(schedule, steps)
@@ -161,6 +159,7 @@ def test_dpm_solver_takes_an_order_for_every_step_but_that_to_zero(name: str, ze
 
 
 @pairs_first({"name": NAMES, "steps": {"1": 1, "2": 2, "3": 3}, "zero": {"to zero": True, "to t_end": False}})
+@pytest.mark.each_value
 def test_states_are_the_textbooks_in_the_shortest_grids(name: str, steps: int, zero: bool) -> None:
     schedule = SCHEDULES["vp_linear"]
     times = grids.quadratic_t(schedule, steps)

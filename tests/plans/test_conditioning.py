@@ -45,6 +45,7 @@ def possible(solver: str, schedule: str, prediction: str) -> bool:
     },
     valid=possible,
 )
+@pytest.mark.each_value("schedule", "prediction")
 def test_float32_errs_by_the_roundings_of_its_terms(solver: str, schedule: Schedule, prediction: str) -> None:
     """Every term is rounded as a coefficient, as a product and in each sum that it enters, and an output as well."""
     found = cost(plan_of(solver, schedule, prediction))
@@ -58,6 +59,7 @@ def test_float32_errs_by_the_roundings_of_its_terms(solver: str, schedule: Sched
         "prediction": {name: name for name in GIVES_X0},
     },
 )
+@pytest.mark.each_value("schedule", "prediction")
 def test_the_terms_of_v_x0_and_flow_networks_are_of_the_size_of_the_data(
     solver: str, schedule: Schedule, prediction: str
 ) -> None:

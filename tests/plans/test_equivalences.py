@@ -61,6 +61,7 @@ SAME: list[tuple[Build, Build]] = [
         "grid": {name: name for name in ("quadratic_t", "to_zero")},
     }
 )
+@pytest.mark.each_value
 def test_two_names_of_one_method(pair: tuple[Build, Build], schedule: Schedule, grid: str) -> None:
     one, other = pair
     times = GRIDS[grid](schedule, STEPS)
@@ -81,6 +82,7 @@ ONE_STEP: list[tuple[Build, Build]] = [
 
 @pytest.mark.parametrize(("one", "other"), params(ONE_STEP))
 @every_schedule
+@pytest.mark.each_value
 def test_one_step_of_a_multistep_method_is_first_order(one: Build, other: Build, schedule: Schedule) -> None:
     times = grids.uniform_t(schedule, 1)
     assert built(one, schedule, times).allclose(built(other, schedule, times))

@@ -71,6 +71,7 @@ def test_so_are_its_neighbours(name: str, schedule: Schedule, nfe: int) -> None:
 @every_schedule
 @pytest.mark.parametrize("name", ONE_PER_STEP)
 @pytest.mark.parametrize("nfe", [2, 3, 4, 5, 8, 13, 20])
+@pytest.mark.each_value
 def test_few_steps_alone_are_no_reason(name: str, schedule: Schedule, nfe: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -79,6 +80,7 @@ def test_few_steps_alone_are_no_reason(name: str, schedule: Schedule, nfe: int) 
 
 @every_schedule
 @pytest.mark.parametrize("nfe", [1, 2, 4, 7, 13])
+@pytest.mark.each_value
 def test_the_solver_chosen_for_the_schedule_is_fit(schedule: Schedule, nfe: int) -> None:
     assert misfit(gs.make_plan("auto", schedule, nfe, prediction="v"), schedule) == ""
 

@@ -68,6 +68,7 @@ def zero_snr_error(plain: np.ndarray, rescaled: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("name", "betas"), TABLES)
+@pytest.mark.each_value
 def test_a_table_is_that_of_diffusers(name: str, betas: str) -> None:
     source = scheduler(name, beta_schedule=betas)
     ours = table_of(source)

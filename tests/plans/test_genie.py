@@ -53,6 +53,7 @@ def worst(actual: list[Weights], expected: list[Weights]) -> float:
 
 @every_schedule
 @every_grid
+@pytest.mark.each_value
 def test_ttm2_is_the_papers_step(schedule: Schedule, grid: str) -> None:
     """x' = c_x x + c_e e + c_k k, and c_k k = (c_k / gamma) gamma_d_epsilon."""
     times = GRIDS[grid](schedule, STEPS)
@@ -67,6 +68,7 @@ def test_ttm2_is_the_papers_step(schedule: Schedule, grid: str) -> None:
 
 @pytest.mark.parametrize("prediction", predictions.PREDICTIONS)
 @every_schedule
+@pytest.mark.each_value
 def test_ttm2_without_a_derivative_is_ddim(schedule: Schedule, prediction: str) -> None:
     times = GRIDS["quadratic_t"](schedule, STEPS)
     genie = everywhere(solvers.genie_ttm2, schedule, times, prediction=prediction)
@@ -87,6 +89,7 @@ def test_far_from_the_data_a_step_of_one_value_is_ddim(build: Callable[..., Plan
 
 @every_schedule
 @every_grid
+@pytest.mark.each_value
 def test_ttm2_with_the_secant_for_its_derivative_is_adams_bashforth(schedule: Schedule, grid: str) -> None:
     """k = (e_n - e_{n-1}) / (gamma_n - gamma_{n-1}), the derivative that needs no head."""
     times = GRIDS[grid](schedule, STEPS)
@@ -115,8 +118,8 @@ ADAMS_BASHFORTH = {"t": solvers.deis_tab, "gamma": solvers.deis_rho_ab, "log_gam
         "grid": {name: name for name in ("quadratic_t", "to_zero", "rising")},
         "schedule": SCHEDULES,
     },
-    always=lambda variable, order, grid, schedule: schedule == "vp_linear",
 )
+@pytest.mark.each_value
 def test_without_derivatives_genie_is_deis(variable: str, order: int, schedule: Schedule, grid: str) -> None:
     times = GRIDS[grid](schedule, STEPS)
     genie = solvers.genie_hermite(schedule, times, values=order + 1, derivatives=0, variable=variable)
@@ -160,6 +163,7 @@ def order_4(h: float, before: float) -> tuple[float, float, float, float]:
 @pytest.mark.parametrize(("derivatives", "formula"), [(1, order_3), (2, order_4)])
 @every_schedule
 @every_grid
+@pytest.mark.each_value
 def test_memory_in_gamma_has_the_closed_form(
     derivatives: int, formula: Callable[[float, float], tuple[float, ...]], schedule: Schedule, grid: str
 ) -> None:
@@ -188,6 +192,7 @@ def row_in_gamma(
 
 @every_schedule
 @every_grid
+@pytest.mark.each_value
 def test_ttm2_of_x0_in_log_gamma_is_the_exponential_step(schedule: Schedule, grid: str) -> None:
     """v' = e^-r v + (1 - e^-r) D + (e^-r - 1 + r) D',  D' = dD/dlambda = gamma gamma_d_epsilon."""
     times = before_zero(grid, schedule)
@@ -210,6 +215,7 @@ def test_a_step_of_x0_in_log_gamma_to_clean_data_is_x0(schedule: Schedule) -> No
 
 @every_schedule
 @every_grid
+@pytest.mark.each_value
 def test_memory_of_x0_in_log_gamma_adds_the_second_difference(schedule: Schedule, grid: str) -> None:
     """+ c p3,  c = (D_- - D + m D')/m^2,  m = log(gamma_-/gamma),  p3 = r^2 - 2 r + 2 - 2 e^-r."""
     times = before_zero(grid, schedule)
@@ -251,6 +257,7 @@ def test_a_heads_outputs_combine_to_the_exact_derivative() -> None:
     [("t", solvers.deis_tab), ("gamma", solvers.deis_rho_ab), ("log_gamma", solvers.deis_log_ab)],
 )
 @every_schedule
+@pytest.mark.each_value
 def test_a_correction_of_zero_leaves_deis(
     variable: str, build: Callable[..., Plan], order: int, schedule: Schedule
 ) -> None:
@@ -265,6 +272,7 @@ def test_a_correction_of_zero_leaves_deis(
 
 @every_schedule
 @every_grid
+@pytest.mark.each_value
 def test_a_correction_is_the_derivative_beyond_the_slope_of_the_memory(schedule: Schedule, grid: str) -> None:
     times = before_zero(grid, schedule)
     hermite = everywhere(solvers.genie_hermite, schedule, times, values=2, derivatives=1, derivative="head")

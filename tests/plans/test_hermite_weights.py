@@ -84,8 +84,8 @@ def row_error(
         "variable": {variable: variable for variable in VARIABLES},
         "name": {name: name for name in ("vp_linear", "vp_cosine", "sub_vp", "ve", "edm", "flow", "coarse_alpha_bar")},
     },
-    always=lambda *names: names[-1] == "vp_linear",
 )
+@pytest.mark.each_value
 def test_weights_integrate_powers_of_their_variable(
     variable: str, quantity: str, mask: tuple[bool, ...], name: str, way: int
 ) -> None:
@@ -98,6 +98,7 @@ def test_weights_integrate_powers_of_their_variable(
 @every_mask
 @every_quantity
 @every_variable
+@pytest.mark.each_value
 def test_weights_of_close_times_keep_their_digits(
     variable: str, quantity: str, mask: tuple[bool, ...], gap: float
 ) -> None:

@@ -108,6 +108,7 @@ def assert_exact_in_law(plan: Plan) -> None:
 
 @pytest.mark.parametrize("variant", DETERMINISTIC)
 @every_schedule
+@pytest.mark.each_value
 def test_a_point_is_transported_exactly_on_every_schedule(variant: str, schedule: Schedule) -> None:
     assert_on_the_flow(built(variant, schedule, 5))
 
@@ -119,18 +120,21 @@ def test_a_point_is_transported_exactly_on_every_schedule(variant: str, schedule
         "prediction": {name: name for name in predictions.PREDICTIONS},
     }
 )
+@pytest.mark.each_value
 def test_a_point_is_transported_exactly_from_every_prediction(variant: str, prediction: str, steps: int) -> None:
     assert_on_the_flow(built(variant, VP, steps, prediction))
 
 
 @pytest.mark.parametrize("variant", STOCHASTIC)
 @every_schedule
+@pytest.mark.each_value
 def test_the_law_of_a_point_is_kept_on_every_schedule(variant: str, schedule: Schedule) -> None:
     assert_exact_in_law(built(variant, schedule, 7))
 
 
 @pytest.mark.parametrize("variant", STOCHASTIC)
 @every_prediction
+@pytest.mark.each_value
 def test_the_law_of_a_point_is_kept_from_every_prediction(variant: str, prediction: str) -> None:
     assert_exact_in_law(built(variant, VP, 12, prediction))
 

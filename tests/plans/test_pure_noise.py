@@ -62,6 +62,7 @@ def names(chosen: list[str]) -> dict[str, str]:
 
 
 @pairs_first({"name": names(NAMES), "schedule": SCHEDULES, "prediction": PREDICTIONS})
+@pytest.mark.each_value
 def test_a_plan_runs_from_pure_noise_to_clean_data_exactly(name: str, schedule: Schedule, prediction: str) -> None:
     plan = made(name, schedule, prediction, denoise=True)
     grid = recipe_of(plan).grid
@@ -128,6 +129,7 @@ TIMES = {"flow": (FLOW, grids.uniform_t(FLOW, 5)), "table": (COARSE, np.array([9
 @pytest.mark.usefixtures("ninety_digits")
 @pytest.mark.parametrize(("schedule", "times"), TIMES.values(), ids=TIMES.keys())
 @pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.each_value
 def test_coefficients_are_the_limits_of_the_textbooks(name: str, schedule: Schedule, times: Array) -> None:
     assert worst_error(name, schedule, times) <= 1e-12
 
@@ -156,6 +158,7 @@ def ddim_first(schedule: Schedule, times: Array, *, noisy: bool) -> tuple[float,
 
 @pytest.mark.parametrize(("schedule", "times"), TIMES.values(), ids=TIMES.keys())
 @pytest.mark.parametrize("name", AFTER)
+@pytest.mark.each_value
 def test_a_first_step_of_order_1_comes_before_the_solvers_own_start(
     name: str, schedule: Schedule, times: Array
 ) -> None:
@@ -199,6 +202,7 @@ def test_a_polynomial_in_log_gamma_is_that_without_the_node_at_infinity(name: st
         "prediction": PREDICTIONS,
     }
 )
+@pytest.mark.each_value
 def test_a_point_is_reached_exactly_from_pure_noise(name: str, schedule: Schedule, prediction: str) -> None:
     assert_on_the_flow(made(name, schedule, prediction, nfe=9))
 
@@ -210,6 +214,7 @@ def test_a_point_is_reached_exactly_from_pure_noise(name: str, schedule: Schedul
         "prediction": PREDICTIONS,
     }
 )
+@pytest.mark.each_value
 def test_the_law_of_a_point_is_kept_from_pure_noise(name: str, schedule: Schedule, prediction: str) -> None:
     assert_exact_in_law(made(name, schedule, prediction, nfe=9))
 
@@ -238,6 +243,7 @@ def all_the_way(schedule: Schedule) -> Array:
 
 
 @pairs_first({"name": names(NAMES), "schedule": SCHEDULES, "prediction": PREDICTIONS})
+@pytest.mark.each_value
 def test_samples_of_gaussian_data_have_its_deviation(name: str, schedule: Schedule, prediction: str) -> None:
     """Within twice DDIM's error at as many steps, which is first order: noise costs as much again."""
     times = all_the_way(schedule)
@@ -286,6 +292,7 @@ def test_a_score_has_no_exponential_integral_to_pure_noise() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in DETERMINISTIC if TABLES[name].exact_on_point_mass])
+@pytest.mark.each_value
 def test_a_point_is_encoded_exactly_to_pure_noise(name: str) -> None:
     plan = built(name, FLOW, grids.uniform_t(FLOW, 6, t_end=0.05)[::-1])
     assert plan.rising
@@ -309,6 +316,7 @@ def test_a_plan_that_starts_after_pure_noise_is_an_ordinary_one(name: str) -> No
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("genie")])
 @every_schedule
+@pytest.mark.each_value
 def test_a_clipped_plan_begins_with_the_clamped_prediction(name: str, schedule: Schedule) -> None:
     first = made(name, schedule, clip=0.5, nfe=12).rows[0]
     assert first.converted[0].bound == 0.5

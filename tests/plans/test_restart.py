@@ -18,6 +18,7 @@ from .plans import CHURNED, NFE, NOISY, ROW, SCHEDULE, every_variant, plan_of, r
 
 @every_variant
 @pytest.mark.parametrize("k", [0, 1, 2])
+@pytest.mark.each_value
 def test_starting_at_k_is_the_solver_on_the_rest_of_the_grid(plan: Plan, k: int) -> None:
     recipe = recipe_of(plan)
     expected = registry.rebuild(recipe.solver, SCHEDULE, recipe.grid[k:], recipe.options)

@@ -75,6 +75,7 @@ def suggested(nfe: int, answer: Plan | str) -> int:
 
 
 @in_every_way
+@pytest.mark.each_value
 def test_make_plan_makes_the_evaluations_asked_for_or_names_a_number_that_works(solver: Solver, way: str) -> None:
     answers = {nfe: made(solver.name, way, nfe) for nfe in range(1, MOST + 1)}
     numbers = {suggested(nfe, answer) for nfe, answer in answers.items()}
@@ -82,6 +83,7 @@ def test_make_plan_makes_the_evaluations_asked_for_or_names_a_number_that_works(
 
 
 @in_every_way
+@pytest.mark.each_value
 def test_no_number_that_the_steps_can_make_is_refused(solver: Solver, way: str) -> None:
     step = PER_STEP.get(solver.name, 1)
     possible = set(OWN_START.get(solver.name, range(step, MOST + 1, step)))
@@ -103,6 +105,7 @@ def test_a_stochastic_solver_refuses_to_encode(solver: Solver) -> None:
 
 
 @in_every_way
+@pytest.mark.each_value
 def test_the_default_grid_ends_where_it_should(solver: Solver, way: str) -> None:
     to_zero = ends_at_zero(solver, way)
     nfe = 12 + to_zero * TO_ZERO.get(solver.name, 1)
@@ -113,8 +116,8 @@ def test_the_default_grid_ends_where_it_should(solver: Solver, way: str) -> None
 
 @pairs_first(
     {"solver": TABLES, "schedule": SCHEDULES, "grid": {name: name for name in grids.GRIDS}},
-    always=lambda solver, *_: solver in ("deis_tab3", "edm_heun"),
 )
+@pytest.mark.each_value
 def test_a_plan_is_rebuilt_from_its_recipe_and_survives_json(solver: Solver, schedule: Schedule, grid: str) -> None:
     plan = gs.make_plan(solver.name, schedule, nfe_of(solver.name), grid=grid, denoise=True, prediction="v")
     assert recipe_of(plan).solver == solver.name
@@ -124,6 +127,7 @@ def test_a_plan_is_rebuilt_from_its_recipe_and_survives_json(solver: Solver, sch
 
 @every_solver
 @pytest.mark.parametrize("prediction", predictions.PREDICTIONS)
+@pytest.mark.each_value
 def test_a_prediction_only_changes_how_outputs_are_read(solver: Solver, prediction: str) -> None:
     plan = gs.make_plan(solver.name, VP, nfe_of(solver.name), denoise=True, prediction=prediction)
     as_epsilon = gs.make_plan(solver.name, VP, nfe_of(solver.name), denoise=True)
@@ -148,6 +152,7 @@ def others(row: Row) -> tuple[object, ...]:
 
 @every_solver
 @pytest.mark.parametrize("start", [1, 3])
+@pytest.mark.each_value
 def test_a_plan_that_starts_later_ends_as_the_whole_one(solver: Solver, start: int) -> None:
     plan = gs.make_plan(solver.name, VP, 24 + TO_ZERO.get(solver.name, 1), denoise=True)  # 24: divides by 2, 3 and 4
     rest = gs.starting_at(plan, start)

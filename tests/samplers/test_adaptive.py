@@ -73,6 +73,7 @@ class Scipy:
 @every_variable
 @pytest.mark.parametrize("tol", [1e-3, 1e-5, 1e-8])
 @pytest.mark.parametrize("ends", [(1.0, 1e-3), (1e-3, 1.0)], ids=["sample", "encode"])
+@pytest.mark.each_value
 def test_one_step_for_the_batch_takes_the_steps_of_scipy(variable: str, tol: float, ends: tuple[float, float]) -> None:
     x = batch(2) if ends[0] == 1.0 else 0.5 * batch(2)
     expected = Scipy(variable, tol, ends, x.numpy())
@@ -100,6 +101,7 @@ def test_the_times_and_states_are_those_of_scipy(variable: str) -> None:
 
 @every_variable
 @pytest.mark.parametrize("norm", ["sample", "batch"])
+@pytest.mark.each_value
 def test_the_error_is_proportional_to_the_tolerance(variable: str, norm: str) -> None:
     exact = np.stack([GOLDEN_MIXTURE.flow(VP, x, 1.0, 1e-3) for x in batch(2).numpy()])
 

@@ -53,6 +53,7 @@ def test_recorded_predictions_are_the_networks(schedule: Schedule) -> None:
 
 @pytest.mark.parametrize("schedule", [SCHEDULES["shift3"], ZERO_SNR], ids=["shift3", "zero"])
 @pytest.mark.parametrize("solver", ["deis_tab2", "unipc2", "flow_ab2"])
+@pytest.mark.each_value
 def test_a_search_comes_no_further_from_the_flow_than_the_named_grids(schedule: Schedule, solver: str) -> None:
     found = search(recorded(schedule), solver, 5, runs=6)
     assert found.rmse <= min(found.start_rmse.values()) < 0.2

@@ -47,7 +47,9 @@ print(tuple(gs.sample(lambda x, t: 0.1 * x, plan, shape=(2, 3)).shape))
 """
 
 
-@pytest.mark.parametrize("missing", [*([name] for name in EXTRAS), EXTRAS], ids="+".join)
+@pytest.mark.parametrize(
+    "missing", [*(pytest.param([name], marks=pytest.mark.product) for name in EXTRAS), EXTRAS], ids="+".join
+)
 def test_the_library_needs_torch_and_numpy_alone(missing: list[str], server: ForkServer) -> None:
     done = without(missing, SAMPLE, server)
     assert (done.returncode, done.stdout) == (0, "(2, 3)\n"), done.stderr

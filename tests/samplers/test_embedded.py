@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -36,16 +34,15 @@ def network() -> gs.models.WrappedModel:
     return gs.demo.embedded()
 
 
-def started(*shards: tuple[int, int, Path]) -> subprocess.Popen[bytes]:
-    """A process that samples the ids from first to last into a file, one shard after the other."""
-    arguments = [str(value) for shard in shards for value in shard]
-    return subprocess.Popen([sys.executable, "-c", SHARD, *arguments])
+def shard(*parts: tuple[int, int, Path]) -> tuple[str, ...]:
+    """A program that samples the ids from first to last into a file, one part after the other."""
+    return SHARD, *(str(value) for part in parts for value in part)
 
 
-def test_two_processes_with_half_the_ids_each_give_what_one_gives(tmp_path):
+def test_two_processes_with_half_the_ids_each_give_what_one_gives(tmp_path, programs):
     first, second, both = (tmp_path / name for name in ("first.npy", "second.npy", "both.npy"))
-    processes = [started((0, 6, both), (0, 3, first)), started((3, 6, second))]
-    assert [process.wait() for process in processes] == [0, 0]
+    done = programs.together([shard((0, 6, both), (0, 3, first)), shard((3, 6, second))])
+    assert [program.stderr for program in done if program.returncode] == []
     whole, *halves = (np.load(path) for path in (both, first, second))
     assert np.array_equal(whole.view(np.int32), np.concatenate(halves).view(np.int32))
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import re
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from PIL import Image
 
 from genie_samplers.cli import main
 
+from ..forked import ForkServer
 from .command_line import write_idx
 
 pytest.importorskip("diffusers", reason="the embedded network is a diffusers UNet2DModel")
@@ -31,8 +30,8 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
 
 
-def test_the_code_runs_and_prints_the_shown_output() -> None:
-    done = subprocess.run([sys.executable, "-c", "\n".join(blocks("python"))], capture_output=True, text=True)
+def test_the_code_runs_and_prints_the_shown_output(programs: ForkServer) -> None:
+    done = programs.run("\n".join(blocks("python")))
     assert done.returncode == 0, done.stderr
     assert done.stdout == blocks("text")[0]
 

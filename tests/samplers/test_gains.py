@@ -187,6 +187,7 @@ def copied_by_pickle(state: PlanState) -> PlanState:
 @every_plan
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, copied_by_pickle], ids=["copy", "deepcopy", "pickle"])
 @pytest.mark.parametrize("until", [1, 2, 5])
+@pytest.mark.each_value
 def test_a_copy_midway_goes_on_as_the_state(plan: Plan, until: int, copied: Callable[[PlanState], PlanState]) -> None:
     state = begun(plan)
     finished(state, until=until)

@@ -221,6 +221,7 @@ def copied_by_pickle(state: PlanState) -> PlanState:
 @pytest.mark.parametrize("in_place", [True, False])
 @pytest.mark.parametrize("until", [1, 2])
 @every_plan
+@pytest.mark.each_value
 def test_a_copy_midway_goes_on_as_the_state(
     plan: Plan, until: int, in_place: bool, copied: Callable[[PlanState], PlanState]
 ) -> None:

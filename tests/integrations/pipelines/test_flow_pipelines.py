@@ -71,6 +71,7 @@ def test_unipc_differs_by_its_start_below_1_besides(pipelines: dict[str, Tiny]) 
 
 @pytest.mark.parametrize("name", FLOW)
 @pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.each_value
 def test_every_solver_runs_to_a_finite_end(solver: str, name: str, pipelines: dict[str, Tiny]) -> None:
     made, config = pipelines[name], _flow_match(pipelines[name])
     scheduler = ours.FlowMatchScheduler.from_config(config, solver=solver)
@@ -79,6 +80,7 @@ def test_every_solver_runs_to_a_finite_end(solver: str, name: str, pipelines: di
 
 @pytest.mark.parametrize("name", FLOW)
 @pytest.mark.parametrize("kind", ["PlanScheduler", "UniPCScheduler", "DPMSolverMultistepScheduler", "IPNDMScheduler"])
+@pytest.mark.each_value
 def test_classes_of_tables_take_flow_sigmas(kind: str, name: str, pipelines: dict[str, Tiny]) -> None:
     made = pipelines[name]
     scheduler = getattr(ours, kind).from_config(made.config, **FLOW_MULTISTEP)

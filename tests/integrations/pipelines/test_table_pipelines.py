@@ -72,6 +72,7 @@ def test_ddim_s_own_pipeline_makes_the_same_pictures(eta: float, clipped: bool, 
 
 @pytest.mark.parametrize("pipeline", ["sd", "sd img2img", "sd inpaint", "sdxl"])
 @pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.each_value
 def test_other_methods_run_to_a_finite_end(other: str, pipeline: str, pipelines: dict[str, Tiny]) -> None:
     made = pipelines[pipeline]
     assert result(made, OTHERS[other](made.config)).isfinite().all()

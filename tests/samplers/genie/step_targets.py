@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ def coarser(fine: gs.Plan, stride: int) -> gs.Plan:
     return gs.solvers.genie_hermite(SCHEDULE, fine.recipe.grid[::stride])
 
 
+@cache
 def fine_of(made: gs.Plan, parts: int = 4) -> Trajectories:
     return fine_trajectories(model(schedule=made.schedule), made, data(), COUNT, 0, first=6, parts=parts)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from genie_samplers.genie.distillation.report import derivative_errors
 from genie_samplers.genie.distillation.targets import Targets
 from genie_samplers.schedules import Schedule
 
+from ...forked import ForkServer
 from .heads import SCHEDULE, SCHEDULES, data, model
 
 pytest.importorskip("diffusers", reason="the network is a diffusers UNet2DModel")
@@ -115,6 +114,7 @@ def test_some_samples_have_no_class() -> None:
 
 
 @pytest.mark.parametrize("options", [OPTIONS, STEP], ids=["pointwise", "step"])
+@pytest.mark.usefixtures("coarse_trajectories")
 def test_a_head_learns_its_targets(tmp_path: Path, options: genie.DistillOptions) -> None:
     many = replace(options, steps=60, learning_rate=5e-3, warmup_steps=5, save_every=100)
     run = distiller(tmp_path, many)
@@ -126,6 +126,7 @@ def test_a_head_learns_its_targets(tmp_path: Path, options: genie.DistillOptions
 
 @pytest.mark.parametrize("options", [OPTIONS, STEP], ids=["pointwise", "step"])
 @pytest.mark.parametrize("name", ["edm", "ve", "flow", "table"])
+@pytest.mark.usefixtures("coarse_trajectories")
 def test_a_head_is_distilled_on_every_kind_of_schedule(
     tmp_path: Path, options: genie.DistillOptions, name: str
 ) -> None:
@@ -137,6 +138,7 @@ def test_a_head_is_distilled_on_every_kind_of_schedule(
 
 
 @pytest.mark.parametrize("options", [OPTIONS, STEP], ids=["pointwise", "step"])
+@pytest.mark.usefixtures("coarse_trajectories")
 def test_resumed_run_has_the_weights_of_an_uninterrupted_one(tmp_path: Path, options: genie.DistillOptions) -> None:
     whole = distiller(tmp_path / "whole", options)
     whole.run()
@@ -178,21 +180,22 @@ def test_chunks_only_change_the_rounding_of_the_gradient(tmp_path: Path) -> None
 
 WORKER = """
 import sys, torch
-sys.path.insert(0, {tests!r})
+rank, options, folder, tests = sys.argv[1:]
+sys.path.insert(0, tests)
 torch.set_num_threads(1)
 import torch.distributed as dist
 from pathlib import Path
-from tests.samplers.genie.test_distill import OPTIONS, STEP, distiller, weights
-dist.init_process_group("gloo")
-run = distiller(Path({folder!r}), {options})
+from tests.samplers.genie import test_distill
+dist.init_process_group("gloo", init_method=f"file://{folder}.store", rank=int(rank), world_size=2)
+run = test_distill.distiller(Path(folder), getattr(test_distill, options))
 run.run()
-torch.save((weights(run), run.losses), Path({folder!r}) / f"rank{{dist.get_rank()}}.pt")
+torch.save((test_distill.weights(run), run.losses), Path(folder) / f"rank{rank}.pt")
 dist.destroy_process_group()
 """
 
 
 @pytest.mark.parametrize("options", [pytest.param("OPTIONS", marks=pytest.mark.product), "STEP"])
-def test_two_processes_take_the_steps_of_one_to_the_bit(tmp_path: Path, options: str) -> None:
+def test_two_processes_take_the_steps_of_one_to_the_bit(tmp_path: Path, options: str, programs: ForkServer) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -201,11 +204,9 @@ def test_two_processes_take_the_steps_of_one_to_the_bit(tmp_path: Path, options:
     finally:
         torch.set_num_threads(threads)
     folder = tmp_path / "both"
-    script = tmp_path / "worker.py"
-    script.write_text(WORKER.format(tests=str(Path(__file__).parents[3]), folder=str(folder), options=options))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    tests = str(Path(__file__).parents[3])
+    done = programs.together([(WORKER, rank, options, str(folder), tests) for rank in "01"])
+    assert [worker.stderr for worker in done if worker.returncode] == []
     first, second = (torch.load(folder / f"rank{rank}.pt") for rank in (0, 1))
     assert torch.equal(first[0], weights(alone)) and torch.equal(second[0], weights(alone))
     assert first[1] == alone.losses == second[1]
@@ -244,6 +245,7 @@ def test_the_error_of_a_head_is_that_of_what_the_plan_mixes() -> None:
     ],
     ids=["pointwise", "step"],
 )
+@pytest.mark.usefixtures("coarse_trajectories")
 def test_the_command_distills_reports_and_exports(tmp_path: Path, chosen: list[str]) -> None:
     network = tmp_path / "network"
     model().network.save_pretrained(network)  # type: ignore[union-attr]

@@ -19,6 +19,7 @@ from ..command_line import refused
 from .heads import SCHEDULE, correction_head, data, head, model
 
 pytest.importorskip("diffusers", reason="the network is a diffusers UNet2DModel")
+pytestmark = pytest.mark.usefixtures("coarse_trajectories")
 
 OPTIONS = genie.DistillOptions(
     steps=1, batch_size=4, chunk_size=2, warmup_steps=1, target="pointwise", trajectories=2, grids=("karras",)

@@ -107,9 +107,9 @@ def test_the_defect_of_a_short_step_is_the_derivative_itself() -> None:
 
 
 def test_fine_trajectories_are_far_finer_than_the_defects_of_steps() -> None:
-    """Beside ten times as many steps, in what corrections make of the last state."""
+    """Beside three times as many steps, in what corrections make of the last state."""
     made = plan("genie_hermite3", nfe=6)
-    usual, finer = (fine_trajectories(model(), made, data(), COUNT, 0, first=0, parts=n) for n in (None, 120))
+    usual, finer = (fine_trajectories(model(), made, data(), COUNT, 0, first=0, parts=n) for n in (None, 36))
     of_usual, of_finer = (
         torch.cat([defect.gain * defect.correction() for defect in step_defects(made, fine, 2, C)])
         for fine in (usual, finer)

@@ -14,6 +14,8 @@ from genie_samplers.uses.reconstruct import decoding_plan
 from .heads import SCHEDULE
 from .step_targets import COUNT, NEW, OTHER, coarser, plan, targets
 
+pytestmark = pytest.mark.usefixtures("coarse_trajectories")
+
 
 def test_a_chunk_is_a_function_of_its_number() -> None:
     source = targets(plan(), pool_chunks=2)
