@@ -23,6 +23,7 @@ NETWORK = {"--network", "--schedule", "--prediction", "--label", "--device"}
 RUN_A_NETWORK = {
     "calibrate analytic",
     "calibrate grid",
+    "calibrate plan",
     "calibrate tdas",
     "calibrate temperature",
     "compare",

@@ -50,7 +50,7 @@ def test_a_number_out_of_range_is_refused_by_option_and_value(
     name: str, option: click.Option, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    value = "nan" if option.opts[0] == "--guidance" else "-1"
+    value = "nan" if option.opts[0].startswith("--guidance") else "-1"
     text = refused(*name.split(), *NEEDED.get(name, ()), f"{option.opts[0]}={value}")
     assert re.search(f"Invalid value for '{option.opts[0]}': {value}(.0)? is not", text)
     assert list(tmp_path.iterdir()) == []

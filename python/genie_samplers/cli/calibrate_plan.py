@@ -22,6 +22,7 @@ from .options import (
     nfe_option,
     out_option,
     page_option,
+    run_option,
     seed_option,
     solver_option,
 )
@@ -66,10 +67,7 @@ _MEBIBYTE = 1 << 20
     help="MiB that the graphs of a step may take; what does not fit is computed again.",
 )  # fmt: skip
 @seed_option("Of the latents and of the order in which they are taken.")
-@click.option(
-    "--run", "run_folder", type=click.Path(path_type=Path),
-    help="Folder of the fine solutions and of the checkpoint; what was stopped goes on there.",
-)  # fmt: skip
+@run_option(required=False)
 @page_option("Write one self-contained HTML page, too: start and plan on the held-out latents, the fit, both tables.")
 @out_option("plan.json", "The plan; as NETWORK/genie_plans/nfe-10.json it is what `sample` takes by default.")
 def plan_command(

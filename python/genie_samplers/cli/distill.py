@@ -34,7 +34,7 @@ _LATENTS, _TRAJECTORIES = 20, 8  # of the report
 @click.command("distill")
 @network_options
 @source_options
-@run_option
+@run_option()
 @click.option("--steps", type=STEPS, default=2000, show_default=True, help="Of the training.")
 @click.option("--batch-size", type=COUNT, default=64, show_default=True, help="Samples of a step.")
 @click.option(

@@ -94,10 +94,14 @@ class_option = click.option(
     help="Class of every image, by its number or, of the embedded network, its name. By default `sample` takes all"
     " classes in turn, the other commands none.",
 )  # fmt: skip
-run_option = click.option(
-    "--run", "run_folder", type=click.Path(path_type=Path), required=True,
-    help="Folder of the checkpoint and what the run reports; a checkpoint in it is resumed.",
-)  # fmt: skip
+
+
+
+def run_option(*, required: bool = True) -> Callable[[Any], Any]:
+    return click.option(
+        "--run", "run_folder", type=click.Path(path_type=Path), required=required,
+        help="Folder of the checkpoint and what the run reports; a checkpoint in it is resumed.",
+    )  # fmt: skip
 
 
 def solver_option(

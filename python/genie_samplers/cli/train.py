@@ -37,7 +37,7 @@ class Beginning(Chosen):
 @click.command("train")
 @network_options(kind=Beginning, default="a new network like the embedded one")
 @source_options
-@run_option
+@run_option()
 @click.option("--steps", type=STEPS, default=8000, show_default=True, help="Of the whole run, resumed ones included.")
 @click.option("--batch-size", type=COUNT, default=128, show_default=True, help="Images of a step.")
 @click.option("--learning-rate", type=POSITIVE, default=6e-4, show_default=True, help="At its largest.")
