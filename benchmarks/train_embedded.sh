@@ -15,8 +15,8 @@
 # PYTHON chooses the interpreter; it must have torch and what `.[cli]` asks for. benchmarks/gpu.sh --only embedded
 # takes those from a wheelhouse, builds the core and runs this.
 #
-# NOT YET RUN ON A GPU: only the rehearsal has been. How long the whole takes there is not known; every step goes on
-# where it was stopped, so it fits into any slices.
+# NOT YET RUN ON A GPU: only the rehearsal has been. How long the whole takes there is not known; training and
+# distillation go on where they were stopped, so they fit into any slices. The comparison starts over.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
