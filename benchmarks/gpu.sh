@@ -6,12 +6,16 @@
 #   benchmarks/gpu.sh --wheelhouse DIR         wheels to unpack for what the machine lacks or has older; none is installed
 #   benchmarks/gpu.sh --results DIR --quick    elsewhere; small cases and few tests only
 #   benchmarks/gpu.sh --no-build               with the core that lies built in genie_ext/
+#   benchmarks/gpu.sh --only embedded --data DIR   the embedded network anew: benchmarks/train_embedded.sh, resumed
 #   benchmarks/gpu.sh --cpu                    a rehearsal of the same on the CPU, with Triton's interpreter
 #
 # PYTHON chooses the interpreter; it must have torch. A wheelhouse for Python 3.12, made where there is a network:
 #
 #   pip download --no-deps --only-binary :all: --python-version 3.12 -c constraints.txt -d DIR \
 #     setuptools pybind11 pytest iniconfig pluggy diffusers importlib_metadata zipp click scipy mpmath
+#
+# and, for --only embedded, what the command line of training needs: matplotlib contourpy cycler fonttools kiwisolver
+# pyparsing python-dateutil six packaging pillow tqdm safetensors huggingface_hub.
 #
 # Sources are copied to build/gpu and built there for the GPU's architecture; later runs build what changed. A step that
 # lacks something is skipped and says what; the status is 1 if one fails.
@@ -23,8 +27,9 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
 work=$root/build/gpu
 skipped=77
-device=cuda quick= build=1 wheelhouse= results= only=
+device=cuda quick= build=1 wheelhouse= results= only= data=
 steps=(machine build backends bits tests ops end_to_end sanitizer)
+by_name_only=(embedded) # makes a network, tells nothing about the machine
 
 while (($#)); do
   case $1 in
@@ -34,13 +39,18 @@ while (($#)); do
     --wheelhouse) wheelhouse=$2 && shift ;;
     --results) results=$2 && shift ;;
     --only) only=$2 && shift ;;
+    --data) data=$(realpath -m "$2") && shift ;;
     *) echo "$1: unknown option; see the head of $0" >&2 && exit 2 ;;
   esac
   shift
 done
 for step in ${only//,/ }; do
-  [[ " ${steps[*]} " == *" $step "* ]] || { echo "--only $step: choose of ${steps[*]}" >&2 && exit 2; }
+  [[ " ${steps[*]} ${by_name_only[*]} " == *" $step "* ]] || {
+    echo "--only $step: choose of ${steps[*]} ${by_name_only[*]}" >&2 && exit 2
+  }
+  [[ $step != embedded || $data ]] || { echo "--only embedded: needs --data DIR, Fashion-MNIST's files" >&2 && exit 2; }
 done
+[[ -z $only ]] || steps+=("${by_name_only[@]}")
 
 # --- a copy of the sources, and what the machine lacks
 
@@ -201,6 +211,11 @@ step_sanitizer() {
   for tool in memcheck racecheck; do
     compute-sanitizer --tool "$tool" --error-exitcode 1 "$python" -m benchmarks.bit_equality --quick --only cuda
   done
+}
+
+step_embedded() {
+  need diffusers safetensors click matplotlib tqdm PIL
+  PYTHON=$python benchmarks/train_embedded.sh $quick --data "$data" --device "$device" --out "$results/embedded"
 }
 
 # --- running them

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torchmetrics.image.fid import FrechetInceptionDistance
 
 from genie_samplers.cli.images import to_pixels
 from genie_samplers.demo.classifier import Classifier
@@ -50,6 +49,8 @@ class FrechetDistance:
     """
 
     def __init__(self, features: nn.Module, reference: NDArray[np.generic]) -> None:
+        from torchmetrics.image.fid import FrechetInceptionDistance  # which the rest here does without
+
         self._metric = FrechetInceptionDistance(feature=features, reset_real_features=False)
         self._update(reference, real=True)
 

@@ -45,12 +45,13 @@ def test_a_failing_step_fails_the_run(tmp_path: Path) -> None:
     [
         (["--only", "machine,bit"], "--only bit: choose of machine build backends bits"),
         (["--fast"], "--fast: unknown option"),
+        (["--only", "build,embedded"], "--only embedded: needs --data DIR"),
         pytest.param(
             [], "torch sees no CUDA GPU; --cpu rehearses",
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
         ),
     ],
-    ids=["step", "option", "no_gpu"],
+    ids=["step", "option", "data", "no_gpu"],
 )  # fmt: skip
 def test_what_cannot_be_done_is_said(arguments: list[str], message: str) -> None:
     done = run(*arguments)

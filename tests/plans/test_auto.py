@@ -55,7 +55,7 @@ def error_of_a_network(plan: gs.Plan, schedule: Schedule) -> float:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "nfe"), zip(SCHEDULES.values(), itertools.cycle((5, 8, 12)), strict=False), ids=SCHEDULES.keys()
+    ("schedule", "nfe"), list(zip(SCHEDULES.values(), itertools.cycle((5, 8, 12)), strict=False)), ids=SCHEDULES.keys()
 )
 def test_auto_is_near_the_best_candidate_on_data_of_other_kinds(schedule: Schedule, nfe: int) -> None:
     denoise = gs.make_plan("auto", schedule, nfe, prediction="v").recipe.grid[-1] == schedule.t_zero  # type: ignore[union-attr]
