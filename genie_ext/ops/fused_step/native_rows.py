@@ -88,7 +88,9 @@ class NativeRows(PreparedRows):
         return made
 
     def follow(self, number: int, x: Tensor, output: Tensor) -> Tensor | None:
-        if _TENSORS is None or self._check_each is not None or in_dual_level() or output.is_neg():
+        if _TENSORS is None or type(output) is not Tensor or output.is_neg():
+            return None
+        if self._check_each is not None or in_dual_level():
             return None
         made = _empty_like(self._like)
         if self._cuda_device < 0:

@@ -116,7 +116,9 @@ class Stepper:
         with nothing done, where something is.
         """
         state = self._state
-        if not isinstance(state, MovingState) or (_is_grad_enabled() and (x.requires_grad or output.requires_grad)):
+        if type(output) is not Tensor or not isinstance(state, MovingState):
+            return None
+        if _is_grad_enabled() and (x.requires_grad or output.requires_grad):
             return None
         return state.follow(x, output)
 

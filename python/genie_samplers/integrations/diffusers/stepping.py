@@ -84,6 +84,9 @@ class Stepping:
     ) -> Result:
         """As of :meth:`_step`, with a look at everything."""
         refuse_transforms("step")
+        for name, given in (("model_output", model_output), ("sample", sample)):
+            if not isinstance(given, Tensor):
+                raise TypeError(f"{name}: {type(given).__name__}; pass a tensor")
         run = self._run_of(sample, timestep)
         output = model_output
         if output.shape != sample.shape or not output.is_contiguous():
