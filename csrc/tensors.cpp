@@ -48,7 +48,8 @@ bool is_placed(const TensorView& tensor) {
 bool are_alike(const TensorView& a, const TensorView& b) {
   if (a.dtype_code != b.dtype_code || a.dtype_bits != b.dtype_bits || !is_float(a) || !is_float(b))
     return false;
-  if (a.device_type != b.device_type || a.device_id != b.device_id || a.ndim != b.ndim) return false;
+  if (a.device_type != b.device_type || a.device_id != b.device_id || a.ndim != b.ndim)
+    return false;
   for (int axis = 0; axis < a.ndim; ++axis)
     if (a.shape[axis] != b.shape[axis]) return false;
   return is_placed(a) && is_placed(b) && is_dense(a) && is_dense(b);

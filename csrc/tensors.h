@@ -1,5 +1,6 @@
 // Tensors of torch as it describes them itself, in one call: the C exchange interface of DLPack 1
-// (dmlc.github.io/dlpack), which torch.Tensor publishes. Of its structures those that are read here.
+// (dmlc.github.io/dlpack), which torch.Tensor publishes. Of its structures those that are read
+// here.
 #pragma once
 
 #include <pybind11/pybind11.h>

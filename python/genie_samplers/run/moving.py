@@ -25,7 +25,8 @@ class MovingState(PlanState):
     def __init__(self, program: Program, x: Tensor, *, in_place: bool = True) -> None:
         super().__init__(program, x, in_place=in_place)
         self._shape, self._device = x.shape, x.device
-        self._count = len(program.layout)
+        # the rows of one output and no draws, which follow may run
+        self._plain = tuple(self.x_in is None and row.outputs == 1 and not row.draws for row in program.layout)
 
     def move(self, x: Tensor | None, outputs: Sequence[Tensor], draws: Sequence[Tensor] = ()) -> Tensor:
         """The state after the next row, a new tensor [b, ...] of the program's model_dtype.
@@ -66,7 +67,7 @@ class MovingState(PlanState):
         None, with nothing done, where anything is not. x does not require grad, nor does output.
         """
         rows, left, row = self._rows, self._as_left, self.row
-        if rows is None or left is None or row >= self._count:
+        if rows is None or left is None or row >= len(self._plain) or not self._plain[row]:
             return None
         self._as_left = None  # as of move
         try:

@@ -19,7 +19,7 @@ from ... import predictions
 from ..._eager import eager
 from ...schedules import AlphasCumprod, Schedule, from_diffusers
 from .built import Wanted, built, evaluations_of_a_step
-from .grids import exactly_one, flow_levels, given_levels, given_times, listed, table_times, times_of_levels
+from .grids import exactly_one, flow_levels, given_levels, given_times, listed, table_times, times_of_levels, whole
 from .reading import Reading
 from .run import Run, refuse_transforms
 from .stepping import Stepping
@@ -141,6 +141,8 @@ class PlanBasedScheduler(Stepping, Reading, SchedulerMixin, ConfigMixin):
         ValueError for times that do not fall, and for more steps than the model has times.
         """
         refuse_transforms("set_timesteps")
+        if num_inference_steps is not None:
+            num_inference_steps = whole(num_inference_steps, "num_inference_steps")
         self._take_up_changes()
         times, levels = listed(timesteps), listed(sigmas)
         asked = num_inference_steps, times, levels, mu, device, self.config, self._moving

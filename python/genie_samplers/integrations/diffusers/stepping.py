@@ -96,7 +96,7 @@ class Stepping:
         def draw() -> Tensor:
             drawn: Any = None if noise is None else noise.expand_as(output)
             if drawn is None:
-                given: Any = generator
+                given: Any = _one_each(generator, len(output))
                 drawn = randn_tensor(output.shape, generator=given, device=output.device, dtype=output.dtype)
             return drawn.to(float32_or_more(sample.dtype))
 
@@ -163,3 +163,13 @@ class Stepping:
             f"model_output: shape {tuple(output.shape)} for a sample of {tuple(sample.shape)}; set "
             "variance_type='learned_range' for a network that returns a variance too"
         )
+
+
+def _one_each(generator: Generators, samples: int) -> Generators:
+    """One for all, or a list of one for each sample; ValueError for another number."""
+    if isinstance(generator, (list, tuple)) and len(generator) not in (1, samples):
+        raise ValueError(
+            f"generator: a list of length {len(generator)}, but the batch has {samples} samples; give one generator, "
+            "or one for each sample"
+        )
+    return generator
