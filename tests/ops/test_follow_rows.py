@@ -92,7 +92,7 @@ def test_nothing_is_done_with_what_is_no_tensor() -> None:
 
 
 def test_an_output_with_the_negative_bit_is_not_taken_for_its_memory() -> None:
-    assert prepared_rows().follow(0, normal(0), torch._neg_view(normal(1))) is None
+    assert prepared_rows().follow(0, normal(0), torch.ops.aten._neg_view(normal(1))) is None
 
 
 def test_tangents_are_not_lost() -> None:

@@ -92,6 +92,7 @@ def test_tangents_are_those_of_a_difference(kind: Callable[[], Any], first: int,
         moved = forward_ad.make_dual(x if of == "sample" else output, direction)
         made = scheduler.step(*((output, t, moved) if of == "sample" else (moved, t, x))).prev_sample
         tangent = forward_ad.unpack_dual(made).tangent
+    assert tangent is not None
     changed, plain = ((output, x + direction) if of == "sample" else (output + direction, x)), (output, x)
     ends = [begun(kind, first)[0].step(o, t, at).prev_sample for o, at in (changed, plain)]
     assert torch.allclose(tangent, ends[0] - ends[1], rtol=0.0, atol=float(ends[0].abs().max()) * 2.0**-20)
