@@ -12,6 +12,7 @@
 #include "fused_step/regular.h"
 #include "fused_step/step_rows.h"
 #include "read_calls.h"
+#include "tensors.h"
 
 namespace py = pybind11;
 
@@ -101,6 +102,24 @@ FusedStep moved(const StepRows& rows, int64_t number, uintptr_t x, uintptr_t mad
   return call;
 }
 
+// The row from x into made with one output, where all are alike and nothing else is brought; false,
+// and the call is of no use, where somebody has to look closer. made: dense, of the state's shape,
+// device and dtype.
+bool followed(const StepRows& rows, int64_t number, const Tensors& tensors, py::handle x,
+              py::handle output, py::handle made, FusedStep& call) {
+  TensorView before, brought, after;
+  if (!tensors.view(x, before) || !tensors.view(output, brought) || !tensors.view(made, after))
+    return false;
+  if (!are_alike(before, after) || !are_alike(brought, after)) return false;
+  call = rows.row(number);
+  if (call.outputs != 1 || call.draws != 0 || call.x_in.present) return false;
+  call.output[0] = {brought.data, call.elements, call.x.dtype, true};
+  call.x.data = before.data;
+  call.out.data = after.data;
+  require_addresses(call);
+  return true;
+}
+
 bool are_regular(const StepRows& rows) {
   for (int64_t number = 0; number < rows.count(); ++number) {
     if (!is_regular(rows.row(number))) return false;
@@ -127,7 +146,25 @@ void define_rows(const py::module_& module) {
              py::gil_scoped_release release;
              fused_step_cuda(call, device, reinterpret_cast<void*>(cuda_stream));
            })
+      .def("follow_cuda",
+           [](const StepRows& rows, int64_t number, const Tensors& tensors, py::handle x,
+              py::handle output, py::handle made, int device, uintptr_t cuda_stream) {
+             FusedStep call;
+             if (!followed(rows, number, tensors, x, output, made, call)) return false;
+             py::gil_scoped_release release;
+             fused_step_cuda(call, device, reinterpret_cast<void*>(cuda_stream));
+             return true;
+           })
 #endif
+      .def("follow_cpu",
+           [](const StepRows& rows, int64_t number, const Tensors& tensors, py::handle x,
+              py::handle output, py::handle made, int threads) {
+             FusedStep call;
+             if (!followed(rows, number, tensors, x, output, made, call)) return false;
+             py::gil_scoped_release release;
+             fused_step_cpu(call, threads);
+             return true;
+           })
       .def("move_cpu",
            [](const StepRows& rows, int64_t number, uintptr_t x, uintptr_t made,
               const py::list& tensors, int threads) {
@@ -178,6 +215,7 @@ PYBIND11_MODULE(_C, module) {
   define_call<SpectralFilter>(module, "SpectralFilter", &spectral_filter_cpu);
   auto squares = define_call<SumOfSquares>(module, "SumOfSquares", &sum_of_squares_cpu);
   step.def("is_regular", [](const FusedStep& call) { return is_regular(call); });
+  py::class_<Tensors>(module, "Tensors", py::module_local()).def(py::init<const py::type&>());
   define_rows(module);
 #ifdef GENIE_EXT_CUDA
   define_cuda<FusedStep>(step, &fused_step_cuda);

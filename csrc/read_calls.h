@@ -13,7 +13,7 @@ namespace genie {
 
 // The order in which the readers read; genie_ext/_dispatch.py refuses a module of another one.
 // Count up with every change of that order and with every new call.
-inline constexpr int kCallLayout = 7;
+inline constexpr int kCallLayout = 8;
 
 void read(Arguments& arguments, FusedStep& call);
 void read(Arguments& arguments, NormalFill& call);

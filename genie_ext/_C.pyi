@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 CALL_LAYOUT: int
@@ -20,6 +21,14 @@ class _Call:
 class FusedStep(_Call):
     def is_regular(self) -> bool:
         """Whether dtypes, columns and alignment agree and nothing that is written overlaps; False: look closer."""
+
+class Tensors:
+    """Tensors of this type, torch.Tensor, as its C exchange interface describes them (DLPack 1).
+
+    ValueError or AttributeError where it has none.
+    """
+
+    def __init__(self, type: type[torch.Tensor], /) -> None: ...
 
 class StepRows:
     """Rows of a table over the same tensors. layout: int32 [rows, 26], as genie_ext/ops/fused_step/rows.py has it."""
@@ -40,6 +49,26 @@ class StepRows:
         """
 
     def move_cuda(self, row: int, x: int, made: int, tensors: list[int], device: int, cuda_stream: int, /) -> None:
+        """Only where built_with_cuda()."""
+
+    def follow_cpu(
+        self, row: int, tensors: Tensors, x: torch.Tensor, output: torch.Tensor, made: torch.Tensor, threads: int, /
+    ) -> bool:
+        """As move_cpu, from tensors that are looked at: False, with nothing done, where one is no dense tensor like
+        made, or the row brings anything but one output.
+        """
+
+    def follow_cuda(
+        self,
+        row: int,
+        tensors: Tensors,
+        x: torch.Tensor,
+        output: torch.Tensor,
+        made: torch.Tensor,
+        device: int,
+        cuda_stream: int,
+        /,
+    ) -> bool:
         """Only where built_with_cuda()."""
 
 class NormalFill(_Call): ...

@@ -8,7 +8,7 @@ from . import _schema  # noqa: F401  registers the ops with torch.library
 from ._autograd import wants_gradients
 from ._dispatch import available_backends, backends, use_backend
 from ._prepare import prepare, prepare_rows, reuse_key
-from ._torch_private import all_times_written, times_written
+from ._torch_private import all_times_written, in_function_transform, times_written
 from .ops.fused_step import StepResult, fused_step
 from .ops.fused_step.columns import column_names, row_columns
 from .ops.fused_step.contract import FusedStepCall
@@ -38,6 +38,7 @@ __all__ = [
     "backends",
     "column_names",
     "fused_step",
+    "in_function_transform",
     "jvp_distill_loss",
     "normal_fill",
     "prepare",

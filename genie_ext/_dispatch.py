@@ -44,7 +44,7 @@ _WITHOUT = {
 # The GPU backends that gave the reference's bits on a GPU, in a report of benchmarks/bit_equality.py that is kept under
 # benchmarks/results; tests/ops/test_verified.py holds this to the files there.
 VERIFIED_ON_GPU: frozenset[str] = frozenset()
-_CALL_LAYOUT = 7  # kCallLayout of csrc/read_calls.h
+_CALL_LAYOUT = 8  # kCallLayout of csrc/read_calls.h
 _requested: ContextVar[str | None] = ContextVar("genie_ext_backend", default=None)
 
 Runner = Callable[[Any], None]

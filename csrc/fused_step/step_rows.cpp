@@ -5,8 +5,7 @@
 
 namespace genie {
 
-StepRows::StepRows(Arguments& integers, std::vector<RowLayout> layout)
-    : layout_(std::move(layout)) {
+StepRows::StepRows(Arguments& integers, const std::vector<RowLayout>& layout) {
   shared_.batch = integers.integer();
   shared_.elements = integers.integer();
   shared_.compute_f64 = integers.integer() != 0;
@@ -26,11 +25,16 @@ StepRows::StepRows(Arguments& integers, std::vector<RowLayout> layout)
   require(shared_.batch > 0 && shared_.elements >= 0, "no sample, or negative elements");
   require(shared_.x.present, "no x");
   shared_.out = shared_.x;
+  calls_.reserve(layout.size());
+  for (const RowLayout& row : layout) calls_.push_back(call(count(), row));
 }
 
-FusedStep StepRows::row(int64_t number) const {
+const FusedStep& StepRows::row(int64_t number) const {
   require(number >= 0 && number < count(), "no such row");
-  const RowLayout& layout = layout_[number];
+  return calls_[number];
+}
+
+FusedStep StepRows::call(int64_t number, const RowLayout& layout) const {
   FusedStep call = shared_;
   call.row = static_cast<const char*>(shared_.row) + number * table_step_;
   call.outputs = layout.outputs;

@@ -20,13 +20,14 @@ struct RowLayout {
 class StepRows {
  public:
   // integers: what the rows share, as genie_ext/ops/fused_step/native_rows.py flattens it.
-  StepRows(Arguments& integers, std::vector<RowLayout> layout);
+  StepRows(Arguments& integers, const std::vector<RowLayout>& layout);
 
-  int64_t count() const { return static_cast<int64_t>(layout_.size()); }
+  int64_t count() const { return static_cast<int64_t>(calls_.size()); }
   // The row's call; outputs and external draws are slots.
-  FusedStep row(int64_t number) const;
+  const FusedStep& row(int64_t number) const;
 
  private:
+  FusedStep call(int64_t number, const RowLayout& layout) const;
   const Samples& slot(int32_t number) const;
 
   FusedStep shared_;
@@ -35,7 +36,7 @@ class StepRows {
   int64_t table_step_;  // bytes from row to row
   int64_t table_columns_;
   bool external_draws_;
-  std::vector<RowLayout> layout_;
+  std::vector<FusedStep> calls_;
 };
 
 }  // namespace genie

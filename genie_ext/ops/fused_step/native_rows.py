@@ -21,6 +21,14 @@ __all__ = ["NativeRows"]
 _get_num_threads, _is_grad_enabled, _empty_like = torch.get_num_threads, torch.is_grad_enabled, torch.empty_like
 
 
+def _tensors() -> _C.Tensors | None:
+    """How the native code reads a tensor; None where torch does not publish it."""
+    return _C.Tensors(Tensor) if hasattr(Tensor, "__dlpack_c_exchange_api__") else None
+
+
+_TENSORS = _tensors()
+
+
 class NativeRows(PreparedRows):
     def __init__(
         self, rows: StepRows, backend: str, check: Callable[[FusedStepCall], None], *, check_each: bool
@@ -75,6 +83,23 @@ class NativeRows(PreparedRows):
             self._native.move_cpu(number, *places, arguments, _get_num_threads())
         else:
             self._native.move_cuda(number, *places, arguments, self._cuda_device, cuda_stream_of(self._cuda_device))
+        if self._kept:
+            count_write(self._kept)
+        return made
+
+    def follow(self, number: int, x: Tensor, output: Tensor) -> Tensor | None:
+        if _TENSORS is None or type(output) is not Tensor or output.is_neg():
+            return None
+        if self._check_each is not None or in_dual_level():
+            return None
+        made = _empty_like(self._like)
+        if self._cuda_device < 0:
+            ran = self._native.follow_cpu(number, _TENSORS, x, output, made, _get_num_threads())
+        else:
+            stream = cuda_stream_of(self._cuda_device)
+            ran = self._native.follow_cuda(number, _TENSORS, x, output, made, self._cuda_device, stream)
+        if not ran:
+            return None
         if self._kept:
             count_write(self._kept)
         return made

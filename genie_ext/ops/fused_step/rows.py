@@ -115,6 +115,14 @@ class PreparedRows(ABC):
         x_in. The caller has looked at the tensors, as of :meth:`run_checked`; x is contiguous and of the state's dtype.
         """
 
+    def follow(self, number: int, x: Tensor, output: Tensor) -> Tensor | None:
+        """:meth:`move` of a row of one output and no draws, the tensors looked at on the way; None, with nothing done,
+        where they are not plain dense tensors of the state's shape, device and dtype, or the row is another one.
+
+        Neither requires grad, and x has no negative bit; the caller has looked.
+        """
+        return None
+
 
 class GeneralRows(PreparedRows):
     """Prepared one by one: for every backend."""

@@ -63,10 +63,14 @@ def lagrange_basis(nodes: Array, u: Array, *, twice: Sequence[bool] | None = Non
     """
     places = nodes.tolist()
     away = [u - place for place in places]
-    basis = np.ones((nodes.size, *u.shape))
+    basis, factor = np.ones((nodes.size, *u.shape)), np.empty_like(u)
     for j, k in permutations(range(nodes.size), 2):
-        factor = away[k] / (places[j] - places[k])
-        basis[j] *= np.square(factor) if twice is not None and twice[k] else factor
+        first = k == (j == 0)  # its factor is the product so far
+        made = np.divide(away[k], places[j] - places[k], out=basis[j, ...] if first else factor)
+        if twice is not None and twice[k]:
+            np.square(made, out=made)
+        if not first:
+            basis[j] *= made
     return basis
 
 

@@ -135,7 +135,9 @@ def _step(
         integral = np.sum(nodes.measure * hermite_basis(u, twice, at_nodes), axis=2)
     else:
         integral = np.zeros((2, u.size))
-        integral[0] = np.sum(nodes.measure * lagrange_basis(u, at_nodes), axis=1)
+        basis = lagrange_basis(u, at_nodes)
+        basis *= nodes.measure  # in place: fresh memory costs as much as the arithmetic
+        integral[0] = basis.sum(axis=1)
     if quantity == "epsilon":
         return np.sign(after - now) * max(now, after) * schedule.alpha(t_next) * integral
     return np.sign(now - after) * (after / min(now, after)) * schedule.alpha(t_next) * integral

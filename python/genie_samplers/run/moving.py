@@ -25,8 +25,8 @@ class MovingState(PlanState):
     def __init__(self, program: Program, x: Tensor, *, in_place: bool = True) -> None:
         super().__init__(program, x, in_place=in_place)
         self._shape, self._device = x.shape, x.device
-        self._made: Tensor | None = None  # by the last row
-        self._place = 0
+        # the rows of one output and no draws, which follow may run
+        self._plain = tuple(self.x_in is None and row.outputs == 1 and not row.draws for row in program.layout)
 
     def move(self, x: Tensor | None, outputs: Sequence[Tensor], draws: Sequence[Tensor] = ()) -> Tensor:
         """The state after the next row, a new tensor [b, ...] of the program's model_dtype.
@@ -44,7 +44,7 @@ class MovingState(PlanState):
             outputs = self.read(outputs)
         if draws or layout[row].draws:
             draws = self._checked_draws(layout[row], draws)
-        if x is not None and not self.is_made(x) and not (self._is_plain(x) and x.dtype == self.program.dtype):
+        if x is not None and not (self._is_plain(x) and x.dtype == self.program.dtype):
             check_like("x", x, self.x)
             x = self.x.copy_(x)
         if left is None:
@@ -59,8 +59,25 @@ class MovingState(PlanState):
             self._as_left = left
             raise
         self.row = row + 1
-        self._made, self._place = made, made.data_ptr()
         self._as_left = left if x is not None else (self.x, times_written(self.x))
+        return made
+
+    def follow(self, x: Tensor, output: Tensor) -> Tensor | None:
+        """:meth:`move` from what the last row made, where everything is plain, which is looked at in one native call;
+        None, with nothing done, where anything is not. x does not require grad, nor does output.
+        """
+        rows, left, row = self._rows, self._as_left, self.row
+        if rows is None or left is None or row >= len(self._plain) or not self._plain[row]:
+            return None
+        self._as_left = None  # as of move
+        try:
+            made = rows.follow(row, x, output)
+        except Exception:
+            self._as_left = left
+            raise
+        self._as_left = left
+        if made is not None:
+            self.row = row + 1
         return made
 
     def restart(self, x: Tensor) -> None:  # type: ignore[override]
@@ -69,12 +86,6 @@ class MovingState(PlanState):
             self.row = self._first_row  # the first row is handed its state
         else:
             super().restart(x)
-
-    def is_made(self, x: Tensor) -> bool:
-        """Whether x is what the last row made, as it lay there, whatever was written there since."""
-        return (
-            x is self._made and x.data_ptr() == self._place and x.shape == self._shape and x.is_contiguous()
-        )  # which transpose_, resize_ and their like change in place
 
     def _is_plain(self, tensor: Tensor) -> bool:
         """Whether nothing has to be looked at, copied or refused."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genie_ext import times_written
+from genie_ext import times_written, wants_gradients
 
 from .moving import MovingState
 from .program import Program
@@ -32,7 +32,7 @@ class Stepper:
     def __init__(self, program: Program, x: Tensor) -> None:
         """x: the state at the plan's first time, [b, ...]; copied."""
         kind = MovingState if program.plan.is_table else PlanState
-        self._state = kind(program, x.to(program.dtype), in_place=not _tracked(x))
+        self._state = kind(program, x.to(program.dtype), in_place=not wants_gradients(x))
         self._lend(x)
         self._shape, self._device = x.shape, x.device
 
@@ -76,14 +76,11 @@ class Stepper:
 
     def fits(self, program: Program, x: Tensor) -> bool:
         """Whether :meth:`restart` will do for this program and state."""
-        return self.program is program and self._state.in_place and not _tracked(x) and self.is_like(x)
+        return self.program is program and self._state.in_place and not wants_gradients(x) and self.is_like(x)
 
     def is_like(self, x: Tensor) -> bool:
         """Whether x has the state's shape and is on its device."""
-        state = self._state
-        return (isinstance(state, MovingState) and state.is_made(x)) or (
-            self._shape == x.shape and self._device == x.device
-        )
+        return self._shape == x.shape and self._device == x.device
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Stepper:
         twin: Stepper = object.__new__(type(self))
@@ -95,10 +92,10 @@ class Stepper:
         """The state after the next row, [b, ...] in the program's model_dtype; a new tensor.
 
         x: the state before it; outputs, draws: as of :meth:`PlanState.advance`. Errors as there. Where x or an output
-        requires grad, this row and those after it are differentiable, on the reference backend.
+        requires grad or carries a tangent, this row and those after it are differentiable, on the reference backend.
         """
         state = self._state
-        if _is_grad_enabled() and state.in_place and (x.requires_grad or any(map(_tracked, outputs))):
+        if state.in_place and wants_gradients(x, *outputs):
             state = self._state = self._differentiable(x)
         if not isinstance(state, MovingState) or not state.in_place:
             return self._out_of_place(state, x, outputs, draws)
@@ -114,13 +111,25 @@ class Stepper:
         self._lend(made)
         return made
 
+    def follow(self, x: Tensor, output: Tensor) -> Tensor | None:
+        """:meth:`step` from what the last one returned, with one output, where nothing is out of the ordinary; None,
+        with nothing done, where something is.
+        """
+        state = self._state
+        if type(output) is not Tensor or not isinstance(state, MovingState):
+            return None
+        if _is_grad_enabled() and (x.requires_grad or output.requires_grad):
+            return None
+        return state.follow(x, output)
+
     def _lend(self, x: Tensor) -> None:
         """Remember the caller's tensor as it is now; one that does not count what is written is looked at anew."""
-        self._lent = x, -1 if x.is_inference() else times_written(x)
+        self._lent = x, -1 if x.is_inference() else times_written(x), x.data_ptr()
 
     def _is_lent(self, x: Tensor) -> bool:
         """Whether the caller hands back what it was given, as it was."""
-        return x is self._lent[0] and times_written(x) == self._lent[1]
+        lent, written, address = self._lent
+        return x is lent and times_written(x) == written and x.data_ptr() == address  # which x.data = y changes
 
     def _out_of_place(self, state: PlanState, x: Tensor, outputs: Sequence[Tensor], draws: Sequence[Tensor]) -> Tensor:
         if not self._is_lent(x):
@@ -141,7 +150,3 @@ class Stepper:
             aux=state.aux if self.program.layout[state.row].reads_aux else None,
             values={entry: state.value(entry) for entry in read},
         )  # fmt: skip
-
-
-def _tracked(x: Tensor) -> bool:
-    return x.requires_grad and torch.is_grad_enabled()

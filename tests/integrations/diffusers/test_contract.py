@@ -213,7 +213,8 @@ def test_a_copy_halfway_goes_on_from_there() -> None:
     assert torch.equal(run(scheduler, network, x, first=3), expected)
 
 
-def test_an_interrupted_step_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("way", "time"), [("step", float), ("follow", lambda t: t)], ids=["long way", "short way"])
+def test_an_interrupted_step_is_made_again(way: str, time: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the same call, from the state that the caller holds, as of a run that begins there."""
     scheduler = make("UniPC")
     scheduler.set_timesteps(5)
@@ -227,8 +228,8 @@ def test_an_interrupted_step_is_made_again(monkeypatch: pytest.MonkeyPatch) -> N
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(Stepper, "step", interrupted)
-        scheduler.step(torch.sin(x), times[2], x)
+        patched.setattr(Stepper, way, interrupted)
+        scheduler.step(torch.sin(x), time(times[2]), x)
     made = x
     for t in times[2:]:
         made = scheduler.step(torch.sin(made), t, made, return_dict=False)[0]

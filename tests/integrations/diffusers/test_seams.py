@@ -163,6 +163,38 @@ def test_the_dtype_of_a_network_under_autocast(name: str) -> None:
     assert dtypes[0] == dtypes[1]
 
 
+@pytest.mark.parametrize("output", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("sample", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ["DDIM", "DDPM", "Euler", "Heun"])
+def test_the_dtypes_of_a_result_are_theirs(name: str, sample: torch.dtype, output: torch.dtype) -> None:
+    theirs = getattr(diffusers, f"{name}{'Discrete' if name in ('Euler', 'Heun') else ''}Scheduler")()
+    dtypes = []
+    for each in (theirs, getattr(ours, f"{name}Scheduler").from_config(theirs.config)):
+        each.set_timesteps(3)
+        each.scale_model_input(noise(), each.timesteps[0])
+        made = each.step(noise().to(output), each.timesteps[0], noise().to(sample))
+        dtypes.append((made.prev_sample.dtype, made.pred_original_sample.dtype))
+    assert dtypes[0] == dtypes[1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_memory_that_is_put_into_a_sample_is_its_new_value(dtype: torch.dtype) -> None:
+    """``x.data = y``, which does not count as writing."""
+    results = []
+    for assigned in (True, False):
+        scheduler = ours.DPMSolverMultistepScheduler()
+        scheduler.set_timesteps(5)
+        x = noise().to(dtype)
+        for number, t in enumerate(scheduler.timesteps):
+            x = scheduler.step(torch.sin(x), t, x).prev_sample
+            if number == 2 and assigned:
+                x.data = 0.5 * x.data
+            elif number == 2:
+                x = 0.5 * x
+        results.append(x)
+    assert torch.equal(*results)
+
+
 def test_gradients_from_the_first_row_on() -> None:
     scheduler = plain_ddim()
     scheduler.set_timesteps(3)

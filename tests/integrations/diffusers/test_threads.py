@@ -168,6 +168,28 @@ def test_where_a_run_begins_midway_on_purpose_nothing_is_remarked() -> None:
     assert torch.equal(made, midway())
 
 
+def test_a_worker_begins_where_the_thread_that_set_the_times_said() -> None:
+    """Image to image, with its steps in a worker; nothing is remarked."""
+    scheduler, x = KINDS["UniPC"](), noise()
+    network = exact_network(scheduler.schedule, "epsilon")
+    scheduler.set_timesteps(6)
+    scheduler.set_begin_index(2)
+    with ThreadPoolExecutor(1) as worker, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = worker.submit(run, scheduler, network, x, first=2).result()
+    scheduler.set_timesteps(6)
+    scheduler.set_begin_index(2)
+    assert torch.equal(made, run(scheduler, network, x, first=2))
+
+
+def test_a_worker_that_begins_elsewhere_is_still_remarked() -> None:
+    scheduler, x = KINDS["UniPC"](), noise()
+    scheduler.set_timesteps(6)
+    scheduler.set_begin_index(2)
+    with ThreadPoolExecutor(1) as worker, pytest.warns(UserWarning, match="a thread that did not call set_timesteps"):
+        worker.submit(scheduler.step, noise(seed=1), scheduler.timesteps[3], x).result()
+
+
 def test_the_same_thread_may_begin_anew_from_what_it_was_given() -> None:
     """As diffusers' classes, whose set_timesteps forgets the outputs."""
     scheduler, x = KINDS["UniPC"](), noise()

@@ -16,7 +16,8 @@ from ...schedules import from_diffusers
 from .built import Wanted
 from .grids import levels_between
 from .options import FLOW_SIGMAS, SIGMAS, TABLE, THRESHOLD, constructor
-from .scheduler import Generators, PlanBasedScheduler, Result, Times
+from .scheduler import PlanBasedScheduler, Times
+from .stepping import Generators, Result
 
 __all__ = [
     "DDIMScheduler",
@@ -77,12 +78,11 @@ class DDIMScheduler(_Ancestral):
         return_dict: bool = True,
     ) -> Result:
         """eta: noise of DDIM, 1 is DDPM's. use_clipped_model_output: the noise too follows the clamped clean data."""
-        clipped = bool(use_clipped_model_output)
-        self._run_of(sample, timestep).change(
-            (float(eta), clipped), lambda wanted: self._with(wanted, float(eta), clipped)
-        )
+        kind, run = (float(eta), bool(use_clipped_model_output)), self._run_of(sample, timestep)
+        if kind != run.kind:
+            run.change(kind, lambda wanted: self._with(wanted, *kind))
         return self._step(
-            model_output, timestep, sample, generator=generator, noise=variance_noise, return_dict=return_dict
+            model_output, timestep, sample, run=run, generator=generator, noise=variance_noise, return_dict=return_dict
         )
 
     def _with(self, wanted: Wanted, eta: float, clipped: bool) -> Wanted:

@@ -18,7 +18,9 @@ from ...solvers.registry import find
 from .built import RENOISED, Wanted
 from .options import DYNAMIC_SHIFT, SIGMAS, constructor
 from .per_token import per_token_step
-from .scheduler import Generators, PlanBasedScheduler, Result, Times
+from .run import Run
+from .scheduler import PlanBasedScheduler, Times
+from .stepping import Generators, Result
 
 __all__ = ["FlowMatchScheduler"]
 
@@ -185,17 +187,17 @@ class FlowMatchScheduler(PlanBasedScheduler):
 
         ValueError for an index in place of a time.
         """
-        whole = isinstance(timestep, int) or (isinstance(timestep, Tensor) and not timestep.is_floating_point())
-        if whole:
-            raise ValueError(
-                "timestep: an integer, such as an index of enumerate(timesteps); pass one of scheduler.timesteps"
-            )
         if per_token_timesteps is None:
             return self._step(model_output, timestep, sample, generator=generator, return_dict=return_dict)
+        _refuse_index(timestep)
         run = self._run
         made = per_token_step(model_output, sample, per_token_timesteps / len(self), run.levels)
         run.passed(run.place(timestep))
         return SchedulerOutput(prev_sample=made) if return_dict else (made,)
+
+    def _run_of(self, sample: Tensor, timestep: float | Tensor) -> Run:
+        _refuse_index(timestep)
+        return super()._run_of(sample, timestep)
 
     def scale_noise(self, sample: Tensor, timestep: float | Tensor, noise: Tensor | None = None) -> Tensor:
         """sigma noise + (1 - sigma) sample, sigma the noise level of these times, one of each sample or one of all."""
@@ -214,3 +216,10 @@ class FlowMatchScheduler(PlanBasedScheduler):
     def _alpha_and_sigma(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         share = self.scale_noise(torch.zeros_like(like), timesteps, torch.ones_like(like))
         return 1.0 - share, share
+
+
+def _refuse_index(timestep: object) -> None:
+    if isinstance(timestep, int) or (isinstance(timestep, Tensor) and not timestep.is_floating_point()):
+        raise ValueError(
+            "timestep: an integer, such as an index of enumerate(timesteps); pass one of scheduler.timesteps"
+        )

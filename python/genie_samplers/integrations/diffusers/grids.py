@@ -21,6 +21,7 @@ __all__ = [
     "listed",
     "table_times",
     "times_of_levels",
+    "whole",
 ]
 
 Array = NDArray[np.float64]
@@ -121,8 +122,8 @@ def _respacing(config: Mapping[str, Any]) -> str | None:
 
 
 def levels_between(high: float, low: float, steps: int, respacing: str) -> Array:
-    """``steps`` falling levels from ``high`` to ``low``; ValueError unless high > low > 0."""
-    if not 0.0 < low < high:
+    """``steps`` falling levels from ``high`` to ``low``, of one step ``high``; ValueError unless high > low > 0."""
+    if not 0.0 < low < high and not (steps == 1 and 0.0 < low == high):  # one spaced time is both ends
         raise ValueError(f"sigma_min={low:g}, sigma_max={high:g}: choose 0 < sigma_min < sigma_max")
     return np.array([high]) if steps == 1 else grids.respaced(np.linspace(high, low, steps), respacing)
 
@@ -131,12 +132,12 @@ def given_times(schedule: AlphasCumprod, timesteps: ArrayLike) -> Array:
     """The caller's ``timesteps``; ValueError unless they fall, within the table."""
     times = np.asarray(timesteps, dtype=np.float64).reshape(-1)
     if times.size == 0 or not np.isfinite(times).all():
-        raise ValueError(f"timesteps={list(times)}: give one or more finite numbers")
+        raise ValueError(f"timesteps={times.tolist()}: give one or more finite numbers")
     if (np.diff(times) >= 0.0).any():
-        raise ValueError(f"timesteps={list(times)}: `timesteps` must be in descending order")
+        raise ValueError(f"timesteps={times.tolist()}: `timesteps` must be in descending order")
     if times[0] > schedule.t_max or times[-1] < 0.0:
         raise ValueError(
-            f"timesteps={list(times)}: `timesteps` must start before `num_train_timesteps`: {schedule.t_max + 1:g}, "
+            f"timesteps={times.tolist()}: `timesteps` must start before `num_train_timesteps`: {schedule.t_max + 1:g}, "
             "and end at 0 or later"
         )
     return times
@@ -146,9 +147,9 @@ def given_levels(sigmas: ArrayLike) -> Array:
     """The caller's ``sigmas``; ValueError unless they fall and none is negative."""
     levels = np.asarray(sigmas, dtype=np.float64).reshape(-1)
     if levels.size == 0 or not np.isfinite(levels).all() or levels[-1] < 0.0:
-        raise ValueError(f"sigmas={list(levels)}: give one or more finite noise levels >= 0")
+        raise ValueError(f"sigmas={levels.tolist()}: give one or more finite noise levels >= 0")
     if (np.diff(levels) >= 0.0).any():
-        raise ValueError(f"sigmas={list(levels)}: `sigmas` must be in descending order")
+        raise ValueError(f"sigmas={levels.tolist()}: `sigmas` must be in descending order")
     return levels
 
 
@@ -190,7 +191,7 @@ def flow_levels(
     if respaced is not None and levels.size > 1:
         levels = grids.respaced(levels, respaced)
     if (np.diff(levels) >= 0.0).any() or levels[0] > 1.0 or levels[-1] <= 0.0:
-        raise ValueError(f"sigmas={list(levels)}: after the shift they must fall within (0, 1]")
+        raise ValueError(f"sigmas={levels.tolist()}: after the shift they must fall within (0, 1]")
     return levels
 
 
@@ -213,6 +214,15 @@ def listed(values: Sequence[float] | Tensor | None) -> list[float] | None:
     if values is None:
         return None
     return np.asarray(values.cpu() if isinstance(values, Tensor) else values, dtype=np.float64).reshape(-1).tolist()
+
+
+def whole(value: object, name: str) -> int:
+    """``value`` as an int; TypeError for one that is no whole number."""
+    if not isinstance(value, bool) and isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return int(value)
+    raise TypeError(f"{name}={value!r}: give a whole number")
 
 
 def exactly_one(**given: object) -> None:

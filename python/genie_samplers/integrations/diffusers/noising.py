@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genie_ext import in_function_transform
+
 from ...schedules import AlphasCumprod, Flow, Schedule
 from .run import float32_or_more
 from .tables import refuse_others
@@ -62,12 +64,15 @@ class Noising:
         return alpha, sigma
 
     def _tables_on(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        if device not in self._tables:
+        found = self._tables.get(device)
+        if found is None:
             times = self._every_time()
             pair = (self._schedule.alpha(times), self._schedule.sigma(times))
             alpha, sigma = (torch.from_numpy(v).float().to(device) for v in pair)
-            self._tables[device] = alpha, sigma
-        return self._tables[device]
+            found = alpha, sigma
+            if not in_function_transform():  # with which they would end
+                self._tables[device] = found
+        return found
 
     # --- tables
 

@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genie_ext import in_function_transform
+
 from ..._eager import eager
 from ...models.remark import remark
 from ...plan import Plan
 from ...run import Program, Stepper
 from .built import Built, Wanted, built
 
-__all__ = ["Draw", "Run", "float32_or_more", "mixed"]
+__all__ = ["Draw", "Run", "float32_or_more", "mixed", "refuse_transforms"]
 
 Draw = Callable[[], Tensor]
 
@@ -41,11 +43,12 @@ class Run:
         self.left: Tensor | None = None  # what the last step returned, and in which thread it ran
         self.thread = 0
         self.lent = False  # whether the thread that it belongs to did not call set_timesteps
+        self.expected: int | None = None  # the first index that was set in the thread that did
         self._values: list[float] = self._given.tolist()
         self.begin: int | None = None
         self.index: int | None = None
         self._stepper: Stepper | None = None
-        self._key: object = None
+        self.kind: object = None  # of its steps, as of change
         self._now = made  # the rows that are running: those of ``built``, or of its rest from where a run began
         self.asked: object = None  # what set_timesteps was given, set where it makes the run
         self._once_each = False  # whether of two evaluations at one time the first is passed over
@@ -68,6 +71,7 @@ class Run:
         twin.begin = twin.index = twin._stepper = twin.left = None
         twin.thread = 0
         twin._now, twin._once_each, twin._predicting, twin.lent = self.built, False, None, False
+        twin.expected = None
         return twin
 
     def take_memory(self, before: Run) -> None:
@@ -119,6 +123,7 @@ class Run:
         if following is None and self.begin is not None:
             return self.begin
         if isinstance(timestep, Tensor):
+            refuse_transforms("timestep")
             inside, odd = divmod(timestep.data_ptr() - self._address, self._width)
             if 0 <= inside < self._count and not odd and self._is_one(timestep):
                 return inside
@@ -176,11 +181,46 @@ class Run:
         self.left, self.thread = made, get_ident()
         return made
 
+    def follow(self, output: Tensor, timestep: object, sample: Tensor) -> Tensor | None:
+        """The next step, from the sample that the last one returned, at the entry of ``timesteps`` that is next; None,
+        with nothing done, where anything is out of the ordinary.
+        """
+        index, stepper = self.index, self._stepper
+        if (
+            index is None
+            or stepper is None
+            or self.wanted.dynamic
+            or self._once_each
+            or not self._is_at(index, timestep)
+        ):
+            return None
+        self._stepper = None  # as of step
+        try:
+            made = stepper.follow(sample, output)
+        except Exception:
+            self._stepper = stepper
+            raise
+        self._stepper = stepper
+        if made is not None:
+            self.left, self.index, self.thread = made, index + 1, get_ident()
+        return made
+
+    def _is_at(self, index: int, timestep: object) -> bool:
+        """Whether this is the entry of ``timesteps`` itself."""
+        return (
+            type(timestep) is Tensor
+            and timestep.data_ptr() == self._address + index * self._width
+            and index < self._count
+            and timestep.dtype is self._dtype
+            and timestep.numel() == 1
+        )
+
     def predicted(self, index: int | None, x0: tuple[float, float], sample: Tensor, output: Tensor) -> Tensor:
-        """The data ``x0`` that state and output predict at this evaluation, of the sample's dtype; not clamped."""
+        """The data ``x0`` that state and output predict at this evaluation; not clamped."""
         tracked = torch.is_grad_enabled() and (sample.requires_grad or output.requires_grad)
-        if index is None or tracked or sample.dtype != float32_or_more(sample.dtype):
-            return mixed(x0, sample, output)
+        dtype = torch.promote_types(torch.float32 if self.of_output else sample.dtype, output.dtype)
+        if index is None or tracked or not sample.dtype == dtype == float32_or_more(dtype):
+            return mixed(x0, sample, output, dtype)
         plan, stepper = self.built.predicting, self._predicting
         if stepper is None or stepper.program.plan is not plan or not stepper.fits(stepper.program, sample):
             stepper = self._predicting = Stepper(Program.of(plan, device=sample.device, dtype=sample.dtype), sample)
@@ -190,7 +230,8 @@ class Run:
     def _started(self, index: int, sample: Tensor, output: Tensor) -> Stepper:
         """Rows from ``index`` on, with a warm-up of their own where that is not the first."""
         self._once_each = False
-        if index and self.lent and self.index is None and self.begin is None and self._has_history:
+        begins = self.index is None and self.begin is None and index != self.expected
+        if index and self.lent and begins and self._has_history:
             remark(
                 f"timestep: number {index} of the list, in a thread that did not call set_timesteps, and with a sample "
                 "that no step made: the step begins anew, without the outputs of those before; run a generation in "
@@ -244,15 +285,13 @@ class Run:
         return single.step(0, sample, (output,), draw, scale)
 
     @eager
-    def change(self, key: object, change: Callable[[Wanted], Wanted]) -> None:
-        """Steps of another kind from now on, of a solver that reads no earlier outputs; one kind has one ``key``."""
-        if key == self._key:
-            return
+    def change(self, kind: object, change: Callable[[Wanted], Wanted]) -> None:
+        """Steps of another kind from now on, which ``kind`` tells apart; of a solver that reads no earlier outputs."""
         wanted = change(self.wanted).on(self.built.times)
         made = built(wanted)
         self._stepper = self._stepper if made is self.built else None
         self.wanted, self.built = wanted, made
-        self._key = key  # last: another thread may take the run over in between
+        self.kind = kind  # last: another thread may take the run over in between
 
 
 def _same(times: Sequence[float], others: Sequence[float]) -> bool:
@@ -260,15 +299,24 @@ def _same(times: Sequence[float], others: Sequence[float]) -> bool:
     return len(times) == len(others) and np.allclose(times, others, rtol=1e-9, atol=1e-9)
 
 
+def refuse_transforms(name: str) -> None:
+    """ValueError inside grad, vmap and their like."""
+    if in_function_transform():
+        raise ValueError(
+            f"{name}: inside a transform of torch.func (grad, vjp, jvp, vmap), but a scheduler keeps what is "
+            "made there, which ends with the transform; call it outside, or let torch.autograd follow the steps"
+        )
+
+
 def float32_or_more(dtype: torch.dtype) -> torch.dtype:
     """In which a state is kept: pipelines of half precision lose digits between steps otherwise."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def mixed(weights: tuple[float, float], sample: Tensor, output: Tensor) -> Tensor:
-    """The predicted clean data."""
-    wide = float32_or_more(sample.dtype)
-    return (weights[0] * sample.to(wide) + weights[1] * output.to(wide)).to(sample.dtype)
+def mixed(weights: tuple[float, float], sample: Tensor, output: Tensor, dtype: torch.dtype) -> Tensor:
+    """The predicted clean data, of this dtype."""
+    wide = float32_or_more(dtype)
+    return (weights[0] * sample.to(wide) + weights[1] * output.to(wide)).to(dtype)
 
 
 def _same_label(value: float, timestep: float) -> bool:

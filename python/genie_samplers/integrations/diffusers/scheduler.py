@@ -13,23 +13,25 @@ import torch
 from diffusers.configuration_utils import ConfigMixin
 from diffusers.schedulers.scheduling_ddim import DDIMSchedulerOutput
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers, SchedulerMixin, SchedulerOutput
-from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from ... import predictions
 from ..._eager import eager
 from ...schedules import AlphasCumprod, Schedule, from_diffusers
 from .built import Wanted, built, evaluations_of_a_step
-from .grids import exactly_one, flow_levels, given_levels, given_times, listed, table_times, times_of_levels
+from .grids import exactly_one, flow_levels, given_levels, given_times, listed, table_times, times_of_levels, whole
 from .reading import Reading
-from .run import Draw, Run, float32_or_more, mixed
+from .run import Run, refuse_transforms
+from .stepping import Stepping
 from .threads import Threads
-from .threshold import bound_of
 
-__all__ = ["Generators", "PlanBasedScheduler", "Result", "Times"]
+__all__ = ["PlanBasedScheduler", "Times"]
+
 
 Result = SchedulerOutput | DDIMSchedulerOutput | tuple[Tensor]
 Generators = torch.Generator | Sequence[torch.Generator] | None
+
+_is_compiling = torch.compiler.is_compiling  # looked up once: a step takes little longer than ten such look-ups
 
 
 class Times(NamedTuple):
@@ -45,7 +47,7 @@ class Times(NamedTuple):
     labels: tuple[float, ...] | None = None
 
 
-class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
+class PlanBasedScheduler(Stepping, Reading, SchedulerMixin, ConfigMixin):
     """A scheduler of diffusers whose steps are the rows of a plan.
 
     ``set_timesteps`` makes the plan, ``step`` runs one row of it. What happens between the two belongs to the thread,
@@ -66,7 +68,6 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
     flow_spacing: ClassVar[str] = "multistep"  # of grids.SPACINGS, where use_flow_sigmas is set
     begins_with_all: ClassVar[bool] = False  # whether every time of the model is a step before set_timesteps
     of_output: ClassVar[bool] = False  # whether a step returns the dtype of the network's output
-    gives_x0: ClassVar[bool] = False  # whether a step's result holds the predicted clean data
 
     # --- configuration
 
@@ -139,6 +140,9 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
         table, t of a flow; taken exactly. mu: log of the shift where ``use_dynamic_shifting`` is set, else unused.
         ValueError for times that do not fall, and for more steps than the model has times.
         """
+        refuse_transforms("set_timesteps")
+        if num_inference_steps is not None:
+            num_inference_steps = whole(num_inference_steps, "num_inference_steps")
         self._take_up_changes()
         times, levels = listed(timesteps), listed(sigmas)
         asked = num_inference_steps, times, levels, mu, device, self.config, self._moving
@@ -267,102 +271,6 @@ class PlanBasedScheduler(Reading, SchedulerMixin, ConfigMixin):
                 "Number of inference steps is 'None', you need to run 'set_timesteps' after creating the scheduler"
             )
         return threads.lend(threads.latest)
-
-    def _run_of(self, sample: Tensor, timestep: float | Tensor) -> Run:
-        """The run that a step from this sample at this time belongs to."""
-        run = self._threads.own()
-        if run is not None and sample is run.left:
-            return run
-        run = run or self._run
-        if run.index is None and run.begin is not None:  # set on purpose
-            return run
-        return self._threads.run_of(run, sample, timestep)
-
-    # --- a step
-
-    @eager
-    def _step(
-        self,
-        model_output: Tensor,
-        timestep: float | Tensor,
-        sample: Tensor,
-        *,
-        generator: Generators = None,
-        noise: Tensor | None = None,
-        return_dict: bool = True,
-    ) -> Result:
-        """The row of this time. Draws are those that diffusers' classes make of ``generator``, or ``noise``."""
-        run = self._run_of(sample, timestep)
-        output = model_output
-        if output.shape != sample.shape or not output.is_contiguous():
-            output = self._without_variance(output, sample)
-        index = run.place(timestep)
-
-        def draw() -> Tensor:
-            drawn: Any = None if noise is None else noise.expand_as(output)
-            if drawn is None:
-                given: Any = generator
-                drawn = randn_tensor(output.shape, generator=given, device=output.device, dtype=output.dtype)
-            return drawn.to(float32_or_more(sample.dtype))
-
-        if index is None:
-            wanted = self._once(timestep)
-            x0 = built(wanted).x0[0]
-            made = run.once(wanted, sample, output, draw, self._bound(run, x0, sample, output))
-        else:
-            x0 = run.built.x0[index]
-            bound = self._bound(run, x0, sample, output) if run.wanted.dynamic else None
-            made = run.step(index, sample, self._outputs(run, index, sample, output), draw, bound)
-        if not return_dict:
-            return (made,)
-        if self.gives_x0:
-            return DDIMSchedulerOutput(
-                prev_sample=made, pred_original_sample=self._predicted(run, index, x0, sample, output)
-            )
-        return SchedulerOutput(prev_sample=made)
-
-    def _outputs(self, run: Run, index: int, sample: Tensor, output: Tensor) -> tuple[Tensor, ...]:
-        """What the row reads: the network's output, here."""
-        return (output,)
-
-    def _bound(self, run: Run, x0: tuple[float, float], sample: Tensor, output: Tensor) -> Draw | None:
-        if not run.wanted.dynamic:
-            return None
-        ratio, most = self.config["dynamic_thresholding_ratio"], self.config["sample_max_value"]
-        return lambda: bound_of(mixed(x0, sample, output), float(ratio), float(most))
-
-    def _predicted(
-        self, run: Run, index: int | None, x0: tuple[float, float], sample: Tensor, output: Tensor
-    ) -> Tensor:
-        """The clean data that the step went by, clamped where it was."""
-        found, clip = run.predicted(index, x0, sample, output), run.wanted.clip
-        scale = self._bound(run, x0, sample, output)
-        if scale is None:
-            return found if clip is None else found.clamp(-clip, clip)
-        bound = scale().reshape(-1, *(1,) * (found.ndim - 1)).to(found.dtype)
-        return found.clamp(-bound, bound) / bound
-
-    def _once(self, timestep: float | Tensor) -> Wanted:
-        """The step from a time that is not in the list to the next of the list below it: of order 1."""
-        run = self._run
-        t = self._time_of(float(timestep))
-        after = [time for time in run.built.times if time < t] or [float(self._schedule.t_zero)]
-        if after[0] >= t:
-            raise ValueError(f"timestep={timestep}: there is no step from it; timesteps are {run.labels}")
-        first_order = run.wanted if run.wanted.solver in ("ddim", "ddpm") else run.wanted.using("ddim")
-        return first_order.on((t, after[0]))
-
-    def _without_variance(self, output: Tensor, sample: Tensor) -> Tensor:
-        """The prediction alone of a network that predicts its variance too."""
-        if output.shape == sample.shape:
-            return output.contiguous()
-        learned = self.config.get("variance_type") in ("learned", "learned_range")
-        if learned and output.ndim == sample.ndim and output.shape[1] == 2 * sample.shape[1]:
-            return output[:, : sample.shape[1]]
-        raise ValueError(
-            f"model_output: shape {tuple(output.shape)} for a sample of {tuple(sample.shape)}; set "
-            "variance_type='learned_range' for a network that returns a variance too"
-        )
 
     # --- copies
 

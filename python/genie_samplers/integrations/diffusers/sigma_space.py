@@ -16,7 +16,8 @@ from ..._eager import eager
 from .built import Wanted
 from .options import SIGMAS, TABLE, constructor
 from .rows import unit
-from .scheduler import Generators, PlanBasedScheduler, Result
+from .scheduler import PlanBasedScheduler
+from .stepping import Generators, Result
 
 __all__ = ["EulerScheduler", "HeunScheduler"]
 

@@ -59,13 +59,16 @@ class Threads:
 
     def own(self) -> Run | None:
         """This thread's run; None where it has none, and where it was lent one before set_timesteps was called anew."""
-        run, lent_from = self._taken
+        try:
+            run, lent_from = self._own.taken
+        except AttributeError:
+            return None
         return run if lent_from is None or lent_from is self.latest else None
 
     def lend(self, latest: Run) -> Run:
         """A run of the plan made last, for a thread that did not call set_timesteps."""
         run = latest.fresh()
-        run.lent = True
+        run.lent, run.expected = True, latest.begin
         self.take(run, lent_from=latest)
         return run
 
@@ -82,7 +85,8 @@ class Threads:
         if run.is_of_this_thread and place != (run.begin or 0):
             return run
         another = run.fresh()
-        another.begin, another.lent = run.begin, run.lent or not run.is_of_this_thread
+        another.begin, another.expected = run.begin, run.expected
+        another.lent = run.lent or not run.is_of_this_thread
         self.take(another, lent_from=self._taken[1])
         return another
 
