@@ -6,6 +6,7 @@ same bits.
 
 from . import _schema  # noqa: F401  registers the ops with torch.library
 from ._autograd import wants_gradients
+from ._checks import memory_of
 from ._dispatch import available_backends, backends, use_backend
 from ._prepare import prepare, prepare_rows, reuse_key
 from ._torch_private import all_times_written, times_written
@@ -39,6 +40,7 @@ __all__ = [
     "column_names",
     "fused_step",
     "jvp_distill_loss",
+    "memory_of",
     "normal_fill",
     "prepare",
     "prepare_rows",

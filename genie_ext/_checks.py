@@ -88,6 +88,11 @@ def address_of(tensor: Tensor) -> int:
         return 0
 
 
+def memory_of(*tensors: Tensor) -> list[int]:
+    """The address of each one's first element, 0 where it has none; another one after ``tensor.data = ...``."""
+    return [address_of(tensor) for tensor in tensors]
+
+
 def check_float(name: str, tensor: Tensor, dtype: torch.dtype | None = None) -> None:
     allowed = FLOATS if dtype is None else (dtype,)
     if tensor.dtype not in allowed:

@@ -279,6 +279,17 @@ def test_a_bank_holds_its_filters_one_by_one(transform, index):
     assert_same_bits(filter_(z, index=index), spectral_filter(z, bank[index], transform=transform))
 
 
+@pytest.mark.parametrize("method", ["products", "fft"])
+@by_transform
+def test_a_gain_of_zero_in_a_bank_leaves_nothing_of_its_frequency(transform, method):
+    """By products of a residual, of products and by FFT: what is left is rounding."""
+    bank = torch.stack([zones(16, 16, transform), torch.ones(16, 16, dtype=F64)])[:, None]
+    bank[0][bank[0] < 0.8] = 0.0
+    z = white(2, 1, 16, 16)
+    out = SpectralFilter(bank, transform=transform, dtype=F64, method=method)(z)
+    torch.testing.assert_close(out, expected(z, bank[0], 1.0, transform), rtol=0.0, atol=1e-13)
+
+
 @by_transform
 def test_without_scipy_numpy_transforms(transform, monkeypatch):
     size, space, z = (71, 130), scattered(71, 130), white(2, 3, 71, 130)

@@ -117,10 +117,10 @@ def _check_image(name: str, image: Tensor, parts: Parts) -> None:
 
 
 def check_filter(frequency: Tensor, space: Tensor | None, transform: object, skip_forward: bool) -> None:
-    """What a filter is built from: shapes, positive and finite values."""
+    """What a filter is built from: shapes, positive and finite values; gains of a bank may be 0."""
     if transform not in TRANSFORMS:
         raise ValueError(f"transform={transform!r}; choose 'dct' or 'dft'")
-    _check_values("frequency", frequency)
+    _check_values("frequency", frequency, zero=frequency.ndim == 4)
     if frequency.ndim not in (2, 3, 4) or 0 in frequency.shape:
         raise ValueError(
             f"frequency: shape {tuple(frequency.shape)}; pass [H, W], [C, H, W] or a bank [n, C, H, W], "
@@ -128,7 +128,7 @@ def check_filter(frequency: Tensor, space: Tensor | None, transform: object, ski
         )
     if space is None:
         return
-    _check_values("space", space)
+    _check_values("space", space, zero=False)
     channels = frequency.shape[-3] if frequency.ndim > 2 else 1
     same = space.ndim in (2, 3) and space.shape[-2:] == frequency.shape[-2:]
     if not same or (space.ndim == 3 and 1 not in (channels, space.shape[0]) and space.shape[0] != channels):
@@ -143,17 +143,15 @@ def check_filter(frequency: Tensor, space: Tensor | None, transform: object, ski
         )
 
 
-def _check_values(name: str, values: Tensor) -> None:
+def _check_values(name: str, values: Tensor, *, zero: bool) -> None:
     check_memory(name, values)
     check_float(name, values)
     if values.requires_grad:
         raise ValueError(f"{name}: requires grad, and a filter is constant; pass .detach()")
     if values.is_meta:
         raise ValueError(f"{name}: on meta, where it has no values; pass a tensor that holds its values")
-    wrong = ~(values.isfinite() & (values > 0))
+    wrong = ~(values.isfinite() & ((values >= 0) if zero else (values > 0)))
     if bool(wrong.any()):
         where = tuple(wrong.nonzero()[0].tolist())
-        raise ValueError(
-            f"{name}: {values[where].item()} at {where}; every value must be positive and finite, of a frequency that "
-            "shall vanish a small one"
-        )
+        need = "finite and 0 or more" if zero else "positive and finite; a bank [n, C, H, W] of gains may hold 0"
+        raise ValueError(f"{name}: {values[where].item()} at {where}; every value must be {need}")

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from .._arguments import boolean, choice, reals, shown
 from ..files import unreadable
 from .filter_files import FIX, read_filter, write_filter
-from .transforms import TRANSFORMS, matrix, transformed
+from .transforms import TRANSFORMS, image_shape, matrix, transformed
 
 __all__ = ["FilterSpec"]
 
@@ -83,14 +83,15 @@ class FilterSpec:
         return float((np.broadcast_to(self.space**2, shape) * per_pixel).mean())
 
     def check_fits(self, shape: Sequence[int]) -> None:
-        """ValueError unless it filters samples [B, C, H, W] = ``shape``; [C, H, W] and [H, W] are taken, too."""
-        given = tuple(shape)
-        wrong = len(given) < 2 or given[-2:] != self.size
-        channels = [array.shape[0] for array in self._arrays if array.ndim == 3]
-        if wrong or (channels and (len(given) < 3 or given[-3] != channels[0])):
-            own = tuple(channels[:1]) + self.size
+        """ValueError unless it filters samples of ``shape``: [B, C, H, W], or [B, C, ..., H, W] plane by plane.
+
+        [C, H, W] and [H, W] are taken, too.
+        """
+        channels = next((array.shape[:1] for array in self._arrays if array.ndim == 3), ())
+        own = (*channels, *self.size)
+        if image_shape(shape)[-len(own) :] != own:
             raise ValueError(
-                f"filter is for samples [..., {', '.join(map(str, own))}], the model's are {list(given)}; calibrate "
+                f"filter is for samples [..., {', '.join(map(str, own))}], the model's are {list(shape)}; calibrate "
                 "one on this model, or give radial_filter its size"
             )
 
