@@ -8,15 +8,13 @@ import torch
 from torch import Tensor
 
 from ..._checks import (
+    check_apart,
     check_dense_samples,
     check_float,
+    check_like,
     check_memory,
-    check_no_overlap,
     check_same_device,
-    check_shape,
     check_word,
-    regions,
-    same_memory,
 )
 from ..noise import Noise, check_noise
 from .parts import Parts
@@ -64,18 +62,11 @@ def check(call: SpectralFilterCall) -> None:
         check_word("draw", call.draw)
     else:
         _check_image("z", call.z, call.parts)
-        check_memory("out", call.out)
-        check_shape("out", call.out, call.z.shape)
-        check_float("out", call.out, call.z.dtype)
-        check_same_device("out", call.out, call.z.device, "z")
-        check_dense_samples("out", call.out)
+        check_like("out", call.out, call.z, call.z.dtype, "z")
     read = [("z", call.z), ("space", call.parts.space)]
     if call.noise is not None:
         read += [("noise.seed", call.noise.seed), ("noise.sample_ids", call.noise.sample_ids)]
-    for out in regions([("out", call.out)]):
-        for source in regions(read):
-            if source.tensor is not call.z or not same_memory(out.tensor, source.tensor):
-                check_no_overlap(out, source, "; out may be exactly z")
+    check_apart([("out", call.out)], read, in_place="z", exceptions="; out may be exactly z")
     if not 0 <= call.index < len(call.parts.gains):
         raise ValueError(
             f"index: {call.index}; this bank has {len(call.parts.gains)} filters, numbered 0 to "
