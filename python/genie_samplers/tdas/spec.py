@@ -96,12 +96,13 @@ class FilterSpec:
             )
 
     def apply(self, z: ArrayLike, *, adjoint: bool = False) -> Array:
-        """B z, or B^T z, of [..., C, H, W] on the host in float64: for statistics and tests, not for sampling."""
+        """B z, or B^T z, of samples as of :meth:`check_fits`, in float64 on the host: for statistics and tests."""
         values = reals(z, "z")
         self.check_fits(values.shape)
-        space = 1.0 if self.space is None else self.space
+        frequency = _beside(self.frequency, values.ndim)
+        space = np.ones(1) if self.space is None else _beside(self.space, values.ndim)
         values = values if boolean(adjoint, "adjoint") else values * space
-        values = transformed(self.frequency * transformed(values, self.transform), self.transform, inverse=True)
+        values = transformed(frequency * transformed(values, self.transform), self.transform, inverse=True)
         return values * space if adjoint else values
 
     def save(self, path: Path | str) -> None:
@@ -119,6 +120,13 @@ class FilterSpec:
     @property
     def _arrays(self) -> tuple[Array, ...]:
         return (self.frequency,) if self.space is None else (self.frequency, self.space)
+
+
+def _beside(numbers: Array, axes: int) -> Array:
+    """[C, H, W] as it multiplies samples of so many axes, [B, C, ..., H, W]; [H, W] as it is."""
+    if numbers.ndim == 2:
+        return numbers
+    return numbers.reshape(len(numbers), *(1,) * max(0, axes - 4), *numbers.shape[-2:])
 
 
 def _gains(values: ArrayLike, name: str) -> Array:

@@ -68,7 +68,16 @@ def test_each_frame_of_a_video_is_filtered_by_itself(filters: tdas.FilterSpec | 
     video = torch.from_numpy(RNG.standard_normal((3, 2, 4, 6, 5)))
     frames = [applied(operator, frame.contiguous(), index=1) for frame in video.unbind(2)]
     assert torch.equal(applied(operator, video, index=1), torch.stack(frames, dim=2))
-    assert torch.equal(applied(operator, frames[0], index=1), applied(operator, frames[0], index=1))
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+@pytest.mark.parametrize("adjoint", [False, True])
+def test_the_filter_on_the_host_knows_videos_too(channels: int, adjoint: bool) -> None:
+    """Also of as many frames as channels, which would broadcast."""
+    spec = tdas.FilterSpec("dct", 0.5 + RNG.random((channels, 6, 5)), 0.5 + RNG.random((channels, 6, 5)))
+    video = RNG.standard_normal((3, channels, 4, 6, 5))
+    found = applied(tdas.FilterOperator(spec, adjoint=adjoint), torch.from_numpy(video))
+    assert np.abs(found.numpy() - spec.apply(video, adjoint=adjoint)).max() <= 1e-14
 
 
 def test_a_video_of_other_channels_is_refused() -> None:
