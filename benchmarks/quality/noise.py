@@ -102,9 +102,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def draw(folder: Path, name: str, samples: Mapping[str, Images], full: Images) -> None:
+    """The two pictures of a comparison in ``folder``: first samples by noise, and K(rho) over ``full``."""
     pages = [made[: len(CLASS_NAMES)] for made in samples.values()]
     if pages:
-        caption = f"{name}: {', '.join(samples)}, from top to bottom"
+        caption = f"{name}: a row for each line of noise.csv"
         page = captioned(to_pixels(np.concatenate(pages)), len(CLASS_NAMES), caption)
         page.save(folder / f"noise-{name}.png")
         ratio_picture(samples, full, folder / f"noise-ratio-{name}.png")
