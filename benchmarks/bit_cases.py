@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import genie_samplers as gs
-from genie_ext import Noise, normal_fill
+from genie_ext import Noise, normal_fill, sum_of_squares
 from genie_ext.testing import LossCase, SentinelView, StepCase, run_loss, run_step
 
 __all__ = ["Case", "Results", "cases"]
@@ -27,17 +27,19 @@ Results = dict[str, Tensor]
 class Case:
     """``run(backend, device)`` returns what was written, on the CPU. large: left out of a quick run.
 
-    interpreted: False where Triton's interpreter would take an hour, a program of it being milliseconds.
+    interpreted: False where Triton's interpreter would take an hour, a program of it being milliseconds. op: of which
+    not every backend has a version, whose others are left out; "" where all run the case.
     """
 
     name: str
     run: Callable[[str, str], Results]
     large: bool = False
     interpreted: bool = True
+    op: str = ""
 
 
 def cases(quick: bool = False) -> Iterator[Case]:
-    for case in (*_fills(), *_steps(), *_losses(), *_plans()):
+    for case in (*_fills(), *_steps(), *_losses(), *_norms(), *_plans()):
         if not (quick and case.large):
             yield case
 
@@ -117,8 +119,30 @@ def _losses() -> Iterator[Case]:
     yield Case(f"jvp_distill_loss of {MANY} samples", partial(run_loss, batch), large=True, interpreted=False)
 
 
+def _norms() -> Iterator[Case]:
+    for name, dtype in DTYPES.items():
+        for shape in ((3, 1), (3, 1023), (3, 1024), (2, 4099), (1, LARGE)):
+            run = partial(_norm, dtype, shape)
+            large = shape[1] == LARGE
+            yield Case(f"sum_of_squares {name} {shape[0]}x{shape[1]}", run, large=large, op="sum_of_squares")
+    run = partial(_norm, F32, (MANY, 5))
+    yield Case(f"sum_of_squares of {MANY} samples", run, large=True, op="sum_of_squares")
+    run = partial(_norm, F32, (3, 127), gap=3)
+    yield Case("sum_of_squares of samples with gaps", run, op="sum_of_squares")
+
+
+def _norm(dtype: torch.dtype, shape: tuple[int, int], backend: str, device: str, *, gap: int = 0) -> Results:
+    view = SentinelView(*shape, dtype=dtype, device=device, start=1 if gap else 0, gap=gap)
+    noise = Noise(torch.tensor([5]).to(device), torch.arange(shape[0]).to(device))
+    normal_fill(view.tensor, noise=noise, backend="reference")
+    return {"out": sum_of_squares(view.tensor, backend=backend).cpu()}
+
+
 def _plans() -> Iterator[Case]:
-    for solver, options in (("ddim", {"eta": 1.0}), ("deis_tab3", {}), ("dpmpp_2m", {}), ("edm_heun", {})):
+    solvers: dict[str, dict[str, object]] = {
+        "ddim": {"eta": 1.0}, "deis_tab3": {}, "dpmpp_2m": {}, "edm_heun": {}, "predictor_corrector": {"n_steps": 2},
+    }  # fmt: skip
+    for solver, options in solvers.items():
         for name, dtype in (("f32", F32), ("f64", F64)):
             yield Case(f"sample {solver} {name}", partial(_sample, solver, options, dtype))
 

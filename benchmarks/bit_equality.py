@@ -56,7 +56,10 @@ def lanes() -> list[Lane]:
 def compare(case: Case, others: Sequence[Lane]) -> dict[str, object]:
     """The reference's digest, and per lane None or what differs."""
     expected = case.run(REFERENCE.backend, REFERENCE.device)
-    chosen = [lane for lane in others if case.interpreted or lane != INTERPRETER]
+    has = (*genie_ext.available_backends(case.op), REFERENCE.backend) if case.op else None
+    chosen = [
+        lane for lane in others if (case.interpreted or lane != INTERPRETER) and (has is None or lane.backend in has)
+    ]
     differences = {str(lane): _difference(case, lane, expected) for lane in chosen}
     return {"case": case.name, "digest": _digest(expected), "differences": differences}
 

@@ -6,6 +6,7 @@ same bits.
 
 from . import _schema  # noqa: F401  registers the ops with torch.library
 from ._autograd import wants_gradients
+from ._checks import memory_of
 from ._dispatch import available_backends, backends, use_backend
 from ._prepare import prepare, prepare_rows, reuse_key
 from ._torch_private import all_times_written, in_function_transform, times_written
@@ -40,6 +41,7 @@ __all__ = [
     "fused_step",
     "in_function_transform",
     "jvp_distill_loss",
+    "memory_of",
     "normal_fill",
     "prepare",
     "prepare_rows",

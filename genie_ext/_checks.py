@@ -88,6 +88,11 @@ def address_of(tensor: Tensor) -> int:
         return 0
 
 
+def memory_of(*tensors: Tensor) -> list[int]:
+    """The address of each one's first element, 0 where it has none; another one after ``tensor.data = ...``."""
+    return [address_of(tensor) for tensor in tensors]
+
+
 def check_float(name: str, tensor: Tensor, dtype: torch.dtype | None = None) -> None:
     allowed = FLOATS if dtype is None else (dtype,)
     if tensor.dtype not in allowed:
@@ -112,6 +117,24 @@ def check_dense_samples(name: str, tensor: Tensor) -> None:
             f"{name}: strides {tensor.stride()} for shape {tuple(tensor.shape)}; each sample must be dense in "
             "row-major order, the stride between samples is free and at least one sample long: pass .contiguous()"
         )
+
+
+def check_samples(name: str, tensor: Tensor) -> None:
+    """[B, ...] of a float dtype with at least one sample, each dense: what an op reads or fills sample by sample."""
+    check_memory(name, tensor)
+    check_float(name, tensor)
+    if tensor.ndim < 1 or tensor.shape[0] < 1:
+        raise ValueError(f"{name}: shape {tuple(tensor.shape)}; need [B, ...] with at least one sample")
+    check_dense_samples(name, tensor)
+
+
+def check_like(name: str, tensor: Tensor, like: Tensor, dtype: torch.dtype | None, other: str = "x") -> None:
+    """Of the shape and on the device of ``like``, called ``other``; of this dtype, None for any float."""
+    check_memory(name, tensor)
+    check_shape(name, tensor, like.shape)
+    check_float(name, tensor, dtype)
+    check_dense_samples(name, tensor)
+    check_same_device(name, tensor, like.device, other)
 
 
 def is_dense_per_sample(tensor: Tensor) -> bool:
@@ -146,6 +169,21 @@ def may_overlap(a: Region, b: Region) -> bool:
 def check_no_overlap(written: Region, other: Region, exceptions: str = "") -> None:
     if may_overlap(written, other) and _samples_overlap(written, other):
         raise ValueError(f"{written.name}: shares memory with {other.name}; it needs memory of its own{exceptions}")
+
+
+def check_apart(
+    written: Iterable[tuple[str, Tensor | None]],
+    read: Iterable[tuple[str, Tensor | None]],
+    *,
+    in_place: str = "",
+    exceptions: str = "",
+) -> None:
+    """Nothing that is written shares memory with anything that is read, but may be exactly what ``in_place`` names."""
+    of_read = regions(read)
+    for target in regions(written):
+        for source in of_read:
+            if source.name != in_place or not same_memory(target.tensor, source.tensor):
+                check_no_overlap(target, source, exceptions)
 
 
 def same_memory(a: Tensor, b: Tensor) -> bool:

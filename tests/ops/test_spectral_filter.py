@@ -208,6 +208,40 @@ def test_each_coefficient_of_filtered_noise_has_the_variance_of_its_frequency(tr
 
 
 @by_transform
+def test_the_power_of_drawn_coefficients_follows_chi_squared(transform):
+    """Of a fixed seed: the sum of 64 * 500 squares, each over its R^2, is within five deviations of their number."""
+    frequency = mirrored(8, 8)
+    made = SpectralFilter(frequency, transform=transform).fill(torch.empty(500, 1, 8, 8), noise=noise(500))
+    plane = plane_matrix(transform, (8, 8)) @ made.double().reshape(500, -1).T
+    squares = (plane / frequency.reshape(-1, 1)).square()
+    n = squares.numel()
+    assert abs(float(squares.sum()) - n) <= 5 * (2 * n) ** 0.5
+    assert float((squares.sum(1) - 500).abs().max()) <= 6 * (2 * 500) ** 0.5  # of each of 64 frequencies
+
+
+@by_transform
+@pytest.mark.parametrize("skip_forward", [False, True])
+@pytest.mark.parametrize("n", [8, 31, 64, 256, 1024])
+def test_a_transform_and_its_inverse_give_back_the_image(transform, n, skip_forward):
+    """Half of it, since ones would not be transformed; one transform alone keeps its length (Parseval)."""
+    z = white(1, 1, n, n, dtype=F32)
+    filter_ = SpectralFilter(torch.full((n, n), 0.5), transform=transform, skip_forward=skip_forward)
+    made = filter_(z)
+    if not skip_forward:
+        assert float((2 * made - z).abs().max()) <= 5e-6
+    assert float(2 * made.double().norm() / z.double().norm()) == pytest.approx(1.0, abs=rounding(F32, (n, n), 0.5))
+
+
+@by_transform
+@pytest.mark.parametrize("size", [(1024, 1024), (1000, 700), (8, 1024)], ids=str)
+def test_the_largest_images_are_filtered_as_the_formula_says(transform, size):
+    pytest.importorskip("scipy")
+    frequency, z = zones(*size, transform), white(1, 1, *size, dtype=F32)
+    difference = SpectralFilter(frequency, transform=transform)(z).double() - expected(z, frequency, 1.0, transform)
+    assert float(difference.norm()) <= rounding(F32, size, 1.0) * float(z.double().norm())
+
+
+@by_transform
 @pytest.mark.parametrize("kind", ["mirrored", "scattered"])
 @by_covariance
 def test_without_the_forward_transform_the_law_is_the_same(transform, size, kind):
@@ -278,6 +312,17 @@ def test_a_bank_holds_its_filters_one_by_one(transform, index):
     assert len(filter_) == 3
     assert [filter_.is_identity(i) for i in range(3)] == [False, True, False]
     assert_same_bits(filter_(z, index=index), spectral_filter(z, bank[index], transform=transform))
+
+
+@pytest.mark.parametrize("method", ["products", "fft"])
+@by_transform
+def test_a_gain_of_zero_in_a_bank_leaves_nothing_of_its_frequency(transform, method):
+    """By products of a residual, of products and by FFT: what is left is rounding."""
+    bank = torch.stack([zones(16, 16, transform), torch.ones(16, 16, dtype=F64)])[:, None]
+    bank[0][bank[0] < 0.8] = 0.0
+    z = white(2, 1, 16, 16)
+    out = SpectralFilter(bank, transform=transform, dtype=F64, method=method)(z)
+    torch.testing.assert_close(out, expected(z, bank[0], 1.0, transform), rtol=0.0, atol=1e-13)
 
 
 @by_transform

@@ -27,7 +27,7 @@ FILTERS = {
     "frequency_empty": ({"frequency": torch.ones(0, 6)}, ValueError, "^frequency:", r"\(0, 6\)", r"pass \[H, W\]"),
     "frequency_nan": ({"frequency": NAN}, ValueError, "^frequency: nan", r"\(1, 2\)", "positive and finite"),
     "frequency_infinite": ({"frequency": INFINITE}, ValueError, "^frequency: inf", r"\(1, 2\)", "positive and finite"),
-    "frequency_zero": ({"frequency": ZERO}, ValueError, r"^frequency: 0\.0", r"\(1, 2\)", "positive and finite"),
+    "frequency_zero": ({"frequency": ZERO}, ValueError, r"^frequency: 0\.0", r"\(1, 2\)", "; a bank"),
     "frequency_negative": ({"frequency": NEGATIVE}, ValueError, r"^frequency: -1\.0", r"\(1, 2\)", "positive"),
     "frequency_on_meta": ({"frequency": META[0]}, ValueError, "^frequency:", "meta"),
     "frequency_with_gradient": (
@@ -62,6 +62,13 @@ def test_a_filter_of_other_values(changed, error, parts):
 def test_the_function_refuses_them_too(changed, error, parts):
     z = META if changed.get("frequency") is FILTERS["frequency_on_meta"][0]["frequency"] else Z
     refused(lambda: spectral_filter(z, **{"frequency": ONES} | changed), error, *parts)
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_a_bank_of_gains_below_zero(value):
+    bank = torch.ones(2, 1, 4, 6)
+    bank[1, 0, 1, 2] = value
+    refused(lambda: SpectralFilter(bank), ValueError, f"^frequency: {value}", r"\(1, 0, 1, 2\)", "finite and 0 or more")
 
 
 def test_a_computation_in_sixteen_bits():

@@ -55,6 +55,7 @@ def test_the_best_temperature_is_found_by_the_spectrum() -> None:
     assert found.temperature == pytest.approx(best_temperature(), abs=NEAR)
     assert found.distance == min(found.tried.values()) == found.tried[found.temperature]
     assert found.plan == gs.solvers.tempered(PLAN, found.temperature)
+    assert not found.at_border
 
 
 def test_the_best_temperature_is_found_by_features() -> None:
@@ -79,8 +80,17 @@ def test_every_temperature_is_reported() -> None:
 
 
 def test_no_more_than_twelve_temperatures_are_tried() -> None:
-    found = calibrate.temperature(Exact(), PLAN, 3.0 * data(), count=20, temperatures=(1.0, 1.0001))
+    with pytest.warns(UserWarning, match="temperature: the best of 12, .* is at the border of 1..1.01.*further apart"):
+        found = calibrate.temperature(Exact(), PLAN, 3.0 * data(), count=20, temperatures=(1.0, 1.0001))
     assert len(found.tried) == 12
+    assert found.at_border
+    assert found.temperature == max(found.tried)
+
+
+def test_a_best_temperature_below_which_is_none_is_said_to_be_at_the_border() -> None:
+    with pytest.warns(UserWarning, match=r"the best of 2, 0.2, is at the border of 0.2\.\.1;"):
+        found = calibrate.temperature(Exact(), PLAN, 0.1 * data(), count=20, temperatures=(0.2, 1.0))
+    assert found.at_border
 
 
 def test_the_divergence_is_zero_for_equal_spectra_and_that_of_gaussians_for_others() -> None:

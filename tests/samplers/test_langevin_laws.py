@@ -20,6 +20,7 @@ from genie_samplers import Plan, PlanState, Program
 from genie_samplers.plan import Gain, Row
 from genie_samplers.run import run_rows
 from genie_samplers.solvers.annealed_langevin import level_transfer
+from genie_samplers.tdas.transforms import matrix
 
 from ..plans.langevin_recursion import SNR, geometric, pds_mask, radial, spectrum, variances
 
@@ -226,10 +227,59 @@ def test_a_langevin_step_keeps_its_stationary_law(mode: str | None) -> None:
     np.testing.assert_allclose(a @ c @ a.T + n @ n.T, c, atol=1e-13 * float(np.abs(c).max()))
 
 
+@pytest.mark.parametrize("mode", [None, "tdas", "pds"])
+def test_the_mean_decays_by_the_preconditioned_precision(mode: str | None) -> None:
+    """x' = (1 - h K P) x on average, K = M M^T of "pds"; stable as long as h K P is below 2."""
+    a, _ = one_step(mode)
+    k = B @ B.T if mode == "pds" else np.eye(D)
+    np.testing.assert_allclose(a, np.eye(D) - STEP * k @ PRECISION, atol=1e-13)
+    stable = bool(np.linalg.eigvals(STEP * k @ PRECISION).real.max() < 2.0)
+    assert stable == bool(np.abs(np.linalg.eigvals(a)).max() < 1.0)
+
+
 def test_only_tdas_changes_the_law_to_which_small_steps_tend() -> None:
     exact = np.linalg.inv(PRECISION)
     off = {mode: float(np.abs(stationary(mode) - exact).max()) for mode in (None, "tdas", "pds")}
     assert max(off[None], off["pds"]) < 0.5 * off["tdas"]
+
+
+# --- theorem 2
+
+
+@pytest.mark.parametrize("corrector", ["langevin", "ald"])
+@pytest.mark.parametrize("transform", ["dct", "dft"])
+def test_sampling_in_the_planes_of_a_transform_is_sampling_in_pixels(transform: str, corrector: str) -> None:
+    """Pathwise, of any orthogonal T and any network: start, noise and score through T give T of the samples."""
+    shape = (3, 1, 8, 8)
+    u = torch.from_numpy(matrix(transform, 8).copy())
+    generator = torch.Generator().manual_seed(0)
+    plan = gs.make_plan("predictor_corrector", VE, 20, options={"corrector": corrector})
+    program = Program.of(plan, dtype=torch.float64)
+    start = 50.0 * torch.randn(shape, generator=generator, dtype=torch.float64)
+    noises = [torch.randn(shape, generator=generator, dtype=torch.float64) for row in plan.rows for _ in row.draws]
+
+    def forward(x: Tensor) -> Tensor:
+        return (u @ x @ u.T).contiguous()
+
+    def network(x: Tensor, time: float) -> Tensor:
+        sigma = float(VE.sigma(time))
+        return sigma * (x - 0.5 * torch.tanh(x + x.flip(-1))) / (0.25 + sigma**2)
+
+    def run(on_way: Any, turned: Any) -> Tensor:
+        """turned: of the state to pixels."""
+        drawn = iter(noises)
+        state = PlanState(program, on_way(start))
+
+        def draw(call: Any) -> list[Tensor]:
+            return [on_way(next(drawn)) for _ in plan.rows[call.row].draws]
+
+        return run_rows(
+            state, lambda call, state: on_way(network(turned(state.model_input), call.time)), draw=draw
+        ).x  # fmt: skip
+
+    pixels = run(lambda x: x, lambda x: x)
+    plane = run(forward, lambda y: (u.T @ y @ u).contiguous())
+    assert float((plane - forward(pixels)).abs().max()) <= ROUNDINGS
 
 
 # --- levels of a point

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -16,81 +15,30 @@ import genie_ext
 import genie_samplers as gs
 from genie_ext.testing import assert_same_bits
 from genie_samplers import Plan, PlanState, Program
-from genie_samplers.plan import Apply, Combination, Conversion, HistoryEntry, Init, Row, Source
+from genie_samplers.plan import Apply, Combination, HistoryEntry, Init, Row
 from genie_samplers.run import Stepper, run_rows
 
-from .fakes import FakeModel, normals, same_label
-from .plan_states import IDS, network, noise_of
-
-SHAPE = (3, 2, 5, 3)
-EPSILON = Conversion(0.0, (1.0,))
-
-
-MODEL = FakeModel(lambda x, t: network(x), label=same_label)
-
-
-def identity(value: Tensor, index: int, out: Tensor) -> None:
-    out.copy_(value)
-
-
-def mirrored(value: Tensor, index: int, out: Tensor) -> None:
-    """Linear, and sample by sample: half of each row mirrored, times 1 + index."""
-    out.copy_(0.5 * (1 + index) * value.flip(-1))
-
-
-def plan_of(*rows: Row, init: Init = Init(1.0)) -> Plan:  # noqa: B008  (immutable)
-    return Plan(init, ("epsilon",), "epsilon", rows)
-
-
-def noisy(time: float, draw: int) -> Row:
-    return Row(time, Combination(x=0.9, y=(-0.5,), draws=(0.3,)), converted=(EPSILON,), draws=(draw,))
-
-
-def filtered(time: float, draw: int, number: int, index: int = 0) -> tuple[Row, ...]:
-    """The same with what the operator "f" makes of the draw, from instruction ``number`` on."""
-    row = Row(
-        time, Combination(x=0.9, y=(-0.5,), history=(0.3,)), converted=(EPSILON,), history=(HistoryEntry(number),)
-    )
-    return Apply("f", Source.draw(draw), index=index, time=time), row
-
-
-def score_filtered(time: float, number: int) -> tuple[Row, ...]:
-    """x' = 0.9 x - 0.5 f(epsilon), in three instructions from ``number`` on."""
-    keep = Row(time, Combination(x=1.0, y=(0.0,)), converted=(EPSILON,))
-    combined = Combination(x=0.9, history=(-0.5,))
-    step = Row(time, combined, history=(HistoryEntry(number + 1),), calls=0)
-    return keep, Apply("f", Source.value(number), time=time), step
-
-
-PLAIN = plan_of(noisy(1.0, 0), noisy(0.5, 1))
-FILTERED = plan_of(*filtered(1.0, 0, 0), *filtered(0.5, 1, 2, index=2))
-ON_SCORE = plan_of(*score_filtered(1.0, 0), noisy(0.5, 0))
-ON_STATE = plan_of(
-    Apply("f", Source.state(), time=1.0),
-    Row(1.0, Combination(y=(-0.5,), history=(0.9,)), converted=(EPSILON,), history=(HistoryEntry(0),)),
+from .fakes import FakeModel, same_label
+from .operator_plans import (
+    EPSILON,
+    FILTERED,
+    ON_SCORE,
+    ON_START,
+    ON_STATE,
+    PLAIN,
+    SHAPE,
+    begun,
+    drawn,
+    every_plan,
+    finished,
+    identity,
+    mirrored,
+    noisy,
+    plan_of,
+    run,
+    score_filtered,
 )
-ON_START = plan_of(noisy(1.0, 0), init=Init(2.0, operator="f"))
-PLANS = {"on draws": FILTERED, "on the score": ON_SCORE, "on the state": ON_STATE, "on the start": ON_START}
-every_plan = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
-
-
-def drawn(draw: int, *, stream: int = 1, ids: Sequence[int] = IDS) -> Tensor:
-    return normals(list(ids), SHAPE[1:], draw=draw, stream=stream, seed=7)
-
-
-def run(plan: Plan, operator: Any = mirrored, **options: Any) -> Tensor:
-    named = {"f": operator} if plan.operators else None
-    return gs.sample(MODEL, plan, **({"shape": SHAPE, "seed": 7, "operators": named} | options))
-
-
-def begun(plan: Plan, noise: bool = True, operator: Any = mirrored, **options: Any) -> PlanState:
-    program = Program.of(plan, operators={name: operator for name in plan.operators})
-    return PlanState(program, drawn(0, stream=0), noise_of(IDS) if noise else None, **options)
-
-
-def finished(state: PlanState, **options: Any) -> Tensor:
-    return run_rows(state, lambda call, state: network(state.model_input), **options).x
-
+from .plan_states import IDS, network, noise_of
 
 # --- what it does
 
@@ -275,92 +223,6 @@ def test_uniform_numbers_depend_on_seed_sample_draw_and_stream_alone() -> None:
     genie_ext.uniform_fill(one, noise=noise_of(IDS[2:]), draw=5)
     assert_same_bits(one[0], all_at_once[2])
     assert not torch.equal(genie_ext.uniform_fill(one.clone(), noise=noise_of(IDS[2:]), draw=6), one)
-
-
-# --- bad operators
-
-
-def raised(plan: Plan, operators: Mapping[str, Any] | None) -> str:
-    with pytest.raises((ValueError, TypeError)) as error:
-        gs.sample(MODEL, plan, shape=SHAPE, operators=operators)
-    return str(error.value)
-
-
-def resized(value: Tensor, index: int, out: Tensor) -> None:
-    out.resize_(1)
-
-
-@pytest.mark.parametrize(
-    ("operators", "message"),
-    [
-        (None, "operators: 'f' is missing, which the plan applies; pass operators={'f': ...}"),
-        ({}, "operators: 'f' is missing"),
-        ({"f": identity, "g": identity}, "operators: the plan applies no 'g' (it applies 'f'); leave it out"),
-        ({"f": 3}, "operators['f']: int is not callable; pass a function of (value, index, out)"),
-        ([identity], "operators: list; pass a mapping of names to functions"),
-        ({"f": lambda value, index, out: 2.0 * value}, "returned torch.float32 (3, 2, 5, 3) in row 0; write into out"),
-        (
-            {"f": lambda value, index, out: out.copy_(value[:, :, 1:])},
-            "operators['f']: failed in row 0 on (3, 2, 5",
-        ),
-        ({"f": lambda value: None}, "operators['f']: failed in row 0"),
-        ({"f": lambda value, index, out: value.zero_() and None}, "operators['f']: "),
-        (
-            {"f": lambda value, index, out: out.fill_(float("nan"))},
-            "operators['f']: made inf or NaN of draw 0",
-        ),
-        ({"f": resized}, "operators['f']: "),
-    ],
-)
-def test_bad_operators_are_named(operators: Any, message: str) -> None:
-    assert message in raised(FILTERED, operators)
-
-
-def test_an_operator_without_use_is_refused() -> None:
-    assert raised(PLAIN, {"f": identity}) == "operators: the plan applies no 'f' (it applies none); leave it out"
-
-
-def written_to(value: Tensor, index: int, out: Tensor) -> None:
-    value.mul_(2.0)
-    out.copy_(value)
-
-
-def test_an_operator_that_writes_into_what_it_is_given_is_refused() -> None:
-    assert "operators['f']: wrote into value in row 0" in raised(ON_STATE, {"f": written_to})
-
-
-def rebound(value: Tensor, index: int, out: Tensor) -> None:
-    out = 0.5 * value  # noqa: F841  (a name of its own: nothing is written)
-
-
-@every_plan
-def test_an_operator_that_leaves_its_output_unwritten_is_noticed(plan: Plan) -> None:
-    with pytest.raises(gs.NonFiniteError, match=r"operators\['f'\]"):
-        run(plan, rebound)
-
-
-def test_a_bad_operator_on_the_start_is_named() -> None:
-    assert "operators['f']: returned float on the initial noise" in raised(ON_START, {"f": lambda *given: 1.0})
-
-
-def test_a_start_that_an_operator_spoils_says_so() -> None:
-    message = raised(ON_START, {"f": lambda value, index, out: out.fill_(float("inf"))})
-    assert "(or operators['f'] made them)" in message
-
-
-def test_a_state_is_as_it_was_after_an_operator_failed() -> None:
-    calls = iter([True, False])
-
-    def failing_once(value: Tensor, index: int, out: Tensor) -> None:
-        if next(calls, False):
-            raise RuntimeError("no memory")
-        mirrored(value, index, out)
-
-    state = begun(FILTERED, operator=failing_once)
-    with pytest.raises(ValueError, match="no memory"):
-        state.advance()
-    assert state.row == 0
-    assert_same_bits(finished(state), finished(begun(FILTERED)))
 
 
 # --- the network's input

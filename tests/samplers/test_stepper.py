@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 import genie_samplers as gs
+from genie_samplers.plan import Combination, Conversion, HistoryEntry, Init, Row, filtered
 from genie_samplers.run import PlanState, Program, Stepper
 
 SHAPE = (2, 3, 4)
@@ -52,6 +54,50 @@ def written(x: Tensor) -> Tensor:
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
 def test_a_loop_of_its_own_state_has_the_bits_of_the_plan_state(plan: gs.Plan, backend: str) -> None:
     assert torch.equal(by_stepper(plan, noise(), backend=backend), by_plan_state(plan, noise()))
+
+
+def sought(plan: gs.Plan, row: int) -> Stepper:
+    stepper = Stepper(Program.of(plan, operators={name: lambda *given: None for name in plan.operators}), noise())
+    stepper.seek(row)
+    return stepper
+
+
+def test_a_row_of_a_plan_without_memory_may_be_sought() -> None:
+    assert sought(gs.make_plan("ddim", gs.schedules.vp_linear(), nfe=5), 3).row == 3
+
+
+@pytest.mark.parametrize(
+    ("made", "row"),
+    [
+        (lambda: gs.make_plan("deis_tab2", gs.schedules.vp_linear(), nfe=5), 2),
+        (lambda: gs.make_plan("edm_heun", gs.schedules.edm(), nfe=25), 1),
+        (lambda: gs.make_plan("edm_heun", gs.schedules.edm(), nfe=25), 99),
+        (lambda: filtered(gs.make_plan("ddpm", gs.schedules.vp_linear(), nfe=5), "f"), 1),  # reads a filtered draw
+    ],
+    ids=["history", "second state", "beyond the end", "operator"],
+)
+def test_a_row_that_reads_what_is_left_is_not_sought(made: Callable[[], gs.Plan], row: int) -> None:
+    with pytest.raises(ValueError, match=f"row={row}: of .* rows; choose one from which on none reads"):
+        sought(made(), row)
+
+
+def test_a_row_before_one_that_reads_further_back_is_not_sought() -> None:
+    """The second row reads the first's output; the row between them reads nothing."""
+    epsilon = Conversion(0.0, (1.0,))
+    rows = (
+        Row(1.0, Combination(x=0.9, y=(0.1,)), converted=(epsilon,)),
+        Row(0.5, Combination(x=0.9, y=(0.1,)), converted=(epsilon,)),
+        Row(0.2, Combination(x=0.9, y=(0.1,), history=(0.2,)), converted=(epsilon,), history=(HistoryEntry(0),)),
+    )
+    with pytest.raises(ValueError, match=r"row=1: of 3 rows; choose one from which on none reads .*: 0$"):
+        sought(gs.Plan(Init(1.0), ("epsilon",), "epsilon", rows), 1)
+
+
+def test_a_row_whose_gain_or_operator_reads_what_is_left_is_not_sought() -> None:
+    plan = gs.make_plan("predictor_corrector", gs.schedules.ve(), nfe=4)
+    numbers = [number for number, row in enumerate(plan.rows) if row.gains]
+    with pytest.raises(ValueError, match=f"row={numbers[0]}: of"):
+        sought(plan, numbers[0])
 
 
 CHANGES = {

@@ -22,6 +22,7 @@ from ..._checks import (
     Region,
     check_dense_samples,
     check_float,
+    check_like,
     check_memory,
     check_no_overlap,
     check_same_device,
@@ -131,7 +132,7 @@ class FusedStepCall:
 def check_brought(name: str, value: object, x: Tensor) -> Tensor:
     """A tensor that a run of a prepared call brings for x, an output or a draw, beside the call's own x."""
     tensor = check_tensor(name, value)
-    _check_sample_tensor(name, tensor, x, x.dtype if name == "x" else None)
+    check_like(name, tensor, x, x.dtype if name == "x" else None)
     return tensor
 
 
@@ -209,16 +210,8 @@ def _check_tensors(call: FusedStepCall) -> None:
     named += [(f"draws[{i}]", d, None) for i, d in enumerate(call.draws) if isinstance(d, Tensor)]
     for name, tensor, dtype in named:
         if tensor is not None:
-            _check_sample_tensor(name, tensor, call.x, dtype)
+            check_like(name, tensor, call.x, dtype)
     check_same_device("row", call.row, call.x.device)
-
-
-def _check_sample_tensor(name: str, tensor: Tensor, x: Tensor, dtype: torch.dtype | None) -> None:
-    check_memory(name, tensor)
-    check_shape(name, tensor, x.shape)
-    check_float(name, tensor, dtype)
-    check_dense_samples(name, tensor)
-    check_same_device(name, tensor, x.device)
 
 
 def _check_noise(call: FusedStepCall) -> None:

@@ -7,16 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..._checks import (
-    check_dense_samples,
-    check_float,
-    check_integer,
-    check_memory,
-    check_no_overlap,
-    check_tensor,
-    check_word,
-    regions,
-)
+from ..._checks import check_apart, check_integer, check_samples, check_tensor, check_word
 from ..noise import Noise, check_noise, check_noise_types
 from ..slots import check_slot_count
 
@@ -56,13 +47,7 @@ def own(call: NormalFillCall) -> NormalFillCall:
 
 
 def check(call: NormalFillCall) -> None:
-    check_memory("out", call.out)
-    check_float("out", call.out)
-    if call.out.ndim < 1 or call.out.shape[0] < 1:
-        raise ValueError(f"out: shape {tuple(call.out.shape)}; need [B, ...] with at least one sample")
-    check_dense_samples("out", call.out)
+    check_samples("out", call.out)
     check_noise(call.noise, call.out)
     check_word("draw", call.draw)
-    for out in regions(call.written()):
-        for source in regions(call.read()):
-            check_no_overlap(out, source)
+    check_apart(call.written(), call.read())

@@ -8,15 +8,13 @@ import torch
 from torch import Tensor
 
 from ..._checks import (
+    check_apart,
     check_dense_samples,
     check_float,
+    check_like,
     check_memory,
-    check_no_overlap,
     check_same_device,
-    check_shape,
     check_word,
-    regions,
-    same_memory,
 )
 from ..noise import Noise, check_noise
 from .parts import Parts
@@ -64,18 +62,11 @@ def check(call: SpectralFilterCall) -> None:
         check_word("draw", call.draw)
     else:
         _check_image("z", call.z, call.parts)
-        check_memory("out", call.out)
-        check_shape("out", call.out, call.z.shape)
-        check_float("out", call.out, call.z.dtype)
-        check_same_device("out", call.out, call.z.device, "z")
-        check_dense_samples("out", call.out)
+        check_like("out", call.out, call.z, call.z.dtype, "z")
     read = [("z", call.z), ("space", call.parts.space)]
     if call.noise is not None:
         read += [("noise.seed", call.noise.seed), ("noise.sample_ids", call.noise.sample_ids)]
-    for out in regions([("out", call.out)]):
-        for source in regions(read):
-            if source.tensor is not call.z or not same_memory(out.tensor, source.tensor):
-                check_no_overlap(out, source, "; out may be exactly z")
+    check_apart([("out", call.out)], read, in_place="z", exceptions="; out may be exactly z")
     if not 0 <= call.index < len(call.parts.gains):
         raise ValueError(
             f"index: {call.index}; this bank has {len(call.parts.gains)} filters, numbered 0 to "
@@ -117,10 +108,10 @@ def _check_image(name: str, image: Tensor, parts: Parts) -> None:
 
 
 def check_filter(frequency: Tensor, space: Tensor | None, transform: object, skip_forward: bool) -> None:
-    """What a filter is built from: shapes, positive and finite values."""
+    """What a filter is built from: shapes, positive and finite values; gains of a bank may be 0."""
     if transform not in TRANSFORMS:
         raise ValueError(f"transform={transform!r}; choose 'dct' or 'dft'")
-    _check_values("frequency", frequency)
+    _check_values("frequency", frequency, zero=frequency.ndim == 4)
     if frequency.ndim not in (2, 3, 4) or 0 in frequency.shape:
         raise ValueError(
             f"frequency: shape {tuple(frequency.shape)}; pass [H, W], [C, H, W] or a bank [n, C, H, W], "
@@ -128,7 +119,7 @@ def check_filter(frequency: Tensor, space: Tensor | None, transform: object, ski
         )
     if space is None:
         return
-    _check_values("space", space)
+    _check_values("space", space, zero=False)
     channels = frequency.shape[-3] if frequency.ndim > 2 else 1
     same = space.ndim in (2, 3) and space.shape[-2:] == frequency.shape[-2:]
     if not same or (space.ndim == 3 and 1 not in (channels, space.shape[0]) and space.shape[0] != channels):
@@ -143,17 +134,15 @@ def check_filter(frequency: Tensor, space: Tensor | None, transform: object, ski
         )
 
 
-def _check_values(name: str, values: Tensor) -> None:
+def _check_values(name: str, values: Tensor, *, zero: bool) -> None:
     check_memory(name, values)
     check_float(name, values)
     if values.requires_grad:
         raise ValueError(f"{name}: requires grad, and a filter is constant; pass .detach()")
     if values.is_meta:
         raise ValueError(f"{name}: on meta, where it has no values; pass a tensor that holds its values")
-    wrong = ~(values.isfinite() & (values > 0))
+    wrong = ~(values.isfinite() & ((values >= 0) if zero else (values > 0)))
     if bool(wrong.any()):
         where = tuple(wrong.nonzero()[0].tolist())
-        raise ValueError(
-            f"{name}: {values[where].item()} at {where}; every value must be positive and finite, of a frequency that "
-            "shall vanish a small one"
-        )
+        need = "finite and 0 or more" if zero else "positive and finite; a bank [n, C, H, W] of gains may hold 0"
+        raise ValueError(f"{name}: {values[where].item()} at {where}; every value must be {need}")

@@ -27,8 +27,9 @@ class SpectralFilter:
     """B z = T^-1[R . T[A . z]] per channel, T an orthogonal transform of the last two axes; or a bank of them.
 
     frequency: R, [H, W], [C, H, W] or a bank [n, C, H, W] where C may be 1; space: A, [H, W] or [C, H, W], None for
-        ones; both any float dtype, positive and finite, copied. T is the orthonormal DCT-II ("dct") or the DFT ("dft",
-        R in the order of torch.fft.fft2, the real part of the result, so that R counts as (R(w, h) + R(-w, -h)) / 2).
+        ones; both any float dtype, positive and finite (0 too in a bank: gains), copied. T is the orthonormal DCT-II
+        ("dct") or the DFT ("dft", R in the order of torch.fft.fft2, the real part of the result, so that R counts as
+        (R(w, h) + R(-w, -h)) / 2).
     skip_forward: z is taken for T[z], so B z = A . T^-1[R . z]; of standard normals the same law at half the cost, but
         another image. Needs an A that is constant per channel; for "dft" T is the Hartley transform.
     method: "products" of matrices, on the CPU and for an R that is even in each axis where T is the DFT, or "fft"; None

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from ..._autograd import check_differentiable, mark_written, wants_gradients
-from ..._checks import check_optional_tensor, check_tensor
+from ..._checks import check_optional_tensor, check_samples, check_tensor
 from ..._dispatch import requested, resolve
 from . import reference
-from .contract import SumOfSquaresCall, check, check_x
+from .contract import SumOfSquaresCall, check
 
 __all__ = ["sum_of_squares"]
 
@@ -29,7 +29,7 @@ def sum_of_squares(x: Tensor, *, out: Tensor | None = None, backend: str | None 
     check_optional_tensor("out", out)
     if wants_gradients(x):
         check_differentiable("sum_of_squares", requested(backend), [out])
-        check_x(x)
+        check_samples("x", x)
         return reference.sums(x)
     if wants_gradients(out):
         raise ValueError("out: requires grad or carries a tangent; use torch.no_grad() or .detach()")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from .._arguments import reals
 from ..plan import Plan
 from ..run import AnyModel, sample
 from ..solvers import tempered
-from ..tdas.radial import radius
+from ..tdas.radial import over_rings
 from ..tdas.spectrum import power_spectrum
 from .frechet import frechet_distance
 
@@ -26,17 +27,20 @@ Report = Callable[[str], None]
 _TRIED = (1.0, 1.03, 1.06, 1.1, 1.15)
 _MOST = 12  # temperatures in all
 _LEAST, _LEAST_DATA = 20, 20
-_RINGS = 24
 
 
 @dataclass(frozen=True)
 class CalibratedTemperature:
-    """plan: the plan at the best temperature; distance: its distance to the data; tried: temperature -> distance."""
+    """plan: the plan at the best temperature; distance: its distance to the data; tried: temperature -> distance.
+
+    at_border: whether the best is the least or the largest that was tried, so that a better one may lie beyond.
+    """
 
     plan: Plan
     temperature: float
     distance: float
     tried: Mapping[float, float]
+    at_border: bool
 
 
 def temperature(
@@ -64,7 +68,8 @@ def temperature(
     temperatures: tried first, and then, at most 12 in all, beyond their end while it is the best, and where a parabola
     through the best three has its least. The rest as for ``sample``. report: told of each, one line.
 
-    ValueError or TypeError naming the argument; fewer than 20 images or samples are refused.
+    ValueError or TypeError naming the argument; fewer than 20 images or samples are refused. Warns where the
+    search ends at its border.
     """
     _check(plan, images, count)
     distance = _Distance.of(images, labels, features, None if cond is None else cond.get("class_labels"))
@@ -87,7 +92,14 @@ def temperature(
     if (vertex := _vertex(tried)) is not None:
         measure(vertex)
     best = min(tried, key=tried.__getitem__)
-    return CalibratedTemperature(tempered(plan, best), best, tried[best], tried)
+    at_border = best in (min(tried), max(tried))
+    if at_border:
+        warnings.warn(
+            f"temperature: the best of {len(tried)}, {best:g}, is at the border of {min(tried):g}..{max(tried):g}; a "
+            "better one may lie beyond: check the plan and the images, and give temperatures= further apart or out",
+            stacklevel=2,
+        )
+    return CalibratedTemperature(tempered(plan, best), best, tried[best], tried, at_border)
 
 
 def spectral_divergence(made: Array, data: Array) -> float:
@@ -96,16 +108,12 @@ def spectral_divergence(made: Array, data: Array) -> float:
     The mean over frequencies of (r - 1 - log r) / 2, with r the ratio of their powers in each of 24 rings of equal
     radius: so that the noise of a few samples averages out, and a fine grain counts as much as the large shapes.
     """
-    rho = radius(made.shape[-2:])
-    ring = np.minimum((rho * _RINGS).astype(int), _RINGS - 1).ravel()
-    weights = np.bincount(ring, minlength=_RINGS)
-    sums = [np.bincount(ring, weights=p.mean(axis=0).ravel(), minlength=_RINGS) for p in (made, data)]
-    held = weights > 0
-    for name, power in (("made", sums[0]), ("data", sums[1])):
-        if not power[held].min() > 0.0:
+    (of_made, ring), (of_data, _) = (over_rings(power.mean(axis=0)) for power in (made, data))
+    for name, power in (("made", of_made), ("data", of_data)):
+        if not power.min() > 0.0:
             raise ValueError(f"{name}: no power at some frequencies, as of constant pictures; give natural ones")
-    ratio = sums[0][held] / sums[1][held]
-    return float(np.average(0.5 * (ratio - 1.0 - np.log(ratio)), weights=weights[held]))
+    ratio = of_made / of_data
+    return float(np.average(0.5 * (ratio - 1.0 - np.log(ratio)), weights=np.bincount(ring.ravel())))
 
 
 @dataclass(frozen=True)

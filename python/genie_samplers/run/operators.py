@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genie_ext import Noise, PreparedRows, column_names, normal_fill, times_written
+from genie_ext import Noise, PreparedRows, column_names, memory_of, normal_fill, times_written
 
 from ..plan import Apply, Gain, Row, Source
 from .program import Program
@@ -136,18 +136,27 @@ def run_operator(program: Program, name: str, index: int, where: str, value: Ten
     What it leaves unwritten is NaN.
     """
     out.fill_(math.nan)  # else what lay there before would pass for noise
-    before, shape = times_written(value), out.shape
+    before, shape, memory = times_written(value), out.shape, memory_of(value, out)
     try:
         returned = program.operators[name](value, index, out)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        raise ValueError(f"operators[{name!r}]: failed {where} on {tuple(shape)}: {error}") from error
+    except Exception as error:  # it is the caller's, and may raise what it likes
+        raise _named(error, f"operators[{name!r}]: failed {where} on {tuple(shape)}") from error
     if returned is not None and returned is not out:
         raise ValueError(f"operators[{name!r}]: returned {_kind(returned)} {where}; write into out, and return nothing")
     if out.shape != shape:
         raise ValueError(f"operators[{name!r}]: made {tuple(out.shape)} of out {where}; leave it {tuple(shape)}")
     if times_written(value) != before:
         raise ValueError(f"operators[{name!r}]: wrote into value {where}; write into out alone")
+    if memory_of(value, out) != memory:
+        raise ValueError(f"operators[{name!r}]: gave out or value other memory {where}; write by out.copy_(...)")
     return out
+
+
+def _named(error: Exception, where: str) -> Exception:
+    """What to raise in its place: a ValueError, but out of memory stays what callers look for."""
+    speaks = isinstance(error, RuntimeError | ValueError | TypeError | IndexError) and str(error)
+    text = f"{where}: {error if speaks else ' '.join(filter(None, (type(error).__name__, str(error))))}"
+    return type(error)(text) if isinstance(error, MemoryError | torch.OutOfMemoryError) else ValueError(text)
 
 
 def _write_gains(
@@ -164,12 +173,12 @@ def _write_gains(
 
 def _reduced(program: Program, gain: Gain, number: int, sources: list[Tensor]) -> Any:
     """What the reduction returns; ValueError naming it and the row where it fails, or writes into what it reads."""
-    before = [times_written(source) for source in sources]
+    before = [times_written(source) for source in sources], memory_of(*sources)
     try:
         made = program.reductions[gain.reduction](sources, gain.parameters)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        raise ValueError(f"gains[{gain.reduction!r}]: failed in row {number}: {error}") from error
-    if [times_written(source) for source in sources] != before:
+    except Exception as error:  # it is the caller's, and may raise what it likes
+        raise _named(error, f"gains[{gain.reduction!r}]: failed in row {number}") from error
+    if ([times_written(source) for source in sources], memory_of(*sources)) != before:
         raise ValueError(f"gains[{gain.reduction!r}]: wrote into its sources in row {number}; work on a copy")
     return made
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -13,7 +12,7 @@ from genie_ext import sum_of_squares
 
 __all__ = ["REDUCTIONS", "Reduction", "langevin_snr", "langevin_snr_coupled"]
 
-_FEW = 64  # elements, below which single norms mislead by more than 3 %
+_ENOUGH = 64  # elements: steps by single norms then bias variances by 2 / 64 and less
 
 Reduction = Callable[[Sequence[Tensor], Sequence[float]], Tensor]
 """``reduction(sources, parameters)``: [b, columns], a number for each column that the gain writes, per sample.
@@ -28,10 +27,12 @@ def langevin_snr(sources: Sequence[Tensor], parameters: Sequence[float]) -> Tens
         e = 2 a (r |z| / |s|)^2,  s = -epsilon / sigma
 
     sources: epsilon and the noise z. parameters: a, r, sigma. Song et al., arXiv 2011.13456, whose code takes means
-    over the batch: :func:`langevin_snr_coupled`.
+    over the batch: :func:`langevin_snr_coupled`. Of fewer than 64 elements the sums of squares are filled up to 64 with
+    the 1 that each element of white noise, and of a prediction of it, has on average: what a few happen to have says
+    little, |z|^2 / |s|^2 of two has no mean, and steps that follow the state bias its law (docs/langevin.md).
     """
-    _warn_of_few_elements(sources[0])
-    epsilon, z = map(sum_of_squares, sources)
+    missing = max(0, _ENOUGH - sources[0].shape[1:].numel())
+    epsilon, z = (sum_of_squares(source) + missing for source in sources)
     return _langevin_columns(z / epsilon, parameters)
 
 
@@ -45,17 +46,6 @@ def _langevin_columns(ratio: Tensor, parameters: Sequence[float]) -> Tensor:
     a, snr, sigma = parameters
     step = ratio * (2.0 * a * (snr * sigma) ** 2)
     return torch.stack([-step / sigma, (2.0 * step).sqrt()], dim=1)
-
-
-def _warn_of_few_elements(x: Tensor) -> None:
-    """The mean of |z|^2 / |s|^2 of Gaussians is d / (d - 2) times too large, and infinite for d of 2 and less."""
-    elements = x[0].numel() if len(x) else _FEW
-    if elements < _FEW:
-        warnings.warn(
-            f"langevin_snr: samples of {elements} elements, where the norms of single samples make steps far too long "
-            "and results too wide; take corrector='ald', or norm='batch'",
-            stacklevel=3,
-        )
 
 
 REDUCTIONS: Mapping[str, Reduction] = MappingProxyType(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from genie_ext import times_written, wants_gradients
 
+from ..plan import Plan
 from .moving import MovingState
 from .program import Program
 from .state import PlanState
@@ -35,6 +36,7 @@ class Stepper:
         self._state = kind(program, x.to(program.dtype), in_place=not wants_gradients(x))
         self._lend(x)
         self._shape, self._device = x.shape, x.device
+        self._apart: frozenset[int] | None = None  # the rows to seek, once it is asked
 
     @property
     def row(self) -> int:
@@ -68,10 +70,14 @@ class Stepper:
         self._lend(x)
 
     def seek(self, row: int) -> None:
-        """Go on from this row. ValueError where it reads what earlier rows left."""
-        layout = self.program.layout
-        if not 0 <= row < len(layout) or layout[row].history or layout[row].reads_aux:
-            raise ValueError(f"row={row}: of {len(layout)} rows; choose one that reads the state and outputs alone")
+        """Go on from this row. ValueError where it, or a later one, reads what rows before it left."""
+        if self._apart is None:
+            self._apart = _rows_apart(self.program.plan)
+        if row not in self._apart:
+            raise ValueError(
+                f"row={row}: of {len(self.program.layout)} rows; choose one from which on none reads what rows before "
+                f"it left: {', '.join(map(str, sorted(self._apart)))}"
+            )
         self._state.row = row
 
     def fits(self, program: Program, x: Tensor) -> bool:
@@ -150,3 +156,18 @@ class Stepper:
             aux=state.aux if self.program.layout[state.row].reads_aux else None,
             values={entry: state.value(entry) for entry in read},
         )  # fmt: skip
+
+
+def _rows_apart(plan: Plan) -> frozenset[int]:
+    """Those from which on no row, operator or gain reads a value or a second state of a row before."""
+    apart: set[int] = set()
+    oldest, reads_aux = len(plan.rows), False  # of the rows from here on
+    for number in reversed(range(len(plan.rows))):
+        row = plan.rows[number]
+        oldest = min((oldest, *(entry.row for entry in row.reads)))
+        of_aux = row.reads_aux or any(source.of == "aux" for source in row.sources)
+        reads_aux = of_aux or (reads_aux and row.aux is None)
+        if oldest >= number and not reads_aux:
+            apart.add(number)
+    return frozenset(apart)
+

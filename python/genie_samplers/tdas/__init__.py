@@ -10,6 +10,7 @@ from .calibrate import (
     calibrate_model,
     log_power,
 )
+from .fitted import fitted_gains
 from .gains import NoiseGains, gains_from_progress, gains_from_spectrum, least_change
 from .gaussian import Response, final_variances, response, target_variances
 from .operators import FilterOperator, operators, read_filters
@@ -35,6 +36,7 @@ __all__ = [
     "calibrate",
     "calibrate_model",
     "final_variances",
+    "fitted_gains",
     "gains_from_progress",
     "gains_from_spectrum",
     "langevin_variance",

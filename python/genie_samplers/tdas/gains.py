@@ -15,7 +15,7 @@ from ..files import unreadable
 from ..plan import Apply, Plan
 from .filter_files import FIX, read_filter, write_filter
 from .gaussian import response, target_variances
-from .transforms import TRANSFORMS
+from .transforms import TRANSFORMS, image_shape
 
 __all__ = ["NoiseGains", "gains_from_progress", "gains_from_spectrum", "least_change"]
 
@@ -62,13 +62,21 @@ class NoiseGains:
         """[draws]: how much more noise each draw has than a white one."""
         return (self.bank**2).reshape(len(self.bank), -1).mean(axis=1)
 
-    def shrunk(self, strength: float) -> NoiseGains:
-        """g^2 -> 1 + strength (g^2 - 1): 1 as they are, 0 white noise. ValueError outside [0, 1]."""
-        amount = real(strength, "strength")
-        if not 0.0 <= amount <= 1.0:
-            raise ValueError(f"strength={amount}; need 0 (white) to 1 (as they are)")
+    def shrunk(self, strength: ArrayLike) -> NoiseGains:
+        """g^2 -> 1 + strength (g^2 - 1): 1 as they are, 0 white noise; one number, or one for each frequency.
+
+        ValueError outside [0, 1], and for an array that is not of the shape of a draw's gains.
+        """
+        amount = reals(strength, "strength")
+        if amount.ndim and amount.shape != self.bank.shape[1:]:
+            raise ValueError(
+                f"strength has shape {amount.shape}; give one number, or one for each of {self.bank.shape[1:]}"
+            )
+        if not (amount.min() >= 0.0 and amount.max() <= 1.0):  # nor NaN
+            raise ValueError(f"strength={shown(strength)}; need 0 (white) to 1 (as they are)")
         bank = np.sqrt(1.0 + amount * (self.bank**2 - 1.0))
-        return NoiseGains(self.transform, bank, {**self.about, "strength": amount})
+        about = float(amount) if amount.ndim == 0 else {"least": float(amount.min()), "most": float(amount.max())}
+        return NoiseGains(self.transform, bank, {**self.about, "strength": about})
 
     def normalised(self) -> NoiseGains:
         """Every draw with mean square one, as published; ValueError for a draw that is 0."""
@@ -83,14 +91,14 @@ class NoiseGains:
         )
 
     def check_fits(self, shape: Sequence[int], plan: Plan | None = None) -> None:
-        """ValueError unless they belong to samples [B, C, H, W] = ``shape``, and to the draws of ``plan``.
+        """ValueError unless they belong to samples [B, C, H, W] or [B, C, ..., H, W], and to the draws of ``plan``.
 
         A plan that applies an operator must hand it the number of each draw, as ``plan.filtered(by_draw=True)`` does.
         """
-        given, own = tuple(shape), self.bank.shape[1:]
-        if given[-len(own) :] != own:
+        own = self.bank.shape[1:]
+        if image_shape(shape)[-len(own) :] != own:
             raise ValueError(
-                f"gains are for samples [..., {', '.join(map(str, own))}], the model's are {list(given)}; compute them "
+                f"gains are for samples [..., {', '.join(map(str, own))}], the model's are {list(shape)}; compute them "
                 "from a spectrum of this size"
             )
         if plan is None:

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from .._arguments import choice, integer, real, shown
 from .transforms import TRANSFORMS
 
-__all__ = ["checked_size", "radial_filter", "radius"]
+__all__ = ["checked_size", "over_rings", "radial_filter", "radius"]
 
 Array = NDArray[np.float64]
+
+RINGS = 24
 
 
 def radius(size: Sequence[int], *, transform: str = "dct") -> Array:
@@ -51,6 +53,19 @@ def radial_filter(
         raise ValueError(f"r1={near}, r2={far}; need 0 <= r1 <= r2, both finite")
     rho = radius(size, transform=transform)
     return np.select([rho <= near, rho <= far], [1.0, factors[0]], factors[1])
+
+
+def over_rings(powers: Array, *, transform: str = "dct") -> tuple[Array, NDArray[np.int64]]:
+    """The means of [..., H, W] over rings of equal width in rho, [..., rings], and the ring of each frequency [H, W].
+
+    Of the 24 rings those without a frequency are left out: what a few samples say of one frequency is mostly noise.
+    """
+    rho = radius(powers.shape[-2:], transform=transform)
+    farthest = 1.0 if transform == "dct" else 0.5
+    _, place = np.unique(np.minimum((rho / farthest * RINGS).astype(int), RINGS - 1), return_inverse=True)
+    ring = place.reshape(rho.shape)
+    chosen = np.eye(ring.max() + 1)[ring.ravel()]
+    return powers.reshape(*powers.shape[:-2], -1) @ (chosen / chosen.sum(axis=0)), ring
 
 
 def checked_size(size: Sequence[int]) -> tuple[int, int]:

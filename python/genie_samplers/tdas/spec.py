@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from .._arguments import boolean, choice, reals, shown
 from ..files import unreadable
 from .filter_files import FIX, read_filter, write_filter
-from .transforms import TRANSFORMS, matrix, transformed
+from .transforms import TRANSFORMS, image_shape, matrix, transformed
 
 __all__ = ["FilterSpec"]
 
@@ -83,24 +83,26 @@ class FilterSpec:
         return float((np.broadcast_to(self.space**2, shape) * per_pixel).mean())
 
     def check_fits(self, shape: Sequence[int]) -> None:
-        """ValueError unless it filters samples [B, C, H, W] = ``shape``; [C, H, W] and [H, W] are taken, too."""
-        given = tuple(shape)
-        wrong = len(given) < 2 or given[-2:] != self.size
-        channels = [array.shape[0] for array in self._arrays if array.ndim == 3]
-        if wrong or (channels and (len(given) < 3 or given[-3] != channels[0])):
-            own = tuple(channels[:1]) + self.size
+        """ValueError unless it filters samples of ``shape``: [B, C, H, W], or [B, C, ..., H, W] plane by plane.
+
+        [C, H, W] and [H, W] are taken, too.
+        """
+        channels = next((array.shape[:1] for array in self._arrays if array.ndim == 3), ())
+        own = (*channels, *self.size)
+        if image_shape(shape)[-len(own) :] != own:
             raise ValueError(
-                f"filter is for samples [..., {', '.join(map(str, own))}], the model's are {list(given)}; calibrate "
+                f"filter is for samples [..., {', '.join(map(str, own))}], the model's are {list(shape)}; calibrate "
                 "one on this model, or give radial_filter its size"
             )
 
     def apply(self, z: ArrayLike, *, adjoint: bool = False) -> Array:
-        """B z, or B^T z, of [..., C, H, W] on the host in float64: for statistics and tests, not for sampling."""
+        """B z, or B^T z, of samples as of :meth:`check_fits`, in float64 on the host: for statistics and tests."""
         values = reals(z, "z")
         self.check_fits(values.shape)
-        space = 1.0 if self.space is None else self.space
+        frequency = _beside(self.frequency, values.ndim)
+        space = np.ones(1) if self.space is None else _beside(self.space, values.ndim)
         values = values if boolean(adjoint, "adjoint") else values * space
-        values = transformed(self.frequency * transformed(values, self.transform), self.transform, inverse=True)
+        values = transformed(frequency * transformed(values, self.transform), self.transform, inverse=True)
         return values * space if adjoint else values
 
     def save(self, path: Path | str) -> None:
@@ -118,6 +120,13 @@ class FilterSpec:
     @property
     def _arrays(self) -> tuple[Array, ...]:
         return (self.frequency,) if self.space is None else (self.frequency, self.space)
+
+
+def _beside(numbers: Array, axes: int) -> Array:
+    """[C, H, W] as it multiplies samples of so many axes, [B, C, ..., H, W]; [H, W] as it is."""
+    if numbers.ndim == 2:
+        return numbers
+    return numbers.reshape(len(numbers), *(1,) * max(0, axes - 4), *numbers.shape[-2:])
 
 
 def _gains(values: ArrayLike, name: str) -> Array:

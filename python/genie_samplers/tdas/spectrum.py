@@ -53,8 +53,12 @@ def measured_progress(
 
     [draws, C, H, W] in [0, 1]: 1 - E|f - p|^2 / E|f|^2, f a sample and p the clean image that is predicted in the row
     that draws, at least 0; a prediction of pure noise has power too, but explains none. shape: [B, C, H, W] of the
-    samples that are made; the rest as of ``sample``. ValueError for a plan without draws.
+    samples that are made; the rest as of ``sample``. ValueError for a plan without draws, and for one with operators or
+    gains of its own, whose draws those of :func:`.filtered` would not be.
     """
+    if plan.operators or plan.reductions:
+        what = f"applies {', '.join(plan.operators)}" if plan.operators else f"computes {', '.join(plan.reductions)}"
+        raise ValueError(f"plan: {what} while it runs; give the plan before plan.filtered, of a solver such as ddpm")
     drawing = {number: len(row.draws) for number, row in enumerate(plan.rows) if row.draws}
     if not drawing:
         raise ValueError("plan: draws no noise; take a stochastic solver, such as ddpm, or ddim with eta > 0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from .._arguments import choice, integer
 
-__all__ = ["TRANSFORMS", "matrix", "transformed"]
+__all__ = ["TRANSFORMS", "image_shape", "matrix", "transformed"]
 
 Array = NDArray[np.float64]
 
@@ -34,6 +35,12 @@ def matrix(transform: str, n: int) -> Array:
         u = (np.cos(angle) + np.sin(angle)) / np.sqrt(n)
     u.flags.writeable = False
     return u
+
+
+def image_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """(C, H, W) of samples [B, C, ..., H, W] or [C, H, W], (H, W) of [H, W]: of one plane of a sample."""
+    given = tuple(shape)
+    return (given[1], *given[-2:]) if len(given) > 4 else given[-3:]
 
 
 def transformed(x: NDArray[np.floating], transform: str, *, inverse: bool = False) -> Array:

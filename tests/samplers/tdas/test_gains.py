@@ -13,6 +13,7 @@ from scipy.optimize import minimize, minimize_scalar
 
 import genie_samplers as gs
 from genie_samplers import Plan, tdas
+from genie_samplers.plan import filtered
 
 from ...plans.oracle import execute
 
@@ -261,6 +262,20 @@ BY_ITSELF = gs.make_plan("predictor_corrector", VP, 4, options={"filter": "tdas"
         (lambda: tdas.NoiseGains("dct", np.ones((4, 4))), r"bank has shape \(4, 4\); need \[draws, H, W\]"),
         (lambda: tdas.NoiseGains("dct", -np.ones((1, 4, 4))), "bank: holds inf, NaN or a negative number; give gains"),
         (lambda: tdas.NoiseGains("fft", np.ones((1, 4, 4))), "transform='fft'; choose one of dct, dft"),
+        (lambda: GAINS.shrunk(np.ones(3)), r"strength has shape \(3,\); give one number, or one for each of"),
+        (lambda: GAINS.shrunk(np.nan), "strength=nan; need 0 .white. to 1"),
+        (
+            lambda: tdas.measured_progress(
+                lambda x, t: x, filtered(plan_of("ddpm", 2), "filter"), shape=(2, 1, 28, 28)
+            ),
+            "plan: applies filter while it runs; give the plan before plan.filtered, of a solver such as ddpm",
+        ),
+        (
+            lambda: tdas.measured_progress(
+                lambda x, t: x, gs.make_plan("predictor_corrector", gs.schedules.ve(), 4), shape=(2, 1, 28, 28)
+            ),
+            "plan: computes langevin_snr while it runs; give the plan before",
+        ),
         (lambda: GAINS.shrunk(1.5), "strength=1.5; need 0 .white. to 1"),
         (
             lambda: GAINS.check_fits((1, 1, 4, 5)),

@@ -78,8 +78,7 @@ def test_gains_by_draw_are_what_the_closed_form_says(solver: str, steps: int) ->
     plan = plan_of(solver, steps)
     gains = tdas.gains_from_spectrum(plan, SPECTRUM)
     made = run(filtered(plan, "filter", start=False, by_draw=True), operators=tdas.operators(gains))
-    # the least gain that the op takes is 1e-6, in place of 0
-    assert np.abs(made - expected(plan, np.maximum(gains.bank, 1e-6))).max() <= 1e-11
+    assert np.abs(made - expected(plan, gains.bank)).max() <= 1e-11
 
 
 @pytest.mark.parametrize(
