@@ -96,7 +96,6 @@ class_option = click.option(
 )  # fmt: skip
 
 
-
 def run_option(*, required: bool = True) -> Callable[[Any], Any]:
     return click.option(
         "--run", "run_folder", type=click.Path(path_type=Path), required=required,

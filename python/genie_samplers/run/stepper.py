@@ -170,4 +170,3 @@ def _rows_apart(plan: Plan) -> frozenset[int]:
         if oldest >= number and not reads_aux:
             apart.add(number)
     return frozenset(apart)
-

@@ -86,7 +86,10 @@ EDITS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "of other memory": (edited(lambda x: setattr(x, "data", x.data * keep())), lambda o, t, x: (o, t, x * keep())),
     "turned in place": (edited(lambda x: x.transpose_(2, 3)), lambda o, t, x: (o, t, x.mT.contiguous())),
     "an output in other order": (lambda o, t, x: (o.mT.contiguous().mT, t, x), lambda o, t, x: (o, t, x)),
-    "an output with the negative bit": (lambda o, t, x: (torch.ops.aten._neg_view(-o), t, x), lambda o, t, x: (o, t, x)),
+    "an output with the negative bit": (
+        lambda o, t, x: (torch.ops.aten._neg_view(-o), t, x),
+        lambda o, t, x: (o, t, x),
+    ),
     "a number for a time": (lambda o, t, x: (o, float(t), x), lambda o, t, x: (o, t, x)),
     "a copy of a time": (lambda o, t, x: (o, t.clone(), x), lambda o, t, x: (o, t, x)),
     "a time with an axis": (lambda o, t, x: (o, t[None], x), lambda o, t, x: (o, t, x)),
