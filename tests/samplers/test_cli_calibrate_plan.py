@@ -35,8 +35,8 @@ def sampled(network: Path, tmp_path: Path, *arguments: object) -> str:
 def test_it_says_what_was_fitted_and_how_good_it_is(tmp_path: Path) -> None:
     folder = save_unet(tmp_path / "network")
     given = ("--network", folder, *OPTIONS, "--nfe", 4, "--solver", "ddim", "--free", "weights")
-    said = run("calibrate", "plan", *given,
-               "--run", tmp_path / "run", "--page", tmp_path / "page.html", "--out", tmp_path / "plan.json")  # fmt: skip
+    files = ("--run", tmp_path / "run", "--page", tmp_path / "page.html", "--out", tmp_path / "plan.json")
+    said = run("calibrate", "plan", *given, *files)
     assert "fine solution of 4 + 4 latents: 40 steps, within" in said
     assert "start ddim:" in said and "on held-out latents" in said
     plan = gs.Plan.from_json((tmp_path / "plan.json").read_text())
