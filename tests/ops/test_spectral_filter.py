@@ -236,7 +236,7 @@ def test_a_transform_and_its_inverse_give_back_the_image(transform, n, skip_forw
 @pytest.mark.parametrize("size", [(1024, 1024), (1000, 700), (8, 1024)], ids=str)
 def test_the_largest_images_are_filtered_as_the_formula_says(transform, size):
     pytest.importorskip("scipy")
-    frequency, z = zones(*size, transform), white(1, 1, *size, dtype=F32)
+    frequency, z = zones(size[0], size[1], transform), white(1, 1, *size, dtype=F32)
     difference = SpectralFilter(frequency, transform=transform)(z).double() - expected(z, frequency, 1.0, transform)
     assert float(difference.norm()) <= rounding(F32, size, 1.0) * float(z.double().norm())
 
