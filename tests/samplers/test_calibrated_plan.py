@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def calibrated(where: str = "vp_linear", nfe: int = 4, **given: object) -> Calib
     return gs.calibrate.plan(model, SCHEDULES[where][0], nfe, **options)  # type: ignore[arg-type]
 
 
-def error(where: str, plan: gs.Plan, model: object = None, guidance: float | None = None) -> float:
+def error(where: str, plan: gs.Plan, model: Any = None, guidance: float | None = None) -> float:
     """Root mean square error on latents that chose nothing."""
     targets = Targets.record(
         model or model_of(where),
@@ -172,7 +173,7 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
 def test_bad_arguments_are_named(what: str) -> None:
     given, reason = REFUSED[what]
     with pytest.raises(ValueError, match=reason):
-        calibrated(**given)
+        calibrated(**given)  # type: ignore[arg-type]
 
 
 def test_gradients_that_are_not_finite_are_named() -> None:

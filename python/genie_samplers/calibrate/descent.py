@@ -106,7 +106,7 @@ class Descent(TrainingRun):
                 for square, gradient in zip(squares.values(), found, strict=True):
                     square += gradient.square()
                 elements += x.numel()
-        unit = self.table.weights_unit[0, 0, 0].item()  # what all are counted in so far
+        unit = float(self.table.get_buffer("weights_unit")[0, 0, 0])  # what all are counted in so far
         self.table.measure_in({name: error * unit / (s / elements).sqrt() for name, s in squares.items()})
 
     # --- a step
@@ -221,7 +221,7 @@ class _Recomputed(Model):
         self.conditional = None if model.conditional is None else _Recomputed(model.conditional)
 
     def __call__(self, x: Tensor, t: Tensor, **cond: object) -> object:
-        return checkpoint(self.model, x, t, use_reentrant=False, **cond)
+        return checkpoint(lambda *given: self.model(*given, **cond), x, t, use_reentrant=False)
 
     @property
     def dtype(self) -> torch.dtype | None:

@@ -80,11 +80,13 @@ class LearnedTable(nn.Module):
 
     def row_weights(self) -> Tensor:
         """[N, N, kinds], 0 where a row does not read."""
-        weights = self._value("weights") * self.read[..., None]
+        weights = self._value("weights") * self.get_buffer("read")[..., None]
         if "sums" in self.free:
             return weights
-        missing = (1.0 - weights[..., 0].sum(1)) / self.read.sum(1)
-        return torch.cat([weights[..., :1] + (missing[:, None] * self.read)[..., None], weights[..., 1:]], dim=2)
+        missing = (1.0 - weights[..., 0].sum(1)) / self.get_buffer("read").sum(1)
+        return torch.cat(
+            [weights[..., :1] + (missing[:, None] * self.get_buffer("read"))[..., None], weights[..., 1:]], dim=2
+        )
 
     def _times(self) -> tuple[Array, Array]:
         """Of the nodes and of the labels; the start's own where nothing has moved."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 from ..files import read_text, unreadable
 from ..plan import Plan
@@ -42,7 +43,7 @@ class CalibratedPlans:
         if not self.path(nfe).is_file():
             return None
         plan = self._read(nfe)
-        served = None if plan.calibration is None else plan.calibration.get("guidance")
+        served: Any = None if plan.calibration is None else plan.calibration.get("guidance")
         low, high = served if isinstance(served, tuple) else (served, served)
         if guidance is None or low is None or high is None:
             fits = guidance is None and low is None

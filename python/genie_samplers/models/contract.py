@@ -46,7 +46,7 @@ class Model(ABC):
     """Whether it is also given ``history``, the converted outputs that the row reads, newest first, if it reads any."""
     network: object = None
     """The network itself, to look at."""
-    calibrated: Callable[[Schedule, int], Plan] | Any = None
+    calibrated: Any = None
     """Of a schedule and a number of evaluations, the plan that was fitted to this network."""
 
     @abstractmethod

@@ -143,8 +143,8 @@ kept_plan = lru_cache(KEPT, typed=True)(_made)
 
 
 def _calibrated(model: object, schedule: Schedule, nfe: int | None, others: tuple[object, ...]) -> Plan:
-    find_plan = getattr(model, "calibrated", None)
-    if not callable(find_plan):
+    find_plan: Any = getattr(model, "calibrated", None)
+    if find_plan is None:
         raise ValueError(
             "solver='calibrated': model has no plans fitted to it; pass model= as models.load makes it, of a folder "
             "into which `genie-samplers calibrate plan` wrote them"
