@@ -16,15 +16,17 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import genie_samplers as gs
+from genie_samplers.calibrate.start import start_of
 from genie_samplers.cli.options import SCHEDULES
 from genie_samplers.files import require
 from genie_samplers.models import LABELS, CalibratedPlans, WrappedModel
 from genie_samplers.plotting import plain_ticks
 from genie_samplers.solvers.fitting import fitted
-from genie_samplers.solvers.registry import find
+from genie_samplers.solvers.registry import find, rebuild
 from genie_samplers.uses.compare import fine_plan, rmse
 
 __all__ = ["COLUMNS", "main", "markdown", "measured"]
@@ -114,6 +116,26 @@ def _picture(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
+def _tables(plan: gs.Plan, path: Path) -> None:
+    """The weights of the learned rows beside those of the solver that it began as, on the same times."""
+    from matplotlib.figure import Figure
+
+    recipe = plan.recipe
+    assert recipe is not None  # a calibrated plan has one
+    own = rebuild(recipe.solver, plan.schedule, recipe.grid, recipe.options)
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    gammas = [f"{gamma:.3g}" for gamma in plan.schedule.gamma(plan.times)]
+    for axes, (title, of) in zip(figure.subplots(1, 2), ((recipe.solver, own), ("calibrated", plan)), strict=True):
+        weights = start_of(of).weights[..., 0]
+        axes.imshow(np.where(weights == 0.0, np.nan, weights), cmap="RdBu_r", vmin=-2.0, vmax=2.0)
+        for i, j in zip(*np.nonzero(weights), strict=True):
+            axes.text(j, i, f"{weights[i, j]:.2f}", ha="center", va="center", fontsize=7)
+        axes.set(title=f"{title}: weights of the outputs in each row", xlabel="output of row")
+        axes.set_yticks(range(len(gammas)), gammas)
+        axes.set_ylabel("gamma that the network is told")
+    figure.savefig(path, dpi=100)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", help="a diffusers folder; by default the embedded network")
@@ -126,6 +148,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=64, help="held-out latents")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--tables", type=Path, help="a picture of what the last of --nfe has learned")
     given = parser.parse_args()
     if given.network is None:
         model, shape = gs.demo.embedded(), (1, 28, 28)
@@ -149,6 +172,8 @@ def main() -> None:
                 writer.writerows(rows)
     if given.picture is not None:
         _picture(rows, given.picture)
+    if given.tables is not None:
+        _tables(gs.make_plan("calibrated", model.schedule, int(given.nfe.split(",")[-1]), model=model), given.tables)
     print(markdown(rows))
 
 

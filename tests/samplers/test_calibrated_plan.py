@@ -82,6 +82,15 @@ def test_two_runs_are_the_same_to_the_bit_and_another_seed_is_not() -> None:
     assert first.plan != other.plan
 
 
+@pytest.mark.parametrize("where", ["vp_linear", "flow"])
+def test_a_calibrated_plan_can_be_calibrated_further(where: str) -> None:
+    first = once(where, 60 if where != "flow" else 100).plan
+    again = calibrated(where, start=first, steps=0)
+    assert again.plan.allclose(first, rtol=1e-9)
+    further = calibrated(where, start=first, steps=20, seed=7)
+    assert further.rmse <= further.start_rmse and further.plan != first
+
+
 class Killed(Exception):
     pass
 

@@ -48,7 +48,8 @@ class LearnedTable(nn.Module):
         if np.any(start.weights[~read]):
             raise ValueError(f"history={history}: {start.recipe.solver} reads more of its earlier outputs; give more")
         at = self.coordinate.of_time(start.times)
-        begun = {"gaps": np.log(at[:-1] - at[1:]), "shifts": np.zeros(count), "weights": start.weights}
+        shifts = (at[:-1] - self.coordinate.of_time(start.plan.times)) / (at[:-1] - at[1:])
+        begun = {"gaps": np.log(at[:-1] - at[1:]), "shifts": shifts, "weights": start.weights}
         for (name, values), part in zip(begun.items(), ("times", "labels", "weights"), strict=True):
             self.register_buffer(f"{name}_begun", torch.from_numpy(values.copy()), persistent=False)
             self.register_buffer(f"{name}_unit", torch.full(values.shape, _LARGEST_UNIT, dtype=torch.float64))

@@ -28,7 +28,7 @@ class Start:
         x_{i+1} = A_i x_i + B_i (sum_j weights[i, j, 0] y_j + sum_j weights[i, j, 1] d_j),    j <= i,
 
     A and B of :func:`numerics.transfer` or :func:`numerics.x0_transfer`, and d_j = mixtures[j] . (the network's
-    further outputs), if it has any. times: [N + 1]; weights: [N, N, 1 or 2]; mixtures: [N, outputs - 1].
+    further outputs), if it has any. times: of the states, [N + 1]; the network is told those of the plan; weights: [N, N, 1 or 2]; mixtures: [N, outputs - 1].
     """
 
     plan: Plan
@@ -65,7 +65,8 @@ def start_of(plan: Plan) -> Start:
         raise ValueError(f"start: guided by {plan.guidance}; pass the plan without guidance, and guidance= beside it")
     if any(row.calls == 0 for row in plan.rows):
         raise ValueError(f"start: {recipe.solver} has a row that asks no network; leave afs out")
-    times = np.array([*plan.times, recipe.grid[-1]])
+    of_grid = len(recipe.grid) == len(plan.rows) + 1  # else a step has several rows
+    times = np.array(recipe.grid if of_grid else [*plan.times, recipe.grid[-1]])
     if not np.all(np.diff(times) < 0.0):
         raise ValueError(
             f"start: {recipe.solver} asks the network twice at one time; take a multistep solver such as deis_tab2, "
@@ -97,7 +98,7 @@ def _weights(start: Start) -> Array:
     for i in range(count):
         states[i + 1, 0] = linear.state[i + 1]
         for j in range(i + 1):
-            p, q = start.conversion(times[j])
+            p, q = start.conversion(start.plan.times[j])
             of_y = linear.output[i + 1, j, 0] / q  # out = (y - p x) / q
             states[i + 1] -= of_y * p * states[j]
             states[i + 1, 1 + j] += of_y
