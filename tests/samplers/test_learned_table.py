@@ -85,9 +85,11 @@ def test_gradients_are_those_of_the_samples(where: str, name: str, place: tuple[
     loss(table).backward()
     step = 1e-2  # of units of 0.3: labels are float32, so smaller differences see their rounding
     above, below = (float(loss(moved(table, name, place, by)).detach()) for by in (step, -step))
-    gradient = float(getattr(table, name).grad[place])
-    assert abs(gradient) > 1e-9
-    assert gradient == pytest.approx((above - below) / (2 * step), rel=5e-3)
+    gradients = getattr(table, name).grad
+    largest = float(gradients.abs().max())
+    assert largest > 1e-6
+    difference = (above - below) / (2 * step)
+    assert float(gradients[place]) == pytest.approx(difference, rel=5e-3, abs=5e-3 * largest)
 
 
 def test_a_weight_of_zero_has_a_gradient() -> None:
