@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from genie_ext.testing import assert_same_bits
 from genie_samplers.plan.layout import packed
 from tests.ops.test_prepare_rows import SHAPE, row
 
+native_rows: Any = importlib.import_module("genie_ext.ops.fused_step.native_rows")
 LAYOUT = (row(store=(0,)), row(history=(0,), converted=2, store=(None, 1)), row(history=(1,), draws=(0,)))
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -95,6 +97,21 @@ def test_an_output_with_the_negative_bit_is_not_taken_for_its_memory() -> None:
     assert prepared_rows().follow(0, normal(0), torch.ops.aten._neg_view(normal(1))) is None
 
 
+def test_a_state_with_the_negative_bit_is_not_taken_for_its_memory() -> None:
+    assert prepared_rows().follow(0, torch.ops.aten._neg_view(normal(0)), normal(1)) is None
+
+
+@pytest.mark.parametrize("place", ["x", r"outputs\[0\]"])
+def test_a_tensor_whose_memory_was_freed_is_refused_by_its_name(place: str) -> None:
+    freed = normal(1)
+    freed.untyped_storage().resize_(0)
+    x, output = (freed, normal(0)) if place == "x" else (normal(0), freed)
+    rows = prepared_rows()
+    assert rows.follow(0, x, output) is None
+    with pytest.raises(ValueError, match=f"{place}: .* without memory"):
+        rows.move(0, x, [output])
+
+
 def test_tangents_are_not_lost() -> None:
     with forward_ad.dual_level():
         assert prepared_rows().follow(0, normal(0), forward_ad.make_dual(normal(1), normal(2))) is None
@@ -135,3 +152,12 @@ def test_a_type_that_publishes_nothing_is_refused() -> None:
 
     with pytest.raises(AttributeError, match="__dlpack_c_exchange_api__"):
         _C.Tensors(int)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("published", [0, None, "another form"])
+def test_another_form_of_what_is_published_leaves_the_long_way(published: object, monkeypatch: Any) -> None:
+    class Other(Tensor):
+        __dlpack_c_exchange_api__ = published
+
+    monkeypatch.setattr(native_rows, "Tensor", Other)
+    assert native_rows._tensors() is None

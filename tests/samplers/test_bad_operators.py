@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -94,6 +95,15 @@ def resized(value: Tensor, index: int, out: Tensor) -> None:
 )
 def test_bad_operators_are_named(operators: Any, message: str) -> None:
     assert message in raised(FILTERED, operators)
+
+
+def too_large(value: Tensor, index: int, out: Tensor) -> None:
+    np.empty(2**50)
+
+
+def test_an_operator_that_numpy_has_no_memory_for_says_so() -> None:
+    with pytest.raises(MemoryError, match=r"operators\['f'\]: failed in row 0 .* Unable to allocate"):
+        run(FILTERED, too_large)
 
 
 def test_an_operator_without_use_is_refused() -> None:

@@ -22,8 +22,11 @@ _get_num_threads, _is_grad_enabled, _empty_like = torch.get_num_threads, torch.i
 
 
 def _tensors() -> _C.Tensors | None:
-    """How the native code reads a tensor; None where torch does not publish it."""
-    return _C.Tensors(Tensor) if hasattr(Tensor, "__dlpack_c_exchange_api__") else None
+    """How the native code reads a tensor; None where torch does not publish it, or publishes it in another form."""
+    try:
+        return _C.Tensors(Tensor)
+    except (AttributeError, ValueError):
+        return None
 
 
 _TENSORS = _tensors()
@@ -79,16 +82,20 @@ class NativeRows(PreparedRows):
             arguments += tensor_arguments(tensor)
         made = _empty_like(self._like)
         places = 0 if x is None else x.data_ptr(), made.data_ptr()
-        if self._cuda_device < 0:
-            self._native.move_cpu(number, *places, arguments, _get_num_threads())
-        else:
-            self._native.move_cuda(number, *places, arguments, self._cuda_device, cuda_stream_of(self._cuda_device))
+        try:
+            if self._cuda_device < 0:
+                self._native.move_cpu(number, *places, arguments, _get_num_threads())
+            else:
+                self._native.move_cuda(number, *places, arguments, self._cuda_device, cuda_stream_of(self._cuda_device))
+        except (ValueError, RuntimeError):  # as of run_checked
+            self._check(number, outputs, draws, x)
+            raise
         if self._kept:
             count_write(self._kept)
         return made
 
     def follow(self, number: int, x: Tensor, output: Tensor) -> Tensor | None:
-        if _TENSORS is None or type(output) is not Tensor or output.is_neg():
+        if _TENSORS is None or type(output) is not Tensor or output.is_neg() or x.is_neg():
             return None
         if self._check_each is not None or in_dual_level():
             return None

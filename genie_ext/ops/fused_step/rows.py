@@ -119,7 +119,7 @@ class PreparedRows(ABC):
         """:meth:`move` of a row of one output and no draws, the tensors looked at on the way; None, with nothing done,
         where they are not plain dense tensors of the state's shape, device and dtype, or the row is another one.
 
-        Neither requires grad, and x has no negative bit; the caller has looked.
+        Neither requires grad; the caller has looked.
         """
         return None
 

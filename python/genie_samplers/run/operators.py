@@ -156,7 +156,8 @@ def _named(error: Exception, where: str) -> Exception:
     """What to raise in its place: a ValueError, but out of memory stays what callers look for."""
     speaks = isinstance(error, RuntimeError | ValueError | TypeError | IndexError) and str(error)
     text = f"{where}: {error if speaks else ' '.join(filter(None, (type(error).__name__, str(error))))}"
-    return type(error)(text) if isinstance(error, MemoryError | torch.OutOfMemoryError) else ValueError(text)
+    kinds = (MemoryError, torch.OutOfMemoryError)  # numpy's own, of the first, is not made of a text
+    return next((kind for kind in kinds if isinstance(error, kind)), ValueError)(text)
 
 
 def _write_gains(
