@@ -246,6 +246,7 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "distances": ({"distance": lambda made, fine: (made - fine).square().flatten(1).mean(1)}, r"distance: .*\(16,\)"),
     "distance of numpy": ({"distance": lambda made, fine: float((made - fine).square().mean())}, "distance: .*float"),
     "no gradient": ({"distance": lambda made, fine: (made - fine).detach().square().mean()}, "distance: .*gradient"),
+    "clip": ({"start": gs.make_plan("dpmpp_2m", VP, 4, clip=1.0)}, "start: dpmpp_2m clamps .* leave clip out"),
     "start": ({"start": "ddpm"}, "start: .*deterministic"),
 }
 
