@@ -72,8 +72,11 @@ class Targets:
         ends = plan.recipe and (plan.recipe.grid[0], plan.recipe.grid[-1])
         begun = plan if scales is None else plan.guided(1.0)
         latents = starting_states(model, begun, (count, *shape), seed, cond, shared)
-        cond, shared = (map_tensors(values, lambda tensor: tensor.to(latents.device)) for values in (cond, shared))
-        targets = cls(latents, latents, 0.0, scales, cond, shared)
+        there = {
+            name: map_tensors(values, lambda tensor: tensor.to(latents.device))
+            for name, values in (("cond", cond), ("shared", shared))
+        }
+        targets = cls(latents, latents, 0.0, scales, **there)
         # labels, an unconditional half, a function around the weights: what no fingerprint of the weights sees
         shown = targets.run(model, plan, min(count, _PROBED)).double().square().mean().sqrt()
         question = question_fingerprint(
