@@ -36,7 +36,8 @@ def test_it_says_what_was_fitted_and_how_good_it_is(tmp_path: Path) -> None:
     folder = save_unet(tmp_path / "network")
     given = ("--network", folder, *OPTIONS, "--nfe", 4, "--solver", "ddim", "--free", "weights")
     said = run("calibrate", "plan", *given,
-               "--run", tmp_path / "run", "--page", tmp_path / "page.html", "--out", tmp_path / "plan.json")  # fmt: skip
+               "--run", tmp_path / "run", "--page", tmp_path / "page.html",
+               "--out", tmp_path / "plan.json")  # fmt: skip
     assert "fine solution of 4 + 4 latents: 40 steps, within" in said
     assert "start ddim:" in said and "on held-out latents" in said
     plan = gs.Plan.from_json((tmp_path / "plan.json").read_text())
@@ -77,6 +78,15 @@ def test_compare_runs_it_beside_others(network: Path, tmp_path: Path) -> None:
         "--fine", 20, "--count", 2, "--out", tmp_path / "compare.png")  # fmt: skip
     rows = (tmp_path / "compare.csv").read_text().splitlines()
     assert [row.split(",")[:2] for row in rows[1:]] == [["ddim", "3"], ["ddim", "4"], ["calibrated", "3"]]
+
+
+@pytest.mark.parametrize("given", [("--clip", 1.0), ("--grid", "karras")], ids=str)
+def test_compare_does_not_run_it_as_if_it_were_made_otherwise(
+    network: Path, tmp_path: Path, given: tuple[object, ...]
+) -> None:
+    said = run("compare", "--network", network, "--schedule", "vp_linear", "--solvers", "ddim,calibrated", "--nfe", 3,
+               "--fine", 20, "--count", 2, "--out", tmp_path / "compare.png", *given)  # fmt: skip
+    assert "skipped: its numbers are fitted; run it without grid, clip and options" in said
 
 
 def test_make_plan_finds_it(network: Path) -> None:
