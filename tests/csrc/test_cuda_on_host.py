@@ -55,7 +55,8 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
         pytest.skip("no C++ compiler (c++) on PATH")
     pybind11 = pytest.importorskip("pybind11", reason="the module's bindings need pybind11")
     path = tmp_path_factory.mktemp("cuda_on_host") / "_C.so"
-    shared = [CSRC / name for name in ("bindings.cpp", "read_calls.cpp", "fused_step/step_rows.cpp", "common/isa.cpp")]
+    names = ("bindings.cpp", "read_calls.cpp", "tensors.cpp", "fused_step/step_rows.cpp", "common/isa.cpp")
+    shared = [CSRC / name for name in names]
     sources = [HERE / "cuda_on_host/module.cpp", *shared]
     includes = [HERE / "cuda_on_host", CSRC, sysconfig.get_path("include"), pybind11.get_include()]
     flags = ["-std=c++20", "-O1", "-fPIC", "-shared", "-pthread", "-ffp-contract=off"]

@@ -57,10 +57,10 @@ def model_of(where: str, shift: float = 0.0) -> gs.models.WrappedModel:
     return gs.models.wrap(network, schedule, prediction=prediction, label=schedule.noise_share)
 
 
-def guided_pair(where: str) -> gs.models.Model:
-    """A model of both outputs: two mixtures."""
+def guided_pair(where: str, shift: float = 0.3) -> gs.models.Model:
+    """A model of both outputs: two mixtures, the unconditional one shifted."""
     schedule, prediction = SCHEDULES[where]
-    halves = [Mixture(schedule, prediction, shift).requires_grad_(False) for shift in (0.0, 0.3)]
+    halves = [Mixture(schedule, prediction, by).requires_grad_(False) for by in (0.0, shift)]
 
     class Pair(gs.models.Model):
         outputs = (prediction, f"uncond.{prediction}")

@@ -79,6 +79,15 @@ def test_compare_runs_it_beside_others(network: Path, tmp_path: Path) -> None:
     assert [row.split(",")[:2] for row in rows[1:]] == [["ddim", "3"], ["ddim", "4"], ["calibrated", "3"]]
 
 
+@pytest.mark.parametrize("given", [("--clip", 1.0), ("--grid", "karras")], ids=str)
+def test_compare_does_not_run_it_as_if_it_were_made_otherwise(
+    network: Path, tmp_path: Path, given: tuple[object, ...]
+) -> None:
+    said = run("compare", "--network", network, "--schedule", "vp_linear", "--solvers", "ddim,calibrated", "--nfe", 3,
+               "--fine", 20, "--count", 2, "--out", tmp_path / "compare.png", *given)  # fmt: skip
+    assert "skipped: its numbers are fitted; run it without grid, clip and options" in said
+
+
 def test_make_plan_finds_it(network: Path) -> None:
     model = gs.models.load(network, VP)
     with warnings.catch_warnings():

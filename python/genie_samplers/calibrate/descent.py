@@ -20,7 +20,7 @@ from ..training import RunOptions, TrainingRun
 from .learned import LearnedTable
 from .targets import Targets
 
-__all__ = ["Descent", "DescentOptions", "Distance", "mean_error"]
+__all__ = ["Descent", "DescentOptions", "Distance", "mean_error", "measured"]
 
 _TINY = 1e-16  # so that the root has a derivative at 0
 _PROBED = 6  # batches by which the units are measured
@@ -84,6 +84,7 @@ class Descent(TrainingRun):
         if not self.checks:
             self._check(None)
             self._measure_units(self.checks[0][2])
+            self.average |= {k: v.clone() for k, v in table.state_dict().items()}  # in these units
 
     # --- units
 
@@ -99,13 +100,17 @@ class Descent(TrainingRun):
         template, elements = self.table.template(), 0
         for batch in range(_PROBED):
             ids = self._batch(batch)
+            shape = (len(ids), *self.targets.samples.shape[1:])
+            signs = 2.0 * torch.randint(0, 2, shape, generator=generator).double() - 1.0
+            gradients = [torch.zeros_like(p) for p in named.values()]  # of the batch, whatever its parts
             for first in range(0, len(ids), self.options.chunk_size):
-                x = self._samples(template, ids[first : first + self.options.chunk_size])
-                signs = 2.0 * torch.randint(0, 2, x.shape, generator=generator).double() - 1.0
-                found = torch.autograd.grad((x * signs.to(x.device)).sum(), list(named.values()))
-                for square, gradient in zip(squares.values(), found, strict=True):
-                    square += gradient.square()
-                elements += x.numel()
+                part = slice(first, first + self.options.chunk_size)
+                x = self._samples(template, ids[part])
+                found = torch.autograd.grad((x * signs[part].to(x.device)).sum(), list(named.values()))
+                gradients = [a + b for a, b in zip(gradients, found, strict=True)]
+            for square, gradient in zip(squares.values(), gradients, strict=True):
+                square += gradient.square()
+            elements += signs.numel()
         unit = float(self.table.get_buffer("weights_unit")[0, 0, 0])  # what all are counted in so far
         self.table.measure_in({name: error * unit / (s / elements).sqrt() for name, s in squares.items()})
 
@@ -118,12 +123,12 @@ class Descent(TrainingRun):
         total = 0.0
         for first in range(0, len(ids), options.chunk_size):
             loss = self._loss(template, ids[first : first + options.chunk_size]) / len(ids)
-            loss.backward()
+            loss.backward(inputs=[p for p in table.parameters() if p.requires_grad])  # no network's, nor of features
             total += float(loss.detach())
         self._refuse_nonfinite_gradients()
         self.descend(options.rate(self.step))
-        if (self.step + 1) % options.check_every == 0:
-            self._check(float(np.mean([*self.losses, total][-options.check_every :])))
+        if (self.step + 1) % options.check_every == 0 or self.step + 1 == options.steps:
+            self._check(float(np.mean([*self.losses, total][self.checks[-1][0] :])))
         return total
 
     def _batch(self, step: int) -> list[int]:
@@ -138,13 +143,17 @@ class Descent(TrainingRun):
     def _loss(self, template: Plan, ids: Sequence[int]) -> Tensor:
         """The distance of these, times their number."""
         fine = self.targets.samples[torch.tensor(ids, device=self.targets.samples.device)]
-        return self.distance(self._samples(template, ids), fine.double()) * len(ids)
+        loss = measured(self.distance, self._samples(template, ids), fine.double())
+        if not loss.requires_grad:
+            raise ValueError("distance: its result has no gradient to the samples; compute it by operations of torch")
+        return loss * len(ids)
 
     def _samples(self, template: Plan, ids: Sequence[int]) -> Tensor:
         """Those of the table, [b, ...] in float64, with gradients to its parameters."""
-        targets, model = self.targets, self.model
+        targets = self.targets
         device = targets.latents.device
         guided = targets.guided(template, ids)
+        model = targets.asked(self.model, guided)
         program = Program.of(guided, device=device, dtype=torch.float64, model_dtype=model.dtype or torch.float32)
         program = program.with_table(self.table.table(guided).to(device))
         labels = self.table.labels(model, template).to(device)
@@ -171,7 +180,8 @@ class Descent(TrainingRun):
         """Of the averaged parameters, run as the ordinary plan that they make."""
         try:
             made = self.held_out.run(self.model, self.averaged().plan())
-            error = float(self.distance(made.double(), self.held_out.samples.double()))
+            with torch.no_grad():
+                error = float(measured(self.distance, made.double(), self.held_out.samples.double()))
         except NonFiniteError:
             error = math.inf
         if not self.checks or error < min(held for _, _, held in self.checks):
@@ -204,6 +214,15 @@ class Descent(TrainingRun):
     def take_further(self, tensors: Mapping[str, Tensor]) -> None:
         self.checks = [(int(step), recent, held) for step, recent, held in tensors["checks"].tolist()]
         self.best = {name.removeprefix("best."): v for name, v in tensors.items() if name.startswith("best.")}
+
+
+def measured(distance: Distance, made: Tensor, fine: Tensor) -> Tensor:
+    """The distance, one number; ValueError for anything else."""
+    found = distance(made, fine)
+    if not isinstance(found, Tensor) or found.ndim:
+        what = f"a tensor of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(f"distance: returned {what}; need a tensor of one number, such as the mean over samples")
+    return found
 
 
 def mean_error(made: Tensor, fine: Tensor) -> Tensor:

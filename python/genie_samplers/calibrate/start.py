@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +64,10 @@ def start_of(plan: Plan) -> Start:
         )
     if plan.guidance is not None:
         raise ValueError(f"start: guided by {plan.guidance}; pass the plan without guidance, and guidance= beside it")
+    if any(math.isfinite(c.bound) for row in plan.rows for c in row.converted):
+        raise ValueError(f"start: {recipe.solver} clamps its predictions, which has no gradient; leave clip out")
+    if plan.calibration is not None and plan.times != recipe.grid[: len(plan.times)]:
+        raise ValueError("start: calibrated with labels of its own; take the plan that it began as, or one of a solver")
     if any(row.calls == 0 for row in plan.rows):
         raise ValueError(f"start: {recipe.solver} has a row that asks no network; leave afs out")
     of_grid = len(recipe.grid) == len(plan.rows) + 1  # else a step has several rows

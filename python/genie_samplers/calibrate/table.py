@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,7 +19,7 @@ from ..plan import Plan
 from ..run import AnyModel
 from ..schedules import Schedule, check_schedule
 from ..solvers.make import make_plan
-from .descent import Descent, DescentOptions, Distance
+from .descent import Descent, DescentOptions, Distance, mean_error, measured
 from .learned import FREE, LearnedTable
 from .memory import Fit, fit, frozen, graph_bytes
 from .start import Start, start_of
@@ -113,9 +115,11 @@ def plan(
     """
     check_schedule(schedule)
     net, sizes = as_model(model), _sizes(count, held_out, batch_size)
+    count, held_out = sizes
+    nfe, seed, batch_size = integer(nfe, "nfe", least=1), integer(seed, "seed", least=0), int(batch_size)
     begun = start_of(_starting_plan(net, schedule, nfe, start, prediction, grid))
     known = network_fingerprint(net)
-    with frozen(net.network):
+    with torch.inference_mode(False), torch.enable_grad(), frozen(net.network):
         targets, checked = (
             Targets.record(
                 net, begun.plan, count=n, shape=shape, seed=seed + place, cond=part, shared=shared, guidance=guidance,
@@ -129,8 +133,8 @@ def plan(
         table = LearnedTable(begun, history=_history(history, begun), free=free)
         best = _best_fit(net, begun, targets, batch_size, real(memory, "memory"))
         question = question_fingerprint(
-            known, schedule, nfe, list(shape), begun.plan.to_json(), count, held_out, seed, cond, shared,
-            guidance, sorted(free), table.history, fine_steps,
+            targets.question, checked.question, begun.plan.to_json(), guidance, sorted(free), table.history,
+            _shown(distance or mean_error, checked),
         )  # fmt: skip
         options = DescentOptions(
             steps=integer(steps, "steps", least=0), learning_rate=learning_rate, warmup_steps=5, decay_fraction=0.9,
@@ -164,7 +168,7 @@ def _sizes(count: int, held_out: int, batch_size: int) -> tuple[int, int]:
             raise ValueError(f"{name}={value}: too few latents; give {_LEAST} or more, 64 and 32 to trust it")
     if integer(batch_size, "batch_size", least=1) > count:
         raise ValueError(f"batch_size={batch_size}: more than the {count} latents; give fewer")
-    return count, held_out
+    return int(count), int(held_out)
 
 
 def _starting_plan(
@@ -182,7 +186,23 @@ def _starting_plan(
 def _parts(cond: Mapping[str, object] | None, count: int, held_out: int) -> list[dict[str, object]]:
     """Of the latents to fit, and of the held-out ones."""
     ranges = (range(count), range(count, count + held_out))
-    return [dict(map_batches(dict(cond or {}), lambda batch, ids=ids: pick(batch, ids))) for ids in ranges]
+
+    def part(name: str, batch: Any, ids: range) -> Any:
+        if len(batch) != count + held_out:
+            raise ValueError(
+                f"cond[{name!r}]: {len(batch)} entries; give {count + held_out}, of the {count} latents to fit and, "
+                f"after them, of the {held_out} held-out ones, or pass what all samples share in shared="
+            )
+        return pick(batch, ids)
+
+    given = dict(cond or {}).items()
+    return [{name: map_batches(v, partial(part, name, ids=ids)) for name, v in given} for ids in ranges]
+
+
+def _shown(distance: Distance, targets: Targets) -> str:
+    """By what it says of two sets of samples a function is told from another."""
+    with torch.no_grad():
+        return f"{float(measured(distance, targets.latents.double(), targets.samples.double())):.5e}"
 
 
 def _history(history: int | None, start: Start) -> int:
@@ -198,7 +218,8 @@ def _best_fit(model: Model, start: Start, targets: Targets, batch_size: int, mem
     device = targets.latents.device
     x = targets.latents[:1].to(model.dtype or torch.float32)
     label = torch.as_tensor(model.labels(start.plan))[:1].to(device, torch.float32)
-    return fit(batch_size, start.plan.nfe, graph_bytes(model, x, label, targets.cond_of([0])), int(memory))
+    asked = targets.asked(model, targets.guided(start.plan, [0]))
+    return fit(batch_size, start.plan.nfe, graph_bytes(asked, x, label, targets.cond_of([0])), int(memory))
 
 
 def _refuse_unconverged(convergence: float, start_rmse: float, fine_steps: int) -> None:

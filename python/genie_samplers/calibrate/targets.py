@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from .._arguments import real
 from ..files import open_tensors, write_tensors
-from ..models.batches import map_batches, pick
+from ..models import Model
+from ..models.batches import map_batches, map_tensors, pick
 from ..models.fingerprint import question_fingerprint
+from ..models.fit import fitted
 from ..plan import Combination, Plan, Row
 from ..run import AnyModel, sample
 from ..uses.compare import fine_plan, rmse
@@ -24,13 +27,14 @@ Guidance = float | tuple[float, float] | None
 _FIX = "remove the file, and the solutions are made anew"
 _CHECKED = 16  # latents whose solution is checked
 _BATCH = 32
+_PROBED = 4  # latents by which a network is known beside its weights
 
 
 @dataclass(frozen=True, eq=False)
 class Targets:
     """latents, samples: [n, ...], the states at the plan's first time and the fine solution from them; cond as for
     ``sample``. scales: the guidance of each, or None. convergence: root mean square difference of the fine solution
-    from one of two thirds of its steps, of the first 16.
+    from one of two thirds of its steps, of the first 16. question: what they answer, as one text.
     """
 
     latents: Tensor
@@ -39,6 +43,7 @@ class Targets:
     scales: tuple[float, ...] | None = None
     cond: Mapping[str, object] = field(default_factory=dict)
     shared: Mapping[str, object] = field(default_factory=dict)
+    question: str = ""
 
     @classmethod
     def record(
@@ -65,15 +70,23 @@ class Targets:
         cond, shared = dict(cond or {}), dict(shared or {})
         scales = guided_by(guidance, count, seed)
         ends = plan.recipe and (plan.recipe.grid[0], plan.recipe.grid[-1])
-        question = question_fingerprint(
-            known_as, plan.schedule, plan.outputs[0], ends, count, list(shape), seed, cond, shared, scales, steps
-        )
-        if cache is not None and known_as is not None and (kept := _read(cache, question)) is not None:
-            latents, samples, convergence = kept
-            return cls(latents, samples, convergence, scales, cond, shared)
         begun = plan if scales is None else plan.guided(1.0)
         latents = starting_states(model, begun, (count, *shape), seed, cond, shared)
-        targets = cls(latents, latents, 0.0, scales, cond, shared)
+        there = {
+            name: map_tensors(values, lambda tensor: tensor.to(latents.device))
+            for name, values in (("cond", cond), ("shared", shared))
+        }
+        targets = cls(latents, latents, 0.0, scales, **there)
+        # labels, an unconditional half, a function around the weights: what no fingerprint of the weights sees
+        shown = targets.run(model, plan, min(count, _PROBED)).double().square().mean().sqrt()
+        question = question_fingerprint(
+            known_as, plan.schedule, plan.outputs[0], ends, count, list(shape), seed, cond, shared, scales, steps,
+            f"{float(shown):.5e}",
+        )  # fmt: skip
+        targets = replace(targets, question=question)
+        if cache is not None and known_as is not None and (kept := _read(cache, question)) is not None:
+            samples, convergence = kept
+            return replace(targets, samples=samples.to(latents.device), convergence=convergence)
         denoise = plan.recipe is not None and plan.recipe.grid[-1] == plan.schedule.t_zero
         prediction = plan.outputs[0]
         fine, coarser = (
@@ -89,7 +102,7 @@ class Targets:
         if cache is not None and known_as is not None:
             found = {"latents": latents.cpu(), "samples": fine.cpu()}
             write_tensors(cache, found, {"targets": {"question": question, "convergence": convergence}})
-        return cls(latents, fine, convergence, scales, cond, shared)
+        return replace(targets, samples=fine, convergence=convergence)
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -100,6 +113,10 @@ class Targets:
             return plan
         scales = [self.scales[i] for i in ids]
         return plan.guided(scales if len(set(scales)) > 1 else scales[0])
+
+    def asked(self, model: Model, plan: Plan) -> Model:
+        """The model as ``sample`` asks it: without outputs that the plan does not read, and told what is shared."""
+        return fitted(model, plan).sharing(self.shared.keys())
 
     def cond_of(self, ids: Sequence[int]) -> dict[str, object]:
         return {**map_batches(self.cond, lambda batch: pick(batch, ids)), **self.shared}
@@ -127,7 +144,7 @@ def guided_by(guidance: Guidance, count: int, seed: int) -> tuple[float, ...] | 
         if not (np.isfinite([low, high]).all() and low < high):
             raise ValueError(f"guidance={guidance}: give a scale, or a range (low, high) with low < high")
         return tuple((low + (high - low) * np.random.default_rng(seed).random(count)).tolist())
-    return (float(guidance),) * count
+    return (real(guidance, "guidance"),) * count
 
 
 def starting_states(
@@ -154,12 +171,12 @@ def _between(plan: Plan, fine: Plan) -> Plan:
     return fine
 
 
-def _read(cache: Path, question: str) -> tuple[Tensor, Tensor, float] | None:
+def _read(cache: Path, question: str) -> tuple[Tensor, float] | None:
     if not cache.exists():
         return None
     with open_tensors(cache, _FIX) as file:
         kept = file.object("targets")
         if kept.get("question") != question:
             return None
-        tensors = file.read(["latents", "samples"])
-    return tensors["latents"], tensors["samples"], float(str(kept["convergence"]))
+        samples = file.read(["samples"])["samples"]
+    return samples, float(str(kept["convergence"]))

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._arguments import real, reals
 from ..plan import Combination, Plan
+from ..predictions import to_x0
 from ..schedules import EDM, Flow, Schedule
 from ..solvers.choosing import Options
 from ..solvers.make import make_plan
@@ -134,8 +135,20 @@ def for_denoiser(plan: Plan, *, flow: bool) -> Plan:
         raise ValueError("plan: is guided, but guidance is the denoiser's own; give the plan before guided()")
     if plan.outputs == ("x0",):
         return plan
+    if plan.calibration is not None and len(plan.outputs) == 1:
+        return _of_x0(plan)
     recipe = recipe_of(plan)
     return rebuild(recipe.solver, schedule, recipe.grid, {**recipe.options, "prediction": "x0"})
+
+
+def _of_x0(plan: Plan) -> Plan:
+    """The same numbers on outputs of x_0, for a plan that no recipe rebuilds: the network's own from x and x_0."""
+    rows = []
+    for row in plan.rows:
+        p, q = (float(v) for v in to_x0(plan.outputs[0], plan.schedule, row.time))
+        converted = (replace(c, p=c.p - c.q[0] * p / q, q=(c.q[0] / q,)) for c in row.converted)
+        rows.append(replace(row, converted=tuple(converted)))
+    return replace(plan, outputs=("x0",), rows=tuple(rows))
 
 
 def levels_of(plan: Plan) -> Array:

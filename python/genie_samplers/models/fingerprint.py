@@ -29,8 +29,7 @@ def network_fingerprint(model: Model) -> str | None:
 def question_fingerprint(*parts: object) -> str:
     """Of values, tensors and containers of them: other texts where the values differ."""
     digest = hashlib.sha256()
-    for part in parts:
-        digest.update(_text(part).encode())
+    digest.update(_text(parts).encode())
     return digest.hexdigest()
 
 

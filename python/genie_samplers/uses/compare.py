@@ -115,6 +115,9 @@ def _plans(
     plans: dict[tuple[str, int], Plan] = {}
     skipped: dict[tuple[str, int], str] = {}
     for name, nfe in itertools.product(solvers, nfes):
+        if name == CALIBRATED_NAME and not (grid is None and clip is None and not options.get(name)):
+            skipped[name, nfe] = "its numbers are fitted; run it without grid, clip and options"
+            continue
         try:
             plan = (
                 make_plan(name, schedule, nfe, model=model)

@@ -105,7 +105,7 @@ class PlanScheduler(Drawing):
         steps = asked.nfe or len(asked.times or ()) - 1
         if steps != plan.nfe:
             raise ValueError(f"num_inference_steps={steps}: the plan makes {plan.nfe} evaluations; ask for {plan.nfe}")
-        recipe = recipe_of(plan) if plan.recipe is not None else None
+        recipe = plan.recipe if plan.recipe is None or plan.calibration is not None else recipe_of(plan)
         solver, options = (recipe.solver, recipe.options) if recipe is not None else ("plan", {})
         own = {name: value for name, value in options.items() if name not in ("prediction", "clip")}
         clip: Any = options.get("clip")
