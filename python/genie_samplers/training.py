@@ -92,7 +92,7 @@ class TrainingRun(ABC):
         writes: bool = True,
     ) -> None:
         self.folder, self.options, self.network, self.optimizer = folder, options, network, optimizer
-        self.average = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        self.average: dict[str, Tensor] = {name: value.detach().clone() for name, value in network.state_dict().items()}
         self.step = 0
         self.losses: list[float] = []
         self.writes = writes

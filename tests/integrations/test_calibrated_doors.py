@@ -46,9 +46,9 @@ def test_a_denoiser_runs_it_as_sample_does(prediction: str) -> None:
     level = schedule.noise_share if prediction == "flow" else schedule.gamma
     model = gs.models.wrap(network, schedule, prediction=prediction, label=level, dtype=torch.float64)
     expected = gs.sample(model, plan, state=STATE, progress=False)
-    first, last = (
-        (1.0, 1.0) if prediction == "flow" else schedule.alpha(np.array([plan.recipe.grid[0], plan.recipe.grid[-1]]))
-    )  # type: ignore[union-attr]
+    assert plan.recipe is not None
+    ends = np.array([plan.recipe.grid[0], plan.recipe.grid[-1]])
+    first, last = (1.0, 1.0) if prediction == "flow" else schedule.alpha(ends)
     made = k_diffusion.sample(
         plan, x0, STATE / first, k_diffusion.sigmas_of(plan), flow=prediction == "flow", disable=True
     )
@@ -62,7 +62,7 @@ def test_a_scheduler_of_diffusers_runs_it_as_sample_does() -> None:
 
     schedule = gs.schedules.from_diffusers(diffusers.DDPMScheduler())
     plan = calibrated(schedule)
-    scheduler = ours.PlanScheduler(plan=plan.to_json())
+    scheduler = ours.PlanScheduler(plan=plan.to_json())  # type: ignore[call-arg]
     scheduler.set_timesteps(plan.nfe)
     state = STATE.float()
 
@@ -71,6 +71,6 @@ def test_a_scheduler_of_diffusers_runs_it_as_sample_does() -> None:
 
     x = state
     for t in scheduler.timesteps:
-        x = scheduler.step(network(x, t.float().expand(2)), t, x).prev_sample
+        x = scheduler.step(network(x, t.float().expand(2)), t, x, return_dict=False)[0]
     expected = gs.sample(gs.models.wrap(network, schedule), plan, state=state, progress=False)
     torch.testing.assert_close(x, expected, rtol=1e-5, atol=1e-5)

@@ -192,7 +192,7 @@ class Descent(TrainingRun):
     def averaged(self, values: Mapping[str, Tensor] | None = None) -> LearnedTable:
         """The table with its averaged parameters, or with these."""
         table = LearnedTable(self.table.start, history=self.table.history, free=self.table.free)
-        table.load_state_dict(dict(values or self.average))
+        table.load_state_dict(dict(self.average if values is None else values))
         return table
 
     @property

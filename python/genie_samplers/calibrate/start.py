@@ -29,7 +29,8 @@ class Start:
         x_{i+1} = A_i x_i + B_i (sum_j weights[i, j, 0] y_j + sum_j weights[i, j, 1] d_j),    j <= i,
 
     A and B of :func:`numerics.transfer` or :func:`numerics.x0_transfer`, and d_j = mixtures[j] . (the network's
-    further outputs), if it has any. times: of the states, [N + 1]; the network is told those of the plan; weights: [N, N, 1 or 2]; mixtures: [N, outputs - 1].
+    further outputs), if it has any. times: of the states, [N + 1], while the network is told those of the plan's rows;
+    weights: [N, N, 1 or 2]; mixtures: [N, outputs - 1].
     """
 
     plan: Plan
@@ -66,8 +67,6 @@ def start_of(plan: Plan) -> Start:
         raise ValueError(f"start: guided by {plan.guidance}; pass the plan without guidance, and guidance= beside it")
     if any(math.isfinite(c.bound) for row in plan.rows for c in row.converted):
         raise ValueError(f"start: {recipe.solver} clamps its predictions, which has no gradient; leave clip out")
-    if plan.calibration is not None and plan.times != recipe.grid[: len(plan.times)]:
-        raise ValueError("start: calibrated with labels of its own; take the plan that it began as, or one of a solver")
     if any(row.calls == 0 for row in plan.rows):
         raise ValueError(f"start: {recipe.solver} has a row that asks no network; leave afs out")
     of_grid = len(recipe.grid) == len(plan.rows) + 1  # else a step has several rows
