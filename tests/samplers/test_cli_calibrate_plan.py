@@ -123,5 +123,11 @@ def test_a_broken_plan_beside_the_network_is_named(tmp_path: Path) -> None:
     assert "nfe-3.json" in refused("sample", "--network", folder, "--schedule", "vp_linear", "--nfe", 3)
 
 
+def test_a_network_with_a_head_is_calibrated_without_it(tmp_path: Path) -> None:
+    few = ("--latents", 4, "--held-out", 4, "--steps", 1, "--batch-size", 2, "--fine", 30, "--nfe", 3)
+    run("calibrate", "plan", *few, "--out", tmp_path / "plan.json")
+    assert gs.Plan.from_json((tmp_path / "plan.json").read_text()).outputs == ("epsilon",)
+
+
 def test_a_range_needs_both_ends() -> None:
     assert "--guidance-to 3" in refused("calibrate", "plan", "--guidance-to", 3)

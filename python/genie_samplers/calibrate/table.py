@@ -15,6 +15,7 @@ from .._arguments import integer, real
 from ..models import Model, as_model
 from ..models.batches import map_batches, pick
 from ..models.fingerprint import network_fingerprint, question_fingerprint
+from ..models.fit import fitted
 from ..plan import Plan
 from ..run import AnyModel
 from ..schedules import Schedule, check_schedule
@@ -23,7 +24,7 @@ from .descent import Descent, DescentOptions, Distance, mean_error, measured
 from .learned import FREE, LearnedTable
 from .memory import Fit, fit, frozen, graph_bytes
 from .start import Start, start_of
-from .targets import Guidance, Targets
+from .targets import Guidance, Targets, guided_by
 
 __all__ = ["CalibratedPlan", "plan"]
 
@@ -118,6 +119,9 @@ def plan(
     count, held_out = sizes
     nfe, seed, batch_size = integer(nfe, "nfe", least=1), integer(seed, "seed", least=0), int(batch_size)
     begun = start_of(_starting_plan(net, schedule, nfe, start, prediction, grid))
+    net = fitted(
+        net, begun.plan if guidance is None else begun.plan.guided(1.0)
+    )  # without outputs that it does not read
     known = network_fingerprint(net)
     with torch.inference_mode(False), torch.enable_grad(), frozen(net.network):
         targets, checked = (
