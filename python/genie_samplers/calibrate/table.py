@@ -119,9 +119,8 @@ def plan(
     count, held_out = sizes
     nfe, seed, batch_size = integer(nfe, "nfe", least=1), integer(seed, "seed", least=0), int(batch_size)
     begun = start_of(_starting_plan(net, schedule, nfe, start, prediction, grid))
-    net = fitted(
-        net, begun.plan if guidance is None else begun.plan.guided(1.0)
-    )  # without outputs that it does not read
+    guided = guided_by(guidance, 1, seed) is not None
+    net = fitted(net, begun.plan.guided(1.0) if guided else begun.plan)  # without a head that the plan does not read
     known = network_fingerprint(net)
     with torch.inference_mode(False), torch.enable_grad(), frozen(net.network):
         targets, checked = (
