@@ -52,6 +52,7 @@ def test_it_says_what_was_fitted_and_how_good_it_is(tmp_path: Path) -> None:
 def test_sample_takes_the_plan_beside_the_network_and_says_so(network: Path, tmp_path: Path) -> None:
     said = sampled(network, tmp_path, "--nfe", 3)
     assert "a plan calibrated to this network for 3 evaluations; --solver auto takes one by its score" in said
+    assert "2 images, calibrated from " in said
     assert (tmp_path / "x.png").exists()
 
 

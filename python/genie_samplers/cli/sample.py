@@ -120,6 +120,7 @@ def sample_command(
     model, plan = _guided(chosen, network, plan, scale)
     batches = Batches(Timed(model, watch), plan, chosen, count, number, seed, batch_size, backend, named)
     name = plan.recipe.solver if plan.recipe else str(plan_file)
+    name = name if plan.calibration is None else f"calibrated from {name}"
     run = {"solver": name, "nfe": plan.nfe, "guidance": "none" if scale is None else scale, "seed": seed}
     sink.write(batches, run, plan)
     click.echo(
