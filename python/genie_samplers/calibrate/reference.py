@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,11 +13,12 @@ from torch import Tensor
 from .. import grids
 from .._arguments import integer
 from ..models import as_model
-from ..plan import Combination, Plan, Row
+from ..plan import Plan
 from ..run import AnyModel, RowEvent, sample
 from ..schedules import Schedule, check_schedule
 from ..solvers import deis_tab
 from .lattice import lattice
+from .targets import starting_states
 
 __all__ = ["Reference"]
 
@@ -72,10 +73,7 @@ class Reference:
         fine = _to_zero(schedule, grids.subdivided(schedule, times, _PARTS))
         plan = deis_tab(schedule, fine, order=3, prediction=prediction)
         cond, shared = dict(cond or {}), dict(shared or {})
-        nothing = Row(plan.times[0], Combination(x=1.0), calls=0)
-        latents = sample(
-            model, replace(plan, rows=(nothing,)), shape=shape, seed=seed, cond=cond, shared=shared, progress=False
-        )
+        latents = starting_states(model, plan, shape, seed, cond, shared)
         recorder = _Recorder(schedule, latents)
         sample(model, plan, state=latents, cond=cond, shared=shared, on_row=recorder, progress=False)
         return cls(

@@ -107,8 +107,8 @@ def plan(
     earlier outputs a row reads, 5 or what the start reads by default. distance: of samples and fine ones [b, ...] to
     one number, in place of the mean of their root mean square errors: in a feature space, or a mixture. fine_steps: of
     the fine solution. memory: bytes that graphs may take; what does not fit is computed again. folder: keeps the fine
-    solutions and a checkpoint
-    every few steps; with the same arguments a run goes on there, to the same plan. report: told of each stage.
+    solutions and a checkpoint every few steps; with the same arguments a run goes on there, to the same plan. report:
+    told of each stage.
 
     ValueError or TypeError naming the argument: also for a fine solution that has not converged to a fifth of the
     start's error, gradients that are not finite, and a start that these numbers cannot say. After Gu et al.'s S4S
